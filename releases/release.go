@@ -1,0 +1,77 @@
+// Package releases knows what each Tracardi release looks like in the search
+// engine (resources, mappings, settings, partitioning) and how the documents
+// of one release become documents of the next.
+//
+// It is a pure domain: no network, no database, no clock.
+package releases
+
+// Partitioning says how a resource is cut into indices over time.
+type Partitioning string
+
+// The partitionings Tracardi can express in an index name. day, hour and
+// minute exist in its configuration but put a '/' into the name, which no
+// engine accepts, so no installation can have them.
+const (
+	Unpartitioned Partitioning = ""
+	Monthly       Partitioning = "month"   // {y}-{m}, no zero padding
+	Quarterly     Partitioning = "quarter" // {y}-q{n}
+	Yearly        Partitioning = "year"    // {y}-year
+)
+
+// Release is one Tracardi data structure: what a fresh tenant of that version
+// has in the engine. Values are immutable after loading and safe for
+// concurrent use.
+type Release struct {
+	Version  string // what operators type: "0.8.1"
+	Prefix   string // what index names carry: "08x"; a label, not digits
+	Previous string // version of the predecessor, "" for the oldest known
+	// Resources are sorted by Key.
+	Resources []Resource
+	// Migration leads from Previous to this release; nil when Previous is "".
+	Migration *Migration
+	// Digest is the hex SHA-256 over the bundle's files, so that a proof can
+	// say which definition it was taken with.
+	Digest string
+}
+
+// Resource is one kind of data of a release; it exists in staging and in
+// production, unless it is Static (one index for both).
+type Resource struct {
+	Key          string // "event-to-profile"
+	Base         string // "tracardi-event_to_profile": does not follow from Key
+	Static       bool
+	Partitioning Partitioning
+	// Mapping is the complete mapping, including "dynamic" and "_meta".
+	Mapping map[string]any
+	// Settings are the index settings as nested objects below "index":
+	// number_of_shards, refresh_interval, mapping.total_fields.limit, ...
+	// number_of_replicas is left to the operator and is not in here.
+	Settings map[string]any
+}
+
+// Migration says, resource by resource, how documents of release From become
+// documents of release To.
+type Migration struct {
+	From, To string // versions
+	// Steps are keyed by the resource key of the *target* release. Every
+	// non-static resource of the target has an entry or is new (no entry).
+	Steps map[string]Step
+	// Gone lists source resource keys without a successor, each with the
+	// reason that plan and documentation show.
+	Gone map[string]string
+}
+
+// Step moves the documents of one source resource into one target resource.
+type Step struct {
+	From      string // key of the source resource
+	Transform Transform
+	// Drops names source fields that the target cannot hold, with the reason.
+	// It is documentation for the plan; the transform does the removing.
+	Drops []Drop
+}
+
+// Drop is a source field that does not survive a step.
+type Drop struct {
+	Field  string // dotted path
+	Reason string
+}

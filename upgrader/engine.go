@@ -1,0 +1,238 @@
+package upgrader
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// Engine is what the upgrade needs from a search cluster. The adapter lives in
+// package elastic; tests may use a fake for answers that no real engine gives
+// on demand.
+//
+// Contract for every method: it returns when ctx ends; it never retries a call
+// that is not idempotent; errors of the engine are *EngineError; names are
+// given and returned as the engine knows them. All methods are safe for
+// concurrent use.
+type Engine interface {
+	// Info names product, version and abilities of the cluster.
+	Info(ctx context.Context) (EngineInfo, error)
+	// Shards tells how many shards are open and how many may be.
+	Shards(ctx context.Context) (ShardBudget, error)
+
+	// Indices lists the indices matching any of the patterns, with aliases,
+	// settings and mapping, sorted by name. Nothing found is an empty slice.
+	Indices(ctx context.Context, patterns ...string) ([]Index, error)
+	// Stats returns documents, bytes and the per-shard sequence numbers of the
+	// primaries of every index matching the patterns, keyed by index name.
+	Stats(ctx context.Context, patterns ...string) (map[string]IndexStats, error)
+	// Aliases returns alias -> indices, for aliases matching the patterns.
+	Aliases(ctx context.Context, patterns ...string) (map[string][]string, error)
+	// Templates returns the composable index templates matching the pattern.
+	Templates(ctx context.Context, pattern string) ([]Template, error)
+
+	// CreateIndex creates an index and does not wait for its shards.
+	// An index that already exists is ErrAlreadyExists.
+	CreateIndex(ctx context.Context, name string, body IndexBody) error
+	// DeleteIndices deletes exactly these indices, never a pattern. Missing
+	// ones count as deleted.
+	DeleteIndices(ctx context.Context, names ...string) error
+	// PutSettings changes dynamic settings of exactly these indices.
+	PutSettings(ctx context.Context, settings map[string]any, names ...string) error
+	PutTemplate(ctx context.Context, t Template) error
+	DeleteTemplate(ctx context.Context, name string) error // missing counts as deleted
+
+	// BlockWrites puts the write block on the indices matching the patterns
+	// through the block API, which returns only when no write is in flight,
+	// and returns the names it blocked, sorted.
+	BlockWrites(ctx context.Context, patterns ...string) ([]string, error)
+	// UnblockWrites removes the write block from exactly these indices.
+	UnblockWrites(ctx context.Context, names ...string) error
+	// UpdateAliases performs all actions in one atomic cluster-state update.
+	UpdateAliases(ctx context.Context, actions []AliasAction) error
+
+	Refresh(ctx context.Context, patterns ...string) error
+	// Count counts the documents of each index, in one round trip where the
+	// engine can. The result has an entry for every name.
+	Count(ctx context.Context, names ...string) (map[string]int64, error)
+
+	// StartReindex starts the engine's own copy task and returns its id.
+	StartReindex(ctx context.Context, r Reindex) (taskID string, err error)
+	// ReindexTasks lists running copy tasks whose opaque id starts with prefix.
+	ReindexTasks(ctx context.Context, opaquePrefix string) ([]ReindexTask, error)
+	// ReindexTask reports one task, running or finished. A task the engine no
+	// longer knows is ErrNotFound.
+	ReindexTask(ctx context.Context, taskID string) (ReindexTask, error)
+	// CancelTask asks a task and its children to stop; unknown is no error.
+	CancelTask(ctx context.Context, taskID string) error
+
+	// Page reads documents of one shard in the order of their sequence
+	// numbers: those with From < _seq_no <= To. It sees what was refreshed.
+	Page(ctx context.Context, p PageRequest) ([]Doc, error)
+	// Get fetches documents by id, in real time (refreshed or not). Documents
+	// that do not exist are absent from the result.
+	Get(ctx context.Context, index string, ids []string) (map[string]Doc, error)
+	// FindIDs is an existence check: which of ids exist in which of the
+	// indices, as far as refreshed. Keyed by index name.
+	FindIDs(ctx context.Context, indices []string, ids []string) (map[string][]string, error)
+	// Bulk writes and answers for every operation, in order. An error means
+	// that nothing is known about any of them.
+	Bulk(ctx context.Context, ops []BulkOp) ([]BulkResult, error)
+
+	// CheckScript compiles a Painless script for update/reindex and returns
+	// the engine's complaint as an error.
+	CheckScript(ctx context.Context, source string, params map[string]any) error
+}
+
+// EngineInfo describes a cluster.
+type EngineInfo struct {
+	Product     string // "elasticsearch" or "opensearch"
+	Version     string
+	ClusterUUID string
+	ClusterName string
+	DataNodes   int
+	Flattened   string // mapping type for flattened objects: "flattened", "flat_object", or "" when it has none
+}
+
+// ShardBudget is the cluster's limit on open shards and its use.
+type ShardBudget struct {
+	Open         int // primaries and replicas of open indices, unassigned included
+	MaxPerNode   int // cluster.max_shards_per_node in force
+	DataNodes    int
+	SettingsFrom string // "default", "persistent" or "transient": where MaxPerNode comes from
+}
+
+// Limit is the number of shards at which the cluster refuses new indices.
+func (b ShardBudget) Limit() int { return b.MaxPerNode * b.DataNodes }
+
+// Index is one index as the cluster holds it.
+type Index struct {
+	Name    string
+	UUID    string
+	Aliases []string // sorted
+	// Settings is the "index" object, nested, values as the engine returns
+	// them (strings).
+	Settings map[string]any
+	Mapping  map[string]any
+	// WriteBlocked is index.blocks.write.
+	WriteBlocked bool
+}
+
+// IndexStats are figures of the primaries of an index.
+type IndexStats struct {
+	Docs      int64 // live documents as far as refreshed
+	Bytes     int64
+	Primaries int
+	Replicas  int
+	// Checkpoints is the global checkpoint per shard number; -1 for a shard
+	// that never saw a write.
+	Checkpoints map[int]int64
+	// MaxSeqNo per shard number.
+	MaxSeqNo map[int]int64
+}
+
+// IndexBody is what an index is created with.
+type IndexBody struct {
+	Settings map[string]any      `json:"settings,omitempty"` // below "index"
+	Mappings map[string]any      `json:"mappings,omitempty"`
+	Aliases  map[string]struct{} `json:"aliases,omitempty"`
+}
+
+// Template is a composable index template.
+type Template struct {
+	Name     string
+	Patterns []string
+	Priority *int64
+	Body     IndexBody
+	// Raw is the engine's own rendering, kept so that what TMS changed can be
+	// put back unaltered; PutTemplate sends Raw when Body is empty.
+	Raw json.RawMessage
+}
+
+// AliasAction adds an alias to, or removes it from, one index.
+type AliasAction struct {
+	Remove bool
+	Index  string
+	Alias  string
+}
+
+// Reindex is one copy by the engine.
+type Reindex struct {
+	Source   string
+	Target   string
+	Script   string // Painless, "" for none
+	Params   map[string]any
+	Slices   int     // 1 or more
+	RPS      float64 // documents per second over all slices; 0 is unthrottled
+	Batch    int     // documents per scroll page; 0 is the engine's default
+	OpaqueID string  // tags the task so that a restarted worker finds it
+}
+
+// ReindexTask is the state of a copy task, summed over its slices.
+type ReindexTask struct {
+	ID        string
+	OpaqueID  string
+	Completed bool
+	Cancelled bool
+	Total     int64
+	Created   int64
+	Updated   int64
+	Deleted   int64
+	Noops     int64
+	// Failures are documents the target refused; the engine stops at the
+	// first batch that has one, so the list is never complete.
+	Failures []DocFailure
+	// Err is the task's own error (a script that does not compile, an index
+	// that is gone), in the engine's words; "" when there is none.
+	Err string
+}
+
+// DocFailure is a document that the engine refused.
+type DocFailure struct {
+	Index, ID    string
+	Type, Reason string
+}
+
+// PageRequest asks for one page of one shard.
+type PageRequest struct {
+	Index string
+	Shard int
+	From  int64 // exclusive; -1 starts at the beginning
+	To    int64 // inclusive; a caller that reads a whole shard moves a window of sequence numbers, so that a page costs what it holds
+	Size  int   // most documents returned, 1..10000; a full page means there may be more behind its last document
+	// IDsOnly leaves Source empty.
+	IDsOnly bool
+}
+
+// Doc is one document. Source is the stored JSON, byte for byte.
+type Doc struct {
+	Index   string
+	ID      string
+	Routing string
+	SeqNo   int64
+	Shard   int             // only set by Page
+	Source  json.RawMessage // nil with PageRequest.IDsOnly
+}
+
+// BulkOp writes (Source set) or deletes (Delete) one document.
+type BulkOp struct {
+	Index   string
+	ID      string
+	Routing string
+	Source  json.RawMessage
+	Delete  bool
+}
+
+// BulkResult answers one BulkOp. OK is also set when a document to delete was
+// not there.
+type BulkResult struct {
+	OK     bool
+	Status int // HTTP status of this operation
+	Type   string
+	Reason string
+}
+
+// Retryable says that the same operation may succeed later without change
+// (queue full, shard moving), as opposed to a document that is refused.
+func (r BulkResult) Retryable() bool {
+	return !r.OK && (r.Status == 429 || r.Status >= 500)
+}
