@@ -1,0 +1,363 @@
+package upgrader
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// RolloutState is where a rollout as a whole stands. It follows from the
+// states of its tenants and from what the operator wants: see Summarize.
+type RolloutState string
+
+// States of a rollout. Complete, failed, cancelled, rolled_back and finalized
+// are ends: nothing happens any more without a new command.
+const (
+	RolloutRunning    RolloutState = "running"
+	RolloutPaused     RolloutState = "paused"
+	RolloutComplete   RolloutState = "complete"    // every tenant is switched; rollback is possible
+	RolloutFailed     RolloutState = "failed"      // nothing runs any more and at least one tenant failed
+	RolloutCancelled  RolloutState = "cancelled"   // stopped by the operator, what was not switched is undone
+	RolloutRolledBack RolloutState = "rolled_back" // at least one tenant went back, none is left in between
+	RolloutFinalized  RolloutState = "finalized"   // old versions deleted, no way back
+)
+
+// Ended says that the rollout waits for nothing but a new command.
+func (s RolloutState) Ended() bool { return s != RolloutRunning && s != RolloutPaused }
+
+// Wish is what the operator wants the rollout as a whole to do.
+type Wish string
+
+// Wishes.
+const (
+	WishRun    Wish = "run"
+	WishPause  Wish = "pause"
+	WishCancel Wish = "cancel"
+)
+
+// VerifyLevel says how much of a copy is compared before the switch.
+type VerifyLevel string
+
+// Verification levels. Counts behind the fence, the documents touched since
+// the comparison, and mappings are checked at every level.
+const (
+	VerifyCount  VerifyLevel = "count"
+	VerifySample VerifyLevel = "sample"
+	VerifyFull   VerifyLevel = "full"
+)
+
+// Options are what the operator chose at the start of a rollout.
+type Options struct {
+	// Tenants to upgrade; empty means the whole fleet.
+	Tenants []string    `json:"tenants,omitempty"`
+	Verify  VerifyLevel `json:"verify"`
+	// AllowQuarantine is the number of quarantined documents per tenant up to
+	// which a tenant is switched.
+	AllowQuarantine int `json:"allow_quarantine"`
+	// MaxTenants in flight at once over all processes.
+	MaxTenants int `json:"max_tenants"`
+	// HoldSwitch stops every tenant before its fence until the operator says
+	// switch; copies go on catching up.
+	HoldSwitch bool `json:"hold_switch"`
+	// FenceTimeout bounds the time in which a tenant's writes are refused;
+	// past it the fence is lifted and the tenant catches up again.
+	FenceTimeout time.Duration `json:"fence_timeout"`
+	// RequestsPerSecond throttles each engine copy task, in documents per
+	// second; 0 is unthrottled.
+	RequestsPerSecond float64 `json:"requests_per_second"`
+}
+
+// Defaults and bounds of Options.
+const (
+	DefaultMaxTenants   = 4
+	MaxMaxTenants       = 64
+	DefaultFenceTimeout = 10 * time.Second
+	// MaxQuarantine is the number of documents per tenant past which the
+	// tenant fails: more is not an odd document, but a wrong transform.
+	MaxQuarantine = 10_000
+)
+
+// WithDefaults fills what was left out.
+func (o Options) WithDefaults() Options {
+	if o.Verify == "" {
+		o.Verify = VerifyFull
+	}
+	if o.MaxTenants == 0 {
+		o.MaxTenants = DefaultMaxTenants
+	}
+	if o.FenceTimeout == 0 {
+		o.FenceTimeout = DefaultFenceTimeout
+	}
+	return o
+}
+
+// Rollout is one upgrade of a fleet, or of a part of it, to one release.
+type Rollout struct {
+	ID         string
+	ToRelease  string
+	Options    Options
+	State      RolloutState
+	Wish       Wish
+	Reason     string // why it is in this state, in words; may be empty
+	CreatedBy  string
+	CreatedAt  time.Time
+	FinishedAt time.Time // zero while it runs
+	// Revision grows with every change of the rollout or of any of its
+	// tenants, so that a watcher sees at a glance whether to look again.
+	Revision int64
+	Tenants  []RolloutTenant // sorted by TenantID
+}
+
+// TenantState is where one tenant of a rollout stands.
+type TenantState string
+
+// States of a tenant in a rollout, in the order in which they are reached.
+const (
+	TenantPlanned    TenantState = "planned"
+	TenantPrepared   TenantState = "prepared"    // target indices and templates stand
+	TenantCopying    TenantState = "copying"     // copies run
+	TenantCopied     TenantState = "copied"      // every document as of the checkpoint is in the target
+	TenantCompared   TenantState = "compared"    // both sides compared at a checkpoint; held here with HoldSwitch
+	TenantFenced     TenantState = "fenced"      // writes to the old version are refused
+	TenantVerified   TenantState = "verified"    // the proof is stored
+	TenantSwitched   TenantState = "switched"    // aliases and registry are on the new release
+	TenantFinalized  TenantState = "done"        // old version deleted
+	TenantFailed     TenantState = "failed"      // see Reason; nothing of the tenant is fenced
+	TenantCancelled  TenantState = "cancelled"   // undone
+	TenantRolledBack TenantState = "rolled_back" // back on the old release
+)
+
+// Intent is a command to one tenant that its worker carries out.
+type Intent string
+
+// Intents.
+const (
+	IntentNone     Intent = ""
+	IntentCancel   Intent = "cancel"   // undo and end; before the switch only
+	IntentRollback Intent = "rollback" // after the switch only
+	IntentFinalize Intent = "finalize" // after the switch only
+)
+
+// RolloutTenant is one tenant's part of a rollout.
+type RolloutTenant struct {
+	RolloutID   string
+	TenantID    string
+	FromRelease string
+	State       TenantState
+	Intent      Intent
+	// SwitchAllowed lets a held tenant pass; always true without HoldSwitch.
+	SwitchAllowed bool
+	Reason        string // last error, or what it waits for
+	Retriable     bool   // a failed tenant that `retry` may help
+	Attempts      int    // consecutive failed attempts at the current state
+	NextAt        time.Time
+	Epoch         int64 // grows with every change of ownership: fences writes of a former owner
+	LeaseOwner    string
+	LeaseUntil    time.Time
+
+	Indices     int            // target indices
+	ByMethod    map[Method]int // target indices by method
+	Documents   int64          // copied so far; after the switch: proven
+	DocsTotal   int64          // planned
+	Quarantined int            // documents in quarantine that count against AllowQuarantine
+	Fence       time.Duration  // length of the last fence
+	FenceTries  int            // fences so far, lifted ones included
+	Record      TenantRecord   // what was found and changed, to resume and to go back
+	Proof       *Proof         // set at verified
+	StartedAt   time.Time      // zero before the first worker took it
+	FinishedAt  time.Time      // when it was switched, or ended otherwise
+}
+
+// TenantRecord remembers what TMS found before it changed anything, so that
+// every change can be repeated after a crash and undone.
+type TenantRecord struct {
+	// OldIndices are the exact names of the old version's indices.
+	OldIndices []string `json:"old_indices,omitempty"`
+	// OldTemplates are the old version's templates as they were.
+	OldTemplates []Template `json:"old_templates,omitempty"`
+	// NewTemplates are names of templates of the new version.
+	NewTemplates []string `json:"new_templates,omitempty"`
+	// AliasesBefore is alias -> indices before the switch.
+	AliasesBefore map[string][]string `json:"aliases_before,omitempty"`
+	// AliasesAfter is alias -> indices after the switch.
+	AliasesAfter map[string][]string `json:"aliases_after,omitempty"`
+	// FencedAt is when the current fence was asked for; zero when lifted.
+	FencedAt time.Time `json:"fenced_at,omitzero"`
+	// SeqNoAtSwitch is the highest sequence number per target index and
+	// shard at the switch: what is above was written by the new version.
+	SeqNoAtSwitch map[string]map[int]int64 `json:"seq_no_at_switch,omitempty"`
+	// WritesSinceSwitch is filled by a rollback: write operations that the
+	// new version had taken.
+	WritesSinceSwitch int64 `json:"writes_since_switch,omitempty"`
+	// Notes are remarks of the plan and the run, for the operator.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Method is how a target index gets its documents.
+type Method string
+
+// Methods.
+const (
+	MethodCreate  Method = "create"  // nothing to copy
+	MethodReindex Method = "reindex" // one source
+	MethodMerge   Method = "merge"   // several sources into one target
+)
+
+// MoveState is where one target index stands.
+type MoveState string
+
+// States of a move.
+const (
+	MovePlanned MoveState = "planned"
+	MoveCreated MoveState = "created"
+	MoveCopying MoveState = "copying"
+	MoveCopied  MoveState = "copied"
+)
+
+// Move is one target index and the sources that go into it.
+type Move struct {
+	Target    string
+	Resource  string // key in the target release
+	Mode      Mode
+	Partition string // "" when unpartitioned
+	Method    Method
+	Why       string
+	State     MoveState
+	// Light moves were created with their final settings, because they hold
+	// too little for relaxed ones to pay.
+	Light  bool
+	Copies []Copy
+	// Replicas wanted after copying.
+	Replicas int
+	// ComparedAt is the checkpoint per source index and shard at which both
+	// sides were compared.
+	ComparedAt map[string]Checkpoint
+	Digest     string // of the comparison
+	Documents  int64  // in the target, as last counted
+}
+
+// Checkpoint is the highest sequence number per shard up to which a source's
+// documents are in the target.
+type Checkpoint map[int]int64
+
+// CopyState is where the copy of one source stands.
+type CopyState string
+
+// States of a copy.
+const (
+	CopyPlanned   CopyState = "planned"
+	CopyRunning   CopyState = "running"   // by the engine's own task
+	CopyStreaming CopyState = "streaming" // document by document, through TMS
+	CopyDone      CopyState = "copied"
+)
+
+// Copy is one source index of a move.
+type Copy struct {
+	Source     string     `json:"source"`
+	Resource   string     `json:"resource"` // key in the source release
+	State      CopyState  `json:"state"`
+	Docs       int64      `json:"docs"` // at plan time
+	Bytes      int64      `json:"bytes"`
+	Shards     int        `json:"shards"`
+	Task       string     `json:"task,omitempty"`
+	Tries      int        `json:"tries,omitempty"`
+	Checkpoint Checkpoint `json:"checkpoint,omitempty"`
+	Streamed   Checkpoint `json:"streamed,omitempty"` // progress of a streaming copy
+	Copied     int64      `json:"copied"`
+}
+
+// Proof says why the switch was allowed.
+type Proof struct {
+	Level   VerifyLevel `json:"level"`
+	Verdict string      `json:"verdict"` // "equal"
+	// Documents in the new version at the fence.
+	Documents int64 `json:"documents"`
+	// Compared documents, one by one or by digest.
+	Compared int64 `json:"compared"`
+	// Delta documents compared behind the fence.
+	Delta         int64        `json:"delta"`
+	Quarantined   int          `json:"quarantined"`
+	BundleDigests []string     `json:"bundle_digests"`
+	TakenAt       time.Time    `json:"taken_at"`
+	Indices       []IndexProof `json:"indices"`
+}
+
+// IndexProof is the part of a proof that belongs to one target index.
+type IndexProof struct {
+	Target      string                `json:"target"`
+	Sources     []string              `json:"sources,omitempty"`
+	SourceDocs  int64                 `json:"source_docs"`
+	TargetDocs  int64                 `json:"target_docs"`
+	Quarantined int64                 `json:"quarantined,omitempty"`
+	Digest      string                `json:"digest,omitempty"`
+	Checkpoints map[string]Checkpoint `json:"checkpoints,omitempty"`
+	MappingHash string                `json:"mapping_hash"`
+}
+
+// QuarantineKind says why a document is kept aside.
+type QuarantineKind string
+
+// Kinds of quarantined documents. Leftovers and dropped documents do not
+// count against Options.AllowQuarantine.
+const (
+	QuarantineRefused   QuarantineKind = "refused"   // by the target mapping or by the transform
+	QuarantineDuplicate QuarantineKind = "duplicate" // the older of two documents with one id, merged into one index
+	QuarantineDropped   QuarantineKind = "dropped"   // the transform drops it on purpose
+	QuarantineLeftover  QuarantineKind = "leftover"  // found in an index that stood in the way of a target
+)
+
+// Counts says whether this kind counts against Options.AllowQuarantine.
+func (k QuarantineKind) Counts() bool {
+	return k == QuarantineRefused || k == QuarantineDuplicate
+}
+
+// Quarantined is a document that was not migrated, kept whole.
+type Quarantined struct {
+	RolloutID string
+	TenantID  string
+	Index     string // where it was found
+	ID        string
+	Target    string // where it should have gone
+	Kind      QuarantineKind
+	Reason    string
+	Source    json.RawMessage // as found
+	At        time.Time
+}
+
+// Refusal says why something may not start, for one tenant or ("" TenantID)
+// for the rollout as a whole.
+type Refusal struct {
+	Code     string `json:"code"` // "shard_limit", "tenant_without_indices", ...
+	TenantID string `json:"tenant_id,omitempty"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy"`
+}
+
+// Plan is what a rollout would do.
+type Plan struct {
+	ToRelease string
+	Options   Options
+	Tenants   []TenantPlan // sorted by TenantID
+	Refusals  []Refusal
+	Shards    ShardForecast
+}
+
+// TenantPlan is the part of a plan that belongs to one tenant.
+type TenantPlan struct {
+	TenantID    string
+	FromRelease string
+	// Path lists every release on the way, the first and the last included;
+	// one entry when the tenant is already there.
+	Path   []string
+	Moves  []Move
+	Shards int // new shards, replicas included
+	Record TenantRecord
+	Notes  []string
+}
+
+// ShardForecast is the use of the cluster's shard limit.
+type ShardForecast struct {
+	Now, New, Peak, Limit int
+	MaxPerNode, DataNodes int
+	// Needed is the value of cluster.max_shards_per_node that would do.
+	Needed int
+}

@@ -1,0 +1,325 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// Reason is the machine-readable cause of a ServiceError.
+type Reason string
+
+// Reasons.
+const (
+	ReasonInvalid     Reason = "INVALID"           // a field is wrong
+	ReasonNotFound    Reason = "ROLLOUT_NOT_FOUND" // no such rollout, or no such tenant in it
+	ReasonRefused     Reason = "ROLLOUT_REFUSED"   // preconditions not met: see Refusals
+	ReasonWrongState  Reason = "WRONG_STATE"       // the command makes no sense now
+	ReasonUnavailable Reason = "UNAVAILABLE"       // search engine or database not reachable
+)
+
+// ServiceError is every error that Service returns on purpose.
+type ServiceError struct {
+	Reason   Reason
+	Field    string
+	Message  string // says what, with the value
+	Remedy   string
+	Refusals []Refusal
+	Err      error
+}
+
+func (e *ServiceError) Error() string {
+	s := e.Message
+	if e.Field != "" {
+		s = e.Field + ": " + s
+	}
+	for _, r := range e.Refusals {
+		s += "; "
+		if r.TenantID != "" {
+			s += "tenant " + r.TenantID + ": "
+		}
+		s += r.Message
+	}
+	if e.Remedy != "" {
+		s += " (" + e.Remedy + ")"
+	}
+	return s
+}
+
+func (e *ServiceError) Unwrap() error { return e.Err }
+
+// Service is what operators ask for. It is safe for concurrent use; every
+// command changes rows and returns, workers do the rest.
+type Service struct {
+	store     Store
+	engine    Engine
+	catalogue *releases.Catalogue
+	now       func() time.Time
+}
+
+// NewService wires a Service. now may be nil.
+func NewService(store Store, engine Engine, catalogue *releases.Catalogue, now func() time.Time) *Service {
+	if now == nil {
+		now = time.Now
+	}
+	return &Service{store: store, engine: engine, catalogue: catalogue, now: now}
+}
+
+// Request asks for a plan or a rollout.
+type Request struct {
+	ToRelease string
+	Options   Options
+	// RequestID makes Start idempotent: a second start with the same id
+	// returns the first one's rollout. Optional.
+	RequestID string
+	Caller    string
+}
+
+func (r Request) validate() error {
+	o := r.Options
+	switch {
+	case r.ToRelease == "":
+		return &ServiceError{Reason: ReasonInvalid, Field: "to_release", Message: "is empty", Remedy: "name a release, see `tms release list`"}
+	case o.Verify != VerifyCount && o.Verify != VerifySample && o.Verify != VerifyFull:
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.verify", Message: fmt.Sprintf("%q is not a level", o.Verify), Remedy: "use count, sample or full"}
+	case o.AllowQuarantine < 0 || o.AllowQuarantine > MaxQuarantine:
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.allow_quarantine", Message: fmt.Sprintf("%d is outside 0..%d", o.AllowQuarantine, MaxQuarantine), Remedy: "give a number of documents per tenant"}
+	case o.MaxTenants < 1 || o.MaxTenants > MaxMaxTenants:
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.max_tenants", Message: fmt.Sprintf("%d is outside 1..%d", o.MaxTenants, MaxMaxTenants), Remedy: "give a number of tenants in flight"}
+	case o.FenceTimeout < 100*time.Millisecond || o.FenceTimeout > 10*time.Minute:
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.fence_timeout", Message: fmt.Sprintf("%s is outside 100ms..10m", o.FenceTimeout), Remedy: "give the longest time in which writes may be refused"}
+	}
+	return nil
+}
+
+// Plan computes what a rollout would do, refusals included; it writes nothing.
+func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
+	req.Options = req.Options.WithDefaults()
+	if err := req.validate(); err != nil {
+		return nil, err
+	}
+	target, err := s.catalogue.Get(req.ToRelease)
+	if err != nil {
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "to_release", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
+	}
+	fleet, err := s.store.Fleet(ctx, req.Options.Tenants)
+	if err != nil {
+		return nil, err
+	}
+	view := ClusterView{Now: s.now()}
+	if view.Info, err = s.engine.Info(ctx); err == nil {
+		view.Shards, err = s.engine.Shards(ctx)
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	p := newPlanner(s.catalogue, target, req.Options, view)
+	p.fleet(fleet)
+	for _, t := range p.candidates(fleet) {
+		tv, err := s.look(ctx, t, target)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		p.tenant(t, tv)
+	}
+	return p.finish(), nil
+}
+
+// look reads everything of one tenant that the plan needs.
+func (s *Service) look(ctx context.Context, t FleetTenant, target *releases.Release) (TenantView, error) {
+	from, err := s.catalogue.Get(t.Release)
+	if err != nil {
+		return TenantView{}, nil // the planner has refused it already
+	}
+	return lookAt(ctx, s.engine, t.ID, from.Prefix, target.Prefix)
+}
+
+func unavailable(err error) error {
+	var se *ServiceError
+	if errors.As(err, &se) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &ServiceError{Reason: ReasonUnavailable, Message: err.Error(), Remedy: "check TMS_ELASTIC_URLS and the cluster's health, then try again", Err: err}
+}
+
+// Start plans and, when nothing is refused, stores the rollout and wakes the
+// workers. Refusals come back as a ServiceError with ReasonRefused and leave
+// nothing behind.
+func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
+	if req.RequestID != "" {
+		r, err := s.store.RolloutByRequest(ctx, req.RequestID)
+		if err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+	}
+	plan, err := s.Plan(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if len(plan.Refusals) > 0 {
+		return nil, &ServiceError{Reason: ReasonRefused, Message: fmt.Sprintf("the rollout to %s cannot start", req.ToRelease), Refusals: plan.Refusals}
+	}
+	now := s.now()
+	r := &Rollout{
+		ID: newRolloutID(now), ToRelease: plan.ToRelease, Options: plan.Options,
+		State: RolloutRunning, Wish: WishRun, CreatedBy: req.Caller, CreatedAt: now,
+	}
+	moves := map[string][]Move{}
+	for _, tp := range plan.Tenants {
+		r.Tenants = append(r.Tenants, newRolloutTenant(r, tp, now))
+		moves[tp.TenantID] = tp.Moves
+	}
+	r.State, r.FinishedAt = settle(r, now)
+	if err := s.store.CreateRollout(ctx, r, moves, req.RequestID); err != nil {
+		return nil, err
+	}
+	return s.Get(ctx, r.ID)
+}
+
+func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
+	t := RolloutTenant{
+		RolloutID: r.ID, TenantID: tp.TenantID, FromRelease: tp.FromRelease,
+		State: TenantPlanned, SwitchAllowed: !r.Options.HoldSwitch, NextAt: now,
+		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record,
+	}
+	t.Record.Notes = tp.Notes
+	for _, m := range tp.Moves {
+		t.ByMethod[m.Method]++
+		for _, c := range m.Copies {
+			t.DocsTotal += c.Docs
+		}
+	}
+	if len(tp.Path) == 1 {
+		t.State, t.Reason = TenantSwitched, "already on "+tp.FromRelease
+		t.StartedAt, t.FinishedAt = now, now
+		t.Proof = &Proof{Level: r.Options.Verify, Verdict: "nothing to do", TakenAt: now}
+	}
+	return t
+}
+
+// settle gives state and end of a rollout from those of its tenants.
+func settle(r *Rollout, now time.Time) (RolloutState, time.Time) {
+	states := make([]TenantState, len(r.Tenants))
+	for i, t := range r.Tenants {
+		states[i] = t.State
+	}
+	s := Summarize(r.Wish, states)
+	if s.Ended() {
+		return s, now
+	}
+	return s, time.Time{}
+}
+
+func newRolloutID(now time.Time) string {
+	return "r" + lower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
+}
+
+// Get returns a rollout with its tenants.
+func (s *Service) Get(ctx context.Context, id string) (*Rollout, error) {
+	r, err := s.store.Rollout(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, &ServiceError{Reason: ReasonNotFound, Field: "rollout", Message: fmt.Sprintf("%q does not exist", id), Remedy: "see `tms upgrade list`", Err: err}
+	}
+	return r, err
+}
+
+// List returns rollouts, newest first, without their tenants' moves.
+func (s *Service) List(ctx context.Context, limit int, before string) ([]*Rollout, error) {
+	return s.store.Rollouts(ctx, limit, before)
+}
+
+// Moves returns the moves of one tenant, sorted by target.
+func (s *Service) Moves(ctx context.Context, rollout, tenant string) ([]Move, error) {
+	return s.store.Moves(ctx, rollout, tenant)
+}
+
+// Quarantine lists quarantined documents of a rollout, all tenants when
+// tenant is "", after the cursor (the last one's index and id).
+func (s *Service) Quarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error) {
+	if _, err := s.Get(ctx, f.RolloutID); err != nil {
+		return nil, err
+	}
+	return s.store.Quarantine(ctx, f)
+}
+
+// Command is a change to a running rollout. It is idempotent: asking for what
+// already is returns the rollout unchanged.
+type Command struct {
+	RolloutID string
+	// Tenants narrows the command; empty means all of the rollout.
+	Tenants []string
+	Caller  string
+	// AllowQuarantine, with Retry: the new limit; nil keeps the old one.
+	AllowQuarantine *int
+}
+
+// Pause lets running copies go on and starts nothing new; no tenant is left
+// fenced.
+func (s *Service) Pause(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "pause", c)
+}
+
+// Resume undoes Pause.
+func (s *Service) Resume(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "resume", c)
+}
+
+// Cancel ends the rollout: what is not switched is undone, what is stays.
+func (s *Service) Cancel(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "cancel", c)
+}
+
+// Retry lets failed tenants go on from where they stood.
+func (s *Service) Retry(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "retry", c)
+}
+
+// Switch lets held tenants pass.
+func (s *Service) Switch(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "switch", c)
+}
+
+// Rollback returns switched tenants to the old release.
+func (s *Service) Rollback(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "rollback", c)
+}
+
+// Finalize deletes the old version of switched tenants, by exact names.
+func (s *Service) Finalize(ctx context.Context, c Command) (*Rollout, error) {
+	return s.command(ctx, "finalize", c)
+}
+
+func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout, error) {
+	if c.AllowQuarantine != nil && (*c.AllowQuarantine < 0 || *c.AllowQuarantine > MaxQuarantine) {
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "allow_quarantine", Message: fmt.Sprintf("%d is outside 0..%d", *c.AllowQuarantine, MaxQuarantine), Remedy: "give a number of documents per tenant"}
+	}
+	now := s.now()
+	err := s.store.ChangeRollout(ctx, c.RolloutID, c.Caller, name, func(r *Rollout) error {
+		for _, id := range c.Tenants {
+			if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
+				return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}
+			}
+		}
+		if err := applyCommand(r, name, c, now); err != nil {
+			return err
+		}
+		r.State, r.FinishedAt = settle(r, now)
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		_, err = s.Get(ctx, c.RolloutID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Get(ctx, c.RolloutID)
+}

@@ -1,0 +1,98 @@
+package upgrader
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps rollouts, their tenants, moves and quarantine. The adapter lives
+// in package db.
+//
+// Contract: every method is one transaction; ErrNotFound when the row is not
+// there. Methods that take a Lease change nothing and return ErrLeaseLost when
+// the tenant's epoch is no longer the lease's: a worker that was paused and
+// overtaken cannot write. Safe for concurrent use.
+type Store interface {
+	// Fleet returns registered tenants that are not deleted, sorted by id:
+	// all, or those of ids that exist. The caller notices which are missing.
+	Fleet(ctx context.Context, ids []string) ([]FleetTenant, error)
+
+	// CreateRollout stores a rollout, its tenants and their moves, and wakes
+	// the workers. A tenant that is part of another unfinished rollout is a
+	// *ServiceError with ReasonRefused.
+	CreateRollout(ctx context.Context, r *Rollout, moves map[string][]Move, requestID string) error
+	Rollout(ctx context.Context, id string) (*Rollout, error)
+	RolloutByRequest(ctx context.Context, requestID string) (*Rollout, error)
+	// Rollouts returns up to limit rollouts older than before ("": newest),
+	// newest first.
+	Rollouts(ctx context.Context, limit int, before string) ([]*Rollout, error)
+	// ChangeRollout locks the rollout and its tenants, lets change alter
+	// states, wishes, intents and options, stores, records it in the audit
+	// trail under name and caller, and wakes the workers.
+	ChangeRollout(ctx context.Context, id, caller, name string, change func(*Rollout) error) error
+
+	// Due returns tenants that have something to do now and no living owner.
+	Due(ctx context.Context, limit int) ([]Work, error)
+	// Acquire takes the lease of a tenant that is due. ErrConflict: somebody
+	// else has it, it is not due, or the rollout's MaxTenants are in flight.
+	Acquire(ctx context.Context, rollout, tenant, owner string, ttl time.Duration) (*Lease, error)
+	// Extend renews a lease.
+	Extend(ctx context.Context, l *Lease, ttl time.Duration) error
+	// Release gives the lease back; next says when to look again.
+	Release(ctx context.Context, l *Lease, next time.Time) error
+
+	// Load returns the tenant with its rollout (without the other tenants).
+	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
+	// SaveTenant stores state, reason, counters, record and proof, and
+	// brings the rollout's state up to date.
+	SaveTenant(ctx context.Context, l *Lease, t *RolloutTenant) error
+	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
+	// in one transaction. It serves the switch and the rollback.
+	MarkSwitched(ctx context.Context, l *Lease, t *RolloutTenant, release string) error
+	Moves(ctx context.Context, rollout, tenant string) ([]Move, error)
+	// SaveMoves inserts or updates moves by target.
+	SaveMoves(ctx context.Context, l *Lease, moves ...Move) error
+	// OwnTargets tells which of the names were created as targets by any
+	// rollout of the tenant.
+	OwnTargets(ctx context.Context, tenant string, names []string) (map[string]bool, error)
+
+	// AddQuarantine inserts or replaces by (rollout, tenant, index, id).
+	AddQuarantine(ctx context.Context, l *Lease, docs ...Quarantined) error
+	DropQuarantine(ctx context.Context, l *Lease, index string, ids ...string) error
+	Quarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error)
+}
+
+// FleetTenant is what the upgrade needs to know of a registered tenant.
+type FleetTenant struct {
+	ID      string
+	Release string
+	State   string // "active", "suspended", ...
+	// ActiveRollout is the id of an unfinished rollout it is part of.
+	ActiveRollout string
+}
+
+// Work names a tenant of a rollout that a worker should look at.
+type Work struct {
+	RolloutID, TenantID string
+	Epoch               int64
+}
+
+// Lease is the right to work on one tenant of one rollout.
+type Lease struct {
+	RolloutID, TenantID string
+	Owner               string
+	Epoch               int64
+	// Until is the local time until which the lease is certainly ours.
+	Until time.Time
+}
+
+// QuarantineFilter selects quarantined documents, ordered by tenant, index, id.
+type QuarantineFilter struct {
+	RolloutID string
+	TenantID  string // "" for all
+	// After are tenant, index and id of the last one seen; empty from the start.
+	After [3]string
+	Limit int // 0: no limit
+	// WithoutSource leaves Source empty.
+	WithoutSource bool
+}
