@@ -9,9 +9,6 @@ type Transform struct {
 	Ops []Op
 }
 
-// Op is one operation of a Transform.
-type Op struct{}
-
 // ErrDropped is returned by Apply for a document that the transform drops.
 var ErrDropped = errors.New("dropped by the transform")
 

@@ -1,0 +1,342 @@
+package releases
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// OpKind names what an Op does.
+type OpKind string
+
+// The operations. Package documentation and docs/releases.md define them.
+const (
+	OpMove         OpKind = "move"
+	OpCopy         OpKind = "copy"
+	OpRename       OpKind = "rename"
+	OpSet          OpKind = "set"
+	OpDefault      OpKind = "default"
+	OpRemove       OpKind = "remove"
+	OpWrap         OpKind = "wrap"
+	OpConvert      OpKind = "convert"
+	OpDropDocument OpKind = "drop_document"
+)
+
+// Values of Op.Onto: what happens when the target of a move, copy or rename
+// holds a value (null counts as none).
+const (
+	OntoKeep    = "keep"    // neither is touched: a strict mapping then refuses the document, so nothing is lost unseen
+	OntoReplace = "replace" // the moved value wins
+	OntoDiscard = "discard" // the existing value wins, the moved one is removed
+)
+
+// Values of Op.OnError: what happens to a value that cannot be converted.
+const (
+	OnErrorKeep   = "keep"   // it stays as it is
+	OnErrorNull   = "null"   // null takes its place
+	OnErrorRemove = "remove" // its key, or its place in a list, is removed
+)
+
+// Values of Op.Only.
+const OnlyEmpty = "empty"
+
+// Op is one operation of a Transform. Which fields it uses depends on Kind.
+type Op struct {
+	Kind  OpKind   `yaml:"op"`
+	From  string   `yaml:"from"`  // move, copy: dotted path
+	To    string   `yaml:"to"`    // move, copy: dotted path; rename: a name; convert: string, integer, float, boolean
+	Field string   `yaml:"field"` // rename, set, default, remove, wrap, convert: dotted path
+	Under []string `yaml:"under"` // wrap: the names that get the value
+	// Value (set, default) is nil, bool, string, json.Number, []any or
+	// map[string]any.
+	Value   any    `yaml:"value"`
+	Onto    string `yaml:"onto"`     // move, copy, rename; "" is OntoKeep
+	OnError string `yaml:"on_error"` // convert; "" is OnErrorKeep
+	// Only (remove): OnlyEmpty removes the field only when nothing is lost:
+	// it is null, {} or [], or holds nothing but such values.
+	Only   string     `yaml:"only"`
+	Reason string     `yaml:"reason"` // drop_document
+	When   *Condition `yaml:"when"`   // nil is always; drop_document must have one
+}
+
+// Values of Condition.Is. A field that is missing and one that is null are
+// both absent.
+const (
+	IsPresent = "present"
+	IsAbsent  = "absent"
+	IsString  = "string"
+	IsNumber  = "number"
+	IsBoolean = "boolean"
+	IsObject  = "object"
+	IsList    = "list"
+)
+
+// Condition is a test of one field of the document, from its root. Exactly one
+// of Is and Equals is set. A path that leads through a list holds when any
+// element satisfies it.
+type Condition struct {
+	Field string `yaml:"field"`
+	Is    string `yaml:"is"`
+	// Equals is a bool, string or json.Number. Numbers are equal by value (1
+	// and 1.0), a list is equal when any of its elements is.
+	Equals any `yaml:"equals"`
+}
+
+// opKeys are the YAML keys of each operation beside op and when; those with
+// an asterisk are required.
+var opKeys = map[OpKind][]string{
+	OpMove:         {"from*", "to*", "onto"},
+	OpCopy:         {"from*", "to*", "onto"},
+	OpRename:       {"field*", "to*", "onto"},
+	OpSet:          {"field*", "value*"},
+	OpDefault:      {"field*", "value*"},
+	OpRemove:       {"field*", "only"},
+	OpWrap:         {"field*", "under*"},
+	OpConvert:      {"field*", "to*", "on_error"},
+	OpDropDocument: {"reason*"},
+}
+
+var (
+	convertTargets = []string{"string", "integer", "float", "boolean"}
+	conditionTests = []string{IsPresent, IsAbsent, IsString, IsNumber, IsBoolean, IsObject, IsList}
+)
+
+func opNames() string {
+	names := make([]string, 0, len(opKeys))
+	for k := range opKeys {
+		names = append(names, string(k))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// Validate says what is wrong with the operation itself, without regard to
+// any mapping.
+func (o Op) Validate() error {
+	if _, ok := opKeys[o.Kind]; !ok {
+		return fmt.Errorf("unknown operation %q; known are %s", o.Kind, opNames())
+	}
+	var err error
+	switch o.Kind {
+	case OpMove, OpCopy:
+		err = o.validateMove()
+	case OpRename:
+		if err = validPath("field", o.Field); err == nil && (validPath("to", o.To) != nil || strings.Contains(o.To, ".")) {
+			err = fmt.Errorf("to %q must be a single name; use move to change the parent", o.To)
+		} else if err == nil && lastName(o.Field) == o.To {
+			err = fmt.Errorf("field %s is renamed to itself", o.Field)
+		}
+	case OpDropDocument:
+		if o.When == nil || o.Reason == "" {
+			err = fmt.Errorf("drop_document needs a condition (when) and a reason")
+		}
+	default:
+		err = validPath("field", o.Field)
+	}
+	for _, check := range []func() error{o.validateChoices, o.validateUnder, o.validateValue, o.When.validate} {
+		if err == nil {
+			err = check()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Kind, err)
+	}
+	return nil
+}
+
+func (o Op) validateMove() error {
+	if err := validPath("from", o.From); err != nil {
+		return err
+	}
+	if err := validPath("to", o.To); err != nil {
+		return err
+	}
+	if within(o.From, o.To) || within(o.To, o.From) {
+		return fmt.Errorf("one of %s and %s holds the other; use wrap to put a value into an object", o.From, o.To)
+	}
+	return nil
+}
+
+func (o Op) validateChoices() error {
+	choices := []struct {
+		name, value string
+		kinds       []OpKind
+		allowed     []string
+	}{
+		{"onto", o.Onto, []OpKind{OpMove, OpRename}, []string{"", OntoKeep, OntoReplace, OntoDiscard}},
+		{"onto", o.Onto, []OpKind{OpCopy}, []string{"", OntoKeep, OntoReplace}},
+		{"on_error", o.OnError, []OpKind{OpConvert}, []string{"", OnErrorKeep, OnErrorNull, OnErrorRemove}},
+		{"to", o.To, []OpKind{OpConvert}, convertTargets},
+		{"only", o.Only, []OpKind{OpRemove}, []string{"", OnlyEmpty}},
+	}
+	for _, c := range choices {
+		if slices.Contains(c.kinds, o.Kind) && !slices.Contains(c.allowed, c.value) {
+			return fmt.Errorf("unknown %s %q; known are %s", c.name, c.value, strings.TrimPrefix(strings.Join(c.allowed, ", "), ", "))
+		}
+	}
+	return nil
+}
+
+func (o Op) validateUnder() error {
+	if o.Kind != OpWrap {
+		return nil
+	}
+	if len(o.Under) == 0 {
+		return fmt.Errorf("under needs at least one name")
+	}
+	for i, name := range o.Under {
+		if name == "" || strings.Contains(name, ".") || slices.Contains(o.Under[:i], name) {
+			return fmt.Errorf("under: %q must be a name without dots, stated once", name)
+		}
+	}
+	return nil
+}
+
+func (o Op) validateValue() error {
+	if o.Kind == OpSet || o.Kind == OpDefault {
+		return validJSON(o.Value)
+	}
+	return nil
+}
+
+func (c *Condition) validate() error {
+	if c == nil {
+		return nil
+	}
+	if err := validPath("when: field", c.Field); err != nil {
+		return err
+	}
+	if (c.Is == "") == (c.Equals == nil) {
+		return fmt.Errorf("when: state one of is and equals; a field that is null is absent")
+	}
+	if c.Is != "" {
+		if !slices.Contains(conditionTests, c.Is) {
+			return fmt.Errorf("when: unknown test %q; known are %s", c.Is, strings.Join(conditionTests, ", "))
+		}
+		return nil
+	}
+	switch c.Equals.(type) {
+	case bool, string, json.Number:
+		return validJSON(c.Equals)
+	}
+	return fmt.Errorf("when: equals must be text, a number, true or false, not %T", c.Equals)
+}
+
+func validPath(what, path string) error {
+	if path == "" || slices.Contains(strings.Split(path, "."), "") {
+		return fmt.Errorf("%s %q is not a path of names joined by dots", what, path)
+	}
+	return nil
+}
+
+func validJSON(v any) error {
+	switch v := v.(type) {
+	case nil, bool, string:
+		return nil
+	case json.Number:
+		if !json.Valid([]byte(v)) {
+			return fmt.Errorf("value %q is not a JSON number", v)
+		}
+		return nil
+	case []any:
+		for _, e := range v {
+			if err := validJSON(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	case map[string]any:
+		for _, e := range v {
+			if err := validJSON(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("value of type %T: it must be nil, bool, string, json.Number, []any or map[string]any", v)
+}
+
+// within tells whether path is parent or lies below it.
+func within(path, parent string) bool {
+	return path == parent || strings.HasPrefix(path, parent+".")
+}
+
+func lastName(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+func parentOf(path string) string {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[:i]
+	}
+	return ""
+}
+
+func join(parent, name string) string {
+	if parent == "" {
+		return name
+	}
+	return parent + "." + name
+}
+
+// readOp reads one operation; false when it was refused.
+func readOp(d *document, n *yaml.Node, what string) (Op, bool) {
+	before := len(d.problems.list)
+	var kind *yaml.Node
+	for _, e := range d.entries(n, what+": operation") {
+		if e.name == "op" {
+			kind = e.value
+		}
+	}
+	op := Op{}
+	if kind != nil {
+		op.Kind = OpKind(d.text(kind, "op"))
+	}
+	keys, known := opKeys[op.Kind]
+	if !known {
+		d.problem(n, "%s: unknown operation %q; known are %s", what, op.Kind, opNames())
+		return op, false
+	}
+	what += ": " + string(op.Kind)
+	allowed := []string{"op", "when"}
+	for _, k := range keys {
+		allowed = append(allowed, strings.TrimSuffix(k, "*"))
+	}
+	f := d.fields(n, what, allowed...)
+	for _, k := range keys {
+		if name, required := strings.CutSuffix(k, "*"); required && f[name] == nil {
+			d.problem(n, "%s needs %s", what, name)
+		}
+	}
+	op.From, op.To, op.Field = d.text(f["from"], "from"), d.text(f["to"], "to"), d.text(f["field"], "field")
+	op.Onto, op.Only, op.Reason = d.text(f["onto"], "onto"), d.text(f["only"], "only"), d.text(f["reason"], "reason")
+	if e := f["on_error"]; e != nil {
+		op.OnError = e.Value // null without quotes is YAML's null and means the same here
+	}
+	if v := f["value"]; v != nil {
+		op.Value = d.value(v, "value")
+	}
+	if u := f["under"]; u != nil && u.Kind == yaml.ScalarNode {
+		op.Under = []string{u.Value}
+	} else {
+		for _, e := range d.items(u, "under") {
+			op.Under = append(op.Under, d.text(e, "under"))
+		}
+	}
+	if w := f["when"]; w != nil {
+		g := d.fields(w, what+": when", "field", "is", "equals")
+		op.When = &Condition{Field: d.text(g["field"], "field"), Is: d.text(g["is"], "is")}
+		if e := g["equals"]; e != nil {
+			op.When.Equals = d.value(e, "equals")
+		}
+	}
+	if len(d.problems.list) > before {
+		return op, false
+	}
+	if err := op.Validate(); err != nil {
+		d.problem(n, "%s: %v", strings.TrimSuffix(what, ": "+string(op.Kind)), err)
+		return op, false
+	}
+	return op, true
+}
