@@ -1,0 +1,102 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+// Aliases implements upgrader.Engine; indices are sorted. An alias that does
+// not exist has no entry.
+func (c *Client) Aliases(ctx context.Context, patterns ...string) (map[string][]string, error) {
+	op := "read aliases " + described(patterns)
+	if err := checkPatterns(op, patterns...); err != nil {
+		return nil, err
+	}
+	out := make(map[string][]string)
+	for _, part := range chunks(patterns) {
+		var body map[string]json.RawMessage
+		err := c.do(ctx, call{
+			op: op, request: fixed(request{method: http.MethodGet, path: "/_alias/" + joined(part)}),
+			// One missing name among others makes a 404 that holds the
+			// others all the same, beside "error" and "status".
+			accept: []int{http.StatusNotFound},
+		}, &body)
+		if err != nil {
+			return nil, err
+		}
+		if err := collectAliases(op, body, out); err != nil {
+			return nil, err
+		}
+	}
+	for _, indices := range out {
+		slices.Sort(indices)
+	}
+	return out, nil
+}
+
+func collectAliases(op string, body map[string]json.RawMessage, out map[string][]string) error {
+	for index, raw := range body {
+		if raw[0] != '{' { // "error" and "status"
+			continue
+		}
+		var held struct {
+			Aliases map[string]struct{} `json:"aliases"`
+		}
+		if err := decode(op, raw, &held); err != nil {
+			return err
+		}
+		for alias := range held.Aliases {
+			if !slices.Contains(out[alias], index) {
+				out[alias] = append(out[alias], index)
+			}
+		}
+	}
+	return nil
+}
+
+// UpdateAliases implements upgrader.Engine. Removing an alias that the index
+// does not have is no error (the engines are silent about it unless it is all
+// that was asked for); a missing index is ErrNotFound, and nothing is changed
+// then.
+func (c *Client) UpdateAliases(ctx context.Context, actions []upgrader.AliasAction) error {
+	if len(actions) == 0 {
+		return nil
+	}
+	op := fmt.Sprintf("change %d aliases, the first %s of %s", len(actions), actions[0].Alias, actions[0].Index)
+	type target struct {
+		Index string `json:"index"`
+		Alias string `json:"alias"`
+	}
+	list := make([]map[string]target, 0, len(actions))
+	removals := 0
+	for _, a := range actions {
+		if err := checkNames(op, a.Index, a.Alias); err != nil {
+			return err
+		}
+		verb := "add"
+		if a.Remove {
+			verb, removals = "remove", removals+1
+		}
+		list = append(list, map[string]target{verb: {a.Index, a.Alias}})
+	}
+	body, err := marshal(op, map[string]any{"actions": list})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	limit := c.engineTimeout(ctx).String()
+	err = c.change(ctx, op, fixed(request{
+		method: http.MethodPost, path: "/_aliases", body: body,
+		query: query("timeout", limit, "master_timeout", limit),
+	}))
+	if removals == len(actions) && is404(err, "aliases_not_found_exception") {
+		return nil
+	}
+	return err
+}

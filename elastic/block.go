@@ -1,0 +1,126 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+// incompleteBlock is the Type of the error (status 504) of a block that does
+// not hold on every index. Blocks that were put stay: the caller lifts them or
+// tries again.
+const incompleteBlock = "incomplete_block"
+
+// BlockWrites implements upgrader.Engine. Patterns that match nothing, and
+// names that do not exist, are left out of the result and are no error. On an
+// error some of the indices may be blocked.
+func (c *Client) BlockWrites(ctx context.Context, patterns ...string) ([]string, error) {
+	op := "block writes to " + described(patterns)
+	if err := checkPatterns(op, patterns...); err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	blocked := []string{}
+	for _, part := range chunks(patterns) {
+		var res blockAnswer
+		err := c.do(ctx, call{op: op, request: func() esapi.Request {
+			limit := c.engineTimeout(ctx)
+			return esapi.IndicesAddBlockRequest{
+				Index: part, Block: "write", IgnoreUnavailable: ptr(true), AllowNoIndices: ptr(true),
+				Timeout: limit, MasterTimeout: limit,
+			}
+		}}, &res)
+		if err != nil {
+			return nil, err
+		}
+		if err := res.check(op); err != nil {
+			return nil, err
+		}
+		for _, i := range res.Indices {
+			blocked = append(blocked, i.Name)
+		}
+	}
+	slices.Sort(blocked)
+	return slices.Compact(blocked), nil
+}
+
+type blockAnswer struct {
+	Acknowledged       bool `json:"acknowledged"`
+	ShardsAcknowledged bool `json:"shards_acknowledged"`
+	Indices            []struct {
+		Name         string     `json:"name"`
+		Blocked      bool       `json:"blocked"`
+		Exception    *exception `json:"exception"`
+		FailedShards []struct {
+			ID       int         `json:"id"`
+			Failures []exception `json:"failures"`
+		} `json:"failed_shards"`
+	} `json:"indices"`
+}
+
+// check accepts only the answer that says of the whole and of every index
+// that no write is in flight. With no index at all, shards_acknowledged is
+// false and nothing is wrong.
+func (b blockAnswer) check(op string) error {
+	var why []string
+	for _, i := range b.Indices {
+		switch {
+		case i.Exception != nil:
+			_, reason := i.Exception.words()
+			why = append(why, i.Name+" ("+reason+")")
+		case len(i.FailedShards) > 0:
+			why = append(why, fmt.Sprintf("%s (%d shards failed)", i.Name, len(i.FailedShards)))
+		case !i.Blocked:
+			why = append(why, i.Name)
+		}
+	}
+	reason := "not blocked: " + strings.Join(why, ", ")
+	if len(why) == 0 {
+		if b.Acknowledged && (b.ShardsAcknowledged || len(b.Indices) == 0) {
+			return nil
+		}
+		reason = "the cluster did not finish in time; writes may still be in flight"
+	}
+	return &upgrader.EngineError{Op: op, Status: http.StatusGatewayTimeout, Type: incompleteBlock, Reason: reason}
+}
+
+// UnblockWrites implements upgrader.Engine. Names that do not exist are
+// skipped, so that one of them cannot keep the others blocked.
+func (c *Client) UnblockWrites(ctx context.Context, names ...string) error {
+	op := "lift the write block of " + described(names)
+	if err := checkNames(op, names...); err != nil {
+		return err
+	}
+	body := []byte(`{"index.blocks.write":null}`)
+	for _, part := range chunks(names) {
+		err := c.change(ctx, op, c.settingsRequest(ctx, part, body))
+		if is404(err, "index_not_found_exception") {
+			err = c.unblockPresent(ctx, op, part, body)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unblockPresent lifts the block one by one after a joint request was refused
+// because of a missing index.
+func (c *Client) unblockPresent(ctx context.Context, op string, names []string, body []byte) error {
+	var failed []error
+	for _, n := range names {
+		err := c.change(ctx, op, c.settingsRequest(ctx, []string{n}, body))
+		if err != nil && !is404(err, "index_not_found_exception") {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
