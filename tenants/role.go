@@ -1,0 +1,42 @@
+package tenants
+
+import "slices"
+
+// Role is what an API key may do.
+type Role string
+
+// Roles.
+const (
+	RoleInstance    Role = "instance"    // Tracardi containers: token, check, and Tracardi's own routes
+	RoleViewer      Role = "viewer"      // reads everything but secrets
+	RoleProvisioner Role = "provisioner" // viewer, and changes tenants
+	RoleOperator    Role = "operator"    // viewer, and runs upgrades
+	RoleAdmin       Role = "admin"       // everything
+)
+
+// Permission is something a role may have.
+type Permission string
+
+// Permissions.
+const (
+	PermCheck    Permission = "check"         // ask whether a tenant may be served
+	PermTracardi Permission = "tracardi"      // Tracardi's own routes, its single key could always use
+	PermRead     Permission = "read"          // read registry, releases and rollouts, without secrets
+	PermTenants  Permission = "tenants.write" // change tenants, see install tokens
+	PermUpgrades Permission = "upgrades.write"
+	PermKeys     Permission = "keys" // see and change API keys
+)
+
+var grants = map[Role][]Permission{
+	RoleInstance:    {PermCheck, PermTracardi},
+	RoleViewer:      {PermCheck, PermRead},
+	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermTenants},
+	RoleOperator:    {PermCheck, PermRead, PermUpgrades},
+	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermTenants, PermUpgrades, PermKeys},
+}
+
+// Can says whether the role has the permission. An unknown role has none.
+func (r Role) Can(p Permission) bool { return slices.Contains(grants[r], p) }
+
+// Valid says whether the role exists.
+func (r Role) Valid() bool { return grants[r] != nil }

@@ -1,0 +1,196 @@
+// Package tenants is the registry: tenants, their states, API keys, tokens and
+// the audit trail. It is a pure domain; its Store is implemented elsewhere.
+package tenants
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/mail"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of a tenant's fields.
+const (
+	MinIDLength = 3 // Tracardi ignores shorter host labels
+	// MaxIDLength is that of a DNS label: the id is the first label of the
+	// tenant's host name.
+	MaxIDLength       = 63
+	MaxNameLength     = 200
+	MaxEmailLength    = 254 // RFC 5321, path without brackets
+	MaxDomainLength   = 253 // RFC 1035
+	MaxURLLength      = 2048
+	MaxTokenLength    = 200
+	MaxLabels         = 64
+	MaxLabelLength    = 63
+	MaxAttributesSize = 16 << 10 // bytes of JSON
+)
+
+// DefaultCluster is where tenants live unless told otherwise.
+const DefaultCluster = "default"
+
+// UndeletePeriod is how long a deleted tenant can be undeleted.
+const UndeletePeriod = 30 * 24 * time.Hour
+
+// Tenant is one customer of a Tracardi installation. Whether it is served
+// follows from three facts, Suspended, ExpiresAt and DeletedAt: see StateAt.
+type Tenant struct {
+	ID           string
+	DisplayName  string
+	Email        string
+	Domain       string
+	GUIURL       string
+	InstallToken string
+	// TokenUnreadable says that the stored install token cannot be opened with
+	// the SECRET in force.
+	TokenUnreadable bool
+	Labels          map[string]string
+	Attributes      json.RawMessage // a JSON object, nil for none
+	Release         string
+	Cluster         string
+	Suspended       bool
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	ExpiresAt       time.Time // zero for never
+	DeletedAt       time.Time // zero when not deleted
+	PurgeAt         time.Time // set with DeletedAt
+	Revision        int64     // grows with every change
+}
+
+// Etag identifies the stored version of the tenant (AIP-154).
+func (t *Tenant) Etag() string { return strconv.FormatInt(t.Revision, 36) }
+
+// Clone returns a copy that shares nothing with t.
+func (t *Tenant) Clone() *Tenant {
+	c := *t
+	c.Labels = maps.Clone(t.Labels)
+	c.Attributes = bytes.Clone(t.Attributes)
+	return &c
+}
+
+var (
+	idPattern    = regexp.MustCompile(`^[a-z0-9]+$`)
+	digits       = regexp.MustCompile(`^[0-9]+$`)
+	hostPattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	labelPattern = regexp.MustCompile(`^[a-z0-9A-Z]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`)
+	namePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+)
+
+// ValidateID says whether id can name a tenant. The id becomes part of index
+// names and of host names, and Tracardi takes a number for no tenant.
+func ValidateID(id string) error {
+	switch {
+	case len(id) < MinIDLength || len(id) > MaxIDLength:
+		return invalid("id", fmt.Sprintf("%q has %d characters", short(id), len(id)), fmt.Sprintf("use %d to %d of a-z and 0-9", MinIDLength, MaxIDLength))
+	case !idPattern.MatchString(id):
+		return invalid("id", fmt.Sprintf("%q has other characters than a-z and 0-9", id), "Tracardi drops all others from a host name, so the tenant would never be found")
+	case digits.MatchString(id):
+		return invalid("id", fmt.Sprintf("%q is a number", id), "use at least one letter: Tracardi takes a number for no tenant")
+	}
+	return nil
+}
+
+func short(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
+
+// Validate checks every field by itself and reports all that are wrong.
+func (t *Tenant) Validate() error {
+	var v violations
+	if err := ValidateID(t.ID); err != nil {
+		v.add("id", strings.TrimPrefix(err.Error(), "id: "))
+	}
+	tooLong := func(field, value string, limit int) {
+		if len(value) > limit {
+			v.add(field, fmt.Sprintf("has %d bytes, at most %d are allowed", len(value), limit))
+		}
+	}
+	tooLong("display_name", t.DisplayName, MaxNameLength)
+	tooLong("install_token", t.InstallToken, MaxTokenLength)
+	tooLong("email", t.Email, MaxEmailLength)
+	tooLong("domain", t.Domain, MaxDomainLength)
+	tooLong("gui_url", t.GUIURL, MaxURLLength)
+	if t.Email != "" {
+		if a, err := mail.ParseAddress(t.Email); err != nil || a.Address != t.Email {
+			v.add("email", fmt.Sprintf("%q is not an address like name@example.com", short(t.Email)))
+		}
+	}
+	if t.Domain != "" && !hostPattern.MatchString(t.Domain) {
+		v.add("domain", fmt.Sprintf("%q is not a host name in lower case", short(t.Domain)))
+	}
+	if t.GUIURL != "" {
+		if u, err := url.Parse(t.GUIURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+			v.add("gui_url", "is not a http or https address without credentials")
+		}
+	}
+	if t.Release == "" {
+		v.add("release", "is empty; name the Tracardi release of the tenant's indices, such as 0.8.1")
+	}
+	if len(t.Cluster) > MaxLabelLength || !namePattern.MatchString(t.Cluster) {
+		v.add("cluster", fmt.Sprintf("%q is not a name of a-z, 0-9 and -", short(t.Cluster)))
+	}
+	validateLabels(t.Labels, &v)
+	validateAttributes(t.Attributes, &v)
+	return v.err()
+}
+
+func validateLabels(labels map[string]string, v *violations) {
+	if len(labels) > MaxLabels {
+		v.add("labels", fmt.Sprintf("%d labels, at most %d are allowed", len(labels), MaxLabels))
+		return
+	}
+	for k, val := range labels {
+		if len(k) > MaxLabelLength || !labelPattern.MatchString(k) {
+			v.add("labels", fmt.Sprintf("name %q is not 1 to %d of letters, digits, '.', '_', '/' and '-'", short(k), MaxLabelLength))
+		}
+		if len(val) > MaxLabelLength {
+			v.add("labels", fmt.Sprintf("value of %q has %d bytes, at most %d are allowed", short(k), len(val), MaxLabelLength))
+		}
+	}
+}
+
+func validateAttributes(a json.RawMessage, v *violations) {
+	if len(a) == 0 {
+		return
+	}
+	if len(a) > MaxAttributesSize {
+		v.add("attributes", fmt.Sprintf("%d bytes of JSON, at most %d are allowed", len(a), MaxAttributesSize))
+		return
+	}
+	var obj map[string]json.RawMessage
+	if err := json.Unmarshal(a, &obj); err != nil {
+		v.add("attributes", "is not a JSON object")
+	}
+}
+
+// IDFromHost reads the tenant from a request's host name the way Tracardi
+// does: the first of at least three labels, letters and digits only. It
+// returns "" when the host names no tenant.
+func IDFromHost(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
+		host = host[:i]
+	}
+	label, rest, ok := strings.Cut(host, ".")
+	if !ok || !strings.Contains(rest, ".") {
+		return ""
+	}
+	id := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, label)
+	if ValidateID(id) != nil {
+		return ""
+	}
+	return id
+}
