@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
 )
 
 // SQLSTATEs that mean something to us (PostgreSQL, appendix A).
@@ -28,8 +29,7 @@ func failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	var domain *tenants.Error
-	if errors.As(err, &domain) || errors.Is(err, context.Canceled) {
+	if ours(err) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	var pg *pgconn.PgError
@@ -47,6 +47,21 @@ func failure(err error) error {
 		return unavailable(err)
 	}
 	return &opaque{err: err}
+}
+
+// ours says whether a domain made the error.
+func ours(err error) bool {
+	var registry *tenants.Error
+	var upgrade *upgrader.ServiceError
+	if errors.As(err, &registry) || errors.As(err, &upgrade) {
+		return true
+	}
+	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost} {
+		if errors.Is(err, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func unavailable(err error) error {
