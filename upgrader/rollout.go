@@ -162,9 +162,12 @@ type RolloutTenant struct {
 	Fence       time.Duration  // length of the last fence
 	FenceTries  int            // fences so far, lifted ones included
 	Record      TenantRecord   // what was found and changed, to resume and to go back
-	Proof       *Proof         // set at verified
-	StartedAt   time.Time      // zero before the first worker took it
-	FinishedAt  time.Time      // when it was switched, or ended otherwise
+	// OldTemplates are the old version's templates as they were. They are
+	// large: stored at the start, read through Store.OldTemplates only.
+	OldTemplates []Template
+	Proof        *Proof    // set at verified
+	StartedAt    time.Time // zero before the first worker took it
+	FinishedAt   time.Time // when it was switched, or ended otherwise
 }
 
 // TenantRecord remembers what TMS found before it changed anything, so that
@@ -172,8 +175,6 @@ type RolloutTenant struct {
 type TenantRecord struct {
 	// OldIndices are the exact names of the old version's indices.
 	OldIndices []string `json:"old_indices,omitempty"`
-	// OldTemplates are the old version's templates as they were.
-	OldTemplates []Template `json:"old_templates,omitempty"`
 	// NewTemplates are names of templates of the new version.
 	NewTemplates []string `json:"new_templates,omitempty"`
 	// AliasesBefore is alias -> indices before the switch.
@@ -351,7 +352,9 @@ type TenantPlan struct {
 	Moves  []Move
 	Shards int // new shards, replicas included
 	Record TenantRecord
-	Notes  []string
+	// OldTemplates are the old version's templates as they are.
+	OldTemplates []Template
+	Notes        []string
 }
 
 // ShardForecast is the use of the cluster's shard limit.

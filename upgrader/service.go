@@ -189,7 +189,7 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 	t := RolloutTenant{
 		RolloutID: r.ID, TenantID: tp.TenantID, FromRelease: tp.FromRelease,
 		State: TenantPlanned, SwitchAllowed: !r.Options.HoldSwitch, NextAt: now,
-		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record,
+		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record, OldTemplates: tp.OldTemplates,
 	}
 	t.Record.Notes = tp.Notes
 	for _, m := range tp.Moves {
@@ -208,11 +208,7 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 
 // settle gives state and end of a rollout from those of its tenants.
 func settle(r *Rollout, now time.Time) (RolloutState, time.Time) {
-	states := make([]TenantState, len(r.Tenants))
-	for i, t := range r.Tenants {
-		states[i] = t.State
-	}
-	s := Summarize(r.Wish, states)
+	s := Summarize(r.Wish, r.Tenants)
 	if s.Ended() {
 		return s, now
 	}

@@ -43,6 +43,8 @@ type Store interface {
 
 	// Load returns the tenant with its rollout (without the other tenants).
 	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
+	// OldTemplates returns the templates stored with the rollout.
+	OldTemplates(ctx context.Context, rollout, tenant string) ([]Template, error)
 	// SaveTenant stores state, reason, counters, record and proof, and
 	// brings the rollout's state up to date.
 	SaveTenant(ctx context.Context, l *Lease, t *RolloutTenant) error

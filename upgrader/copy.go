@@ -1,0 +1,308 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// errSteered ends a step early because the operator wants something else.
+var errSteered = errors.New("the operator has asked for something else")
+
+// maxCopyTries bounds how often one engine copy task is started: tasks vanish
+// when a node restarts, which is worth repeating, but not for ever.
+const maxCopyTries = 10
+
+// opaquePrefix tags every copy task of the tenant's rollout.
+func (s *session) opaquePrefix() string {
+	return "tms:" + s.lease.RolloutID + ":" + s.lease.TenantID + ":"
+}
+
+func (s *session) opaqueID(m *Move, c *Copy) string {
+	return s.opaquePrefix() + c.Source + ":" + m.Resource
+}
+
+// copy brings every document of every source into its target, as of a
+// checkpoint taken before the first document was read.
+func (s *session) copy(ctx context.Context) (Outcome, error) {
+	if len(s.moves) == 0 {
+		return OutcomeDone, nil
+	}
+	if outcome, err := s.startingPoint(ctx); err != nil || outcome != OutcomeDone {
+		return outcome, err
+	}
+	tasks, err := s.engine.ReindexTasks(ctx, s.opaquePrefix())
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	running := map[string]string{}
+	for _, t := range tasks {
+		running[t.OpaqueID] = t.ID
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	heavy, light := make(chan struct{}, s.r.limits.Tasks), make(chan struct{}, s.r.limits.Streams)
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			c := &m.Copies[i]
+			if c.State == CopyDone {
+				continue
+			}
+			slots := light
+			if s.byEngine(c) {
+				slots = heavy
+			}
+			g.Go(func() error {
+				select {
+				case slots <- struct{}{}:
+				case <-gctx.Done():
+					return gctx.Err()
+				}
+				defer func() { <-slots }()
+				return s.copyOne(gctx, m, c, running[s.opaqueID(m, c)])
+			})
+		}
+	}
+	err = g.Wait()
+	if serr := s.saveMoves(ctx, s.moves...); err == nil || errors.Is(err, errSteered) {
+		err = errors.Join(err, serr)
+	}
+	if errors.Is(err, errSteered) {
+		return OutcomeWaitSteered, nil
+	}
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	return s.afterCopies(ctx)
+}
+
+// afterCopies makes what was copied readable and settles duplicates.
+func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
+	if err := s.restoreSettings(ctx); err != nil {
+		return OutcomeRetry, err
+	}
+	for _, m := range s.moves {
+		if m.Method == MethodMerge {
+			if err := s.settleDuplicates(ctx, m); err != nil {
+				return OutcomeRetry, err
+			}
+		}
+		m.State = MoveCopied
+	}
+	return OutcomeDone, s.saveMoves(ctx, s.moves...)
+}
+
+// byEngine says whether a copy is worth a task of the engine.
+func (s *session) byEngine(c *Copy) bool {
+	return c.State == CopyRunning || (c.State == CopyPlanned && c.Docs > s.r.limits.StreamDocs)
+}
+
+// startingPoint takes the checkpoints of sources that have none, makes their
+// documents visible, and finishes those that never saw a write.
+func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
+	stats, err := s.engine.Stats(ctx, s.oldPatterns()...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	if fresh, err := s.discover(ctx, stats); err != nil || fresh {
+		return OutcomeNewWork, err
+	}
+	var docs int64
+	fresh := false
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			c := &m.Copies[i]
+			if c.State == CopyDone || c.Checkpoint != nil {
+				continue
+			}
+			st := stats[c.Source]
+			c.Checkpoint, c.Docs, c.Shards = checkpointOf(st.Checkpoints), st.Docs, st.Primaries
+			fresh = true
+			if never(st.Checkpoints) {
+				c.State = CopyDone
+			}
+		}
+	}
+	for _, m := range s.moves {
+		for _, c := range m.Copies {
+			docs += c.Docs
+		}
+	}
+	s.t.DocsTotal = docs
+	if !fresh {
+		return OutcomeDone, nil
+	}
+	if err := s.engine.Refresh(ctx, s.oldPatterns()...); err != nil {
+		return OutcomeRetry, err
+	}
+	if err := s.saveMoves(ctx, s.moves...); err != nil {
+		return OutcomeRetry, err
+	}
+	s.t.State = TenantCopying
+	return OutcomeDone, s.r.store.SaveTenant(ctx, s.lease, s.t)
+}
+
+// copyOne copies one source; task is a running copy task found for it.
+func (s *session) copyOne(ctx context.Context, m *Move, c *Copy, task string) error {
+	if c.State == CopyPlanned || c.State == CopyRunning {
+		if task != "" {
+			c.Task = task // started by a worker that died before it could say so
+		}
+		if c.Task != "" || s.byEngine(c) {
+			if err := s.followTask(ctx, m, c); err != nil {
+				return err
+			}
+		} else {
+			c.State = CopyStreaming
+		}
+	}
+	if c.State == CopyStreaming {
+		return s.streamCopy(ctx, m, c)
+	}
+	return nil
+}
+
+// followTask starts the engine's copy task where none runs, and follows it to
+// its end. A task that met a refused document stops there: the copy goes on
+// document by document.
+func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
+	wait := newPoller(s.r.limits.Poll)
+	for {
+		if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
+			return errors.Join(err, map[bool]error{true: errSteered}[away])
+		}
+		if c.Task == "" {
+			if err := s.startTask(ctx, m, c); err != nil {
+				return err
+			}
+		}
+		t, err := s.engine.ReindexTask(ctx, c.Task)
+		switch {
+		case errors.Is(err, ErrNotFound), err == nil && t.Completed && t.Cancelled:
+			c.Task = "" // the node that ran it is gone, or somebody cancelled it
+			continue
+		case err != nil:
+			return err
+		}
+		c.Copied = t.Created + t.Updated
+		if !t.Completed {
+			if err := s.progress(ctx, m); err != nil {
+				return err
+			}
+			if err := wait.pause(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		return s.taskEnded(ctx, m, c, t)
+	}
+}
+
+func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
+	if c.Tries++; c.Tries > maxCopyTries {
+		return failf("the copy of %s was started %d times and never ended; look at the cluster's health, then retry", c.Source, maxCopyTries)
+	}
+	c.State = CopyRunning
+	if err := s.saveMoves(ctx, m); err != nil {
+		return err
+	}
+	script, params := s.l.lineages[m.Resource].transform.Painless()
+	id, err := s.engine.StartReindex(ctx, Reindex{
+		Source: c.Source, Target: m.Target, Script: script, Params: params,
+		Slices: max(1, c.Shards), RPS: s.rollout.Options.RequestsPerSecond, OpaqueID: s.opaqueID(m, c),
+	})
+	if err != nil {
+		// The engine may have started it without our hearing of it: look
+		// before anything else is started.
+		return err
+	}
+	c.Task = id
+	return s.saveMoves(ctx, m)
+}
+
+func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask) error {
+	switch {
+	case t.Err != "" && !strings.Contains(t.Err, "script"):
+		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
+	case t.Err != "" || len(t.Failures) > 0:
+		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures))
+		c.State, c.Task, c.Copied = CopyStreaming, "", 0
+	default:
+		c.State = CopyDone
+	}
+	return s.saveMoves(ctx, m)
+}
+
+// progress stores how far a long copy is, at most every lookEvery.
+func (s *session) progress(ctx context.Context, m *Move) error {
+	s.mu.Lock()
+	if s.r.now().Sub(s.noted) < lookEvery {
+		s.mu.Unlock()
+		return nil
+	}
+	s.noted = s.r.now()
+	s.t.Documents = 0
+	for _, mv := range s.moves {
+		for _, c := range mv.Copies {
+			s.t.Documents += c.Copied
+		}
+	}
+	t := *s.t
+	s.mu.Unlock()
+	if err := s.saveMoves(ctx, m); err != nil {
+		return err
+	}
+	return s.r.store.SaveTenant(ctx, s.lease, &t)
+}
+
+// streamCopy copies one source through TMS, from where it stopped.
+func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
+	if c.Streamed == nil {
+		c.Streamed = Checkpoint{}
+	}
+	for _, shard := range shardsIn(c.Checkpoint) {
+		err := readShard(ctx, s.engine, c.Source, shard, c.Streamed.at(shard), c.Checkpoint[shard], false, func(docs []Doc, read int64) error {
+			n, err := s.put(ctx, m, c, docs, false)
+			if err != nil {
+				return err
+			}
+			s.mu.Lock()
+			c.Copied += int64(n)
+			c.Streamed[shard] = read
+			s.mu.Unlock()
+			if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
+				return errors.Join(err, map[bool]error{true: errSteered}[away])
+			}
+			if len(docs) < pageSize {
+				return nil // too little to be worth a row
+			}
+			return s.progress(ctx, m)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	c.State = CopyDone
+	return nil
+}
+
+// poller waits between looks at a task: shortly at first, so that a copy of a
+// second does not cost two.
+type poller struct{ next, most time.Duration }
+
+func newPoller(most time.Duration) *poller { return &poller{next: 20 * time.Millisecond, most: most} }
+
+func (p *poller) pause(ctx context.Context) error {
+	t := time.NewTimer(p.next)
+	defer t.Stop()
+	p.next = min(p.next*3/2, p.most)
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,274 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"time"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// When several sources are merged, two of them may hold the same id. The rule:
+// the document with the newest time of its own (see timeFields) is kept; when
+// the times are equal or missing, the one from the later partition. The other
+// goes into quarantine, whole.
+
+// timeFields are looked at in this order, in the document as it will be in
+// the target release.
+var timeFields = []string{"metadata.time.update", "metadata.time.insert", "metadata.time.create", "metadata.timestamp", "timestamp"}
+
+// settleDuplicates finds every id that more than one source of a merge holds.
+func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
+	filled := 0
+	for _, c := range m.Copies {
+		if !never(c.Checkpoint) {
+			filled++
+		}
+	}
+	if filled < 2 {
+		return nil
+	}
+	seen := newIDSet()
+	var twins []string
+	for i := range m.Copies {
+		c := &m.Copies[i]
+		own := newIDSetLike(seen)
+		err := readAll(ctx, s.engine, c.Source, c.Checkpoint, true, func(docs []Doc) error {
+			for _, d := range docs {
+				if seen.has(d.ID) {
+					twins = append(twins, d.ID)
+				}
+				own.add(d.ID)
+			}
+			if len(twins) > MaxQuarantine {
+				return failf("more than %d ids of %s stand in several partitions; look into the sources", MaxQuarantine, m.Target)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		seen.merge(own)
+	}
+	return s.settle(ctx, m, twins)
+}
+
+// twins returns the ids of docs that another source of the merge holds too.
+func (s *session) twins(ctx context.Context, m *Move, c *Copy, docs []Doc) ([]string, error) {
+	var siblings []string
+	for _, other := range m.Copies {
+		if other.Source != c.Source {
+			siblings = append(siblings, other.Source)
+		}
+	}
+	found, err := s.engine.FindIDs(ctx, siblings, idsOf(docs))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, ids := range found {
+		out = append(out, ids...)
+	}
+	return out, nil
+}
+
+// candidate is one of several documents with the same id.
+type candidate struct {
+	doc  Doc
+	t    transformed
+	when time.Time
+}
+
+// settle writes the newest of the documents with each id and keeps the others
+// aside.
+func (s *session) settle(ctx context.Context, m *Move, ids []string) error {
+	for len(ids) > 0 {
+		n := min(len(ids), pageSize)
+		if err := s.settlePage(ctx, m, ids[:n]); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
+	byID := map[string][]candidate{}
+	for i := range m.Copies { // from the oldest partition to the newest
+		docs, err := s.engine.Get(ctx, m.Copies[i].Source, ids)
+		if err != nil {
+			return err
+		}
+		for id, d := range docs {
+			t := s.transform(m.Resource, d.Source)
+			byID[id] = append(byID[id], candidate{doc: d, t: t, when: documentTime(t.source)})
+		}
+	}
+	var ops []BulkOp
+	var winners []candidate
+	var aside []Quarantined
+	for _, id := range ids {
+		cs := byID[id]
+		win := newest(cs)
+		if win < 0 {
+			ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
+			winners = append(winners, candidate{doc: Doc{ID: id}})
+			for _, c := range cs {
+				aside = append(aside, s.quarantined(c.doc, m.Target, c.t.kind, c.t.reason))
+			}
+			continue
+		}
+		w := cs[win]
+		ops = append(ops, BulkOp{Index: m.Target, ID: id, Routing: w.doc.Routing, Source: w.t.source})
+		winners = append(winners, w)
+		for i, c := range cs {
+			if i != win {
+				aside = append(aside, s.quarantined(c.doc, m.Target, QuarantineDuplicate, fmt.Sprintf("the same id stands in %s, which is newer", w.doc.Index)))
+			}
+		}
+	}
+	refused, err := s.bulk(ctx, ops)
+	if err != nil {
+		return err
+	}
+	for i, res := range refused {
+		aside = append(aside, s.quarantined(winners[i].doc, m.Target, QuarantineRefused, res.Type+": "+res.Reason))
+	}
+	if err := s.keepAside(ctx, aside...); err != nil {
+		return err
+	}
+	for i, w := range winners {
+		if w.doc.Index != "" && refused[i] == nil {
+			if err := s.takeBack(ctx, w.doc.Index, w.doc.ID); err != nil {
+				return err
+			}
+		}
+		if err := s.forgetTwins(ctx, m, w.doc.ID, byID[w.doc.ID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetTwins removes quarantined twins that their source no longer has.
+func (s *session) forgetTwins(ctx context.Context, m *Move, id string, there []candidate) error {
+	for _, c := range m.Copies {
+		found := false
+		for _, t := range there {
+			found = found || t.doc.Index == c.Source
+		}
+		if !found {
+			if err := s.takeBack(ctx, c.Source, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resettle looks again at every known duplicate of a merge: the kept one may
+// have been deleted, or the other updated.
+func (s *session) resettle(ctx context.Context, m *Move) error {
+	if m.Method != MethodMerge {
+		return nil
+	}
+	seen := map[string]bool{}
+	var ids []string
+	for _, c := range m.Copies {
+		for _, id := range s.aside.of(c.Source, QuarantineDuplicate) {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return s.settle(ctx, m, ids)
+}
+
+// newest is the position of the document to keep, -1 when none can go.
+func newest(cs []candidate) int {
+	win := -1
+	for i, c := range cs {
+		if c.t.kind != "" {
+			continue
+		}
+		// Later partitions come later: on a tie they win.
+		if win < 0 || !c.when.Before(cs[win].when) {
+			win = i
+		}
+	}
+	return win
+}
+
+// documentTime is the newest time that a document says of itself.
+func documentTime(source []byte) time.Time {
+	doc, err := releases.DecodeDoc(source)
+	if err != nil {
+		return time.Time{}
+	}
+	for _, f := range timeFields {
+		if t, ok := parseTime(lookup(doc, f)); ok {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+func lookup(doc map[string]any, path string) any {
+	var v any = doc
+	for _, k := range strings.Split(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[k]
+	}
+	return v
+}
+
+// timeLayouts are how Tracardi writes times: Python's isoformat with and
+// without a zone, and with a space.
+var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999"}
+
+func parseTime(v any) (time.Time, bool) {
+	str, ok := v.(string)
+	if !ok {
+		return time.Time{}, false
+	}
+	for _, l := range timeLayouts {
+		if t, err := time.Parse(l, str); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// idSet is a set of document ids in 16 bytes each: two independent 64-bit
+// hashes with seeds of this process.
+type idSet struct {
+	a, b maphash.Seed
+	ids  map[[2]uint64]struct{}
+}
+
+func newIDSet() *idSet {
+	return &idSet{a: maphash.MakeSeed(), b: maphash.MakeSeed(), ids: map[[2]uint64]struct{}{}}
+}
+
+func newIDSetLike(o *idSet) *idSet {
+	return &idSet{a: o.a, b: o.b, ids: map[[2]uint64]struct{}{}}
+}
+
+func (s *idSet) key(id string) [2]uint64 {
+	return [2]uint64{maphash.String(s.a, id), maphash.String(s.b, id)}
+}
+
+func (s *idSet) add(id string)      { s.ids[s.key(id)] = struct{}{} }
+func (s *idSet) has(id string) bool { _, ok := s.ids[s.key(id)]; return ok }
+
+func (s *idSet) merge(o *idSet) {
+	for k := range o.ids {
+		s.ids[k] = struct{}{}
+	}
+}

@@ -1,0 +1,174 @@
+package upgrader
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// lineage says from which source resource the documents of a target resource
+// come and through which transform, over all releases of a path at once: the
+// transforms of a chain are concatenated, so that no intermediate index is
+// ever built (see docs/adr).
+type lineage struct {
+	source    string // resource key in the first release
+	transform releases.Transform
+	drops     []releases.Drop
+}
+
+// layout is a pair of releases and everything that follows from it.
+type layout struct {
+	from, to *releases.Release
+	path     []*releases.Release // without from
+	lineages map[string]lineage  // by target resource key
+	gone     map[string]string   // source resource key -> reason
+}
+
+// newLayout prepares the way from one release to a later one.
+func newLayout(c *releases.Catalogue, from, to string) (*layout, error) {
+	f, err := c.Get(from)
+	if err != nil {
+		return nil, err
+	}
+	path, err := c.Path(from, to)
+	if err != nil {
+		return nil, err
+	}
+	l := &layout{from: f, to: f, path: path, lineages: map[string]lineage{}, gone: map[string]string{}}
+	for _, r := range f.Resources {
+		l.lineages[r.Key] = lineage{source: r.Key}
+	}
+	for _, r := range path {
+		l.hop(r)
+	}
+	return l, nil
+}
+
+// hop extends the lineages by one release.
+func (l *layout) hop(r *releases.Release) {
+	next := map[string]lineage{}
+	for key, step := range r.Migration.Steps {
+		before, ok := l.lineages[step.From]
+		if !ok {
+			continue // a resource that came into being on the way and was never in the source
+		}
+		next[key] = lineage{
+			source:    before.source,
+			transform: before.transform.Then(step.Transform),
+			drops:     append(slices.Clone(before.drops), step.Drops...),
+		}
+	}
+	for key, why := range r.Migration.Gone {
+		if before, ok := l.lineages[key]; ok {
+			l.gone[before.source] = fmt.Sprintf("%s (since %s)", why, r.Version)
+		}
+	}
+	l.to, l.lineages = r, next
+}
+
+// versions of the way, both ends included.
+func (l *layout) versions() []string {
+	out := []string{l.from.Version}
+	for _, r := range l.path {
+		out = append(out, r.Version)
+	}
+	return out
+}
+
+// digests of the bundles on the way, for the proof.
+func (l *layout) digests() []string {
+	var out []string
+	for _, r := range l.path {
+		out = append(out, r.Version+":"+r.Digest)
+	}
+	return out
+}
+
+// sourceOf finds the source resource that an index of the old version belongs
+// to.
+func (l *layout) sourceOf(n IndexName) (releases.Resource, bool) {
+	return resourceByBase(l.from, n)
+}
+
+// resourceByBase finds the resource of a release to which an index belongs.
+func resourceByBase(r *releases.Release, n IndexName) (releases.Resource, bool) {
+	for _, res := range r.Resources {
+		if res.Base == n.Base && res.Static == (n.Mode == Static) {
+			return res, true
+		}
+	}
+	return releases.Resource{}, false
+}
+
+// targetsOf lists the target resources that are filled from a source resource.
+func (l *layout) targetsOf(source string) []releases.Resource {
+	var out []releases.Resource
+	for _, r := range l.to.Resources {
+		if lin, ok := l.lineages[r.Key]; ok && lin.source == source && !r.Static {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// resource returns a target resource by key.
+func (l *layout) resource(key string) releases.Resource {
+	r, _ := l.to.Resource(key)
+	return r
+}
+
+// name is the name of a target index.
+func (l *layout) name(tenant string, m Mode, r releases.Resource, partition string) IndexName {
+	return IndexName{Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
+}
+
+// templates of the new version for one tenant; withAlias makes them final.
+func (l *layout) templates(tenant string, replicas func(resource string, m Mode) int, withAlias bool) []Template {
+	var out []Template
+	for _, r := range l.to.Resources {
+		if r.Partitioning == releases.Unpartitioned {
+			continue
+		}
+		for _, m := range modesOf(r) {
+			n := l.name(tenant, m, r, "")
+			t := Template{
+				Name:     n.Template(),
+				Patterns: []string{n.TemplatePattern()},
+				Body:     IndexBody{Settings: finalSettings(r, replicas(r.Key, m)), Mappings: r.Mapping},
+			}
+			if withAlias {
+				t.Body.Aliases = map[string]struct{}{n.Alias(): {}}
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// finalSettings are the index settings of a resource as the release wants them.
+func finalSettings(r releases.Resource, replicas int) map[string]any {
+	out := map[string]any{}
+	for k, v := range r.Settings {
+		out[k] = v
+	}
+	out["number_of_replicas"] = replicas
+	return out
+}
+
+// relaxedSettings are those of a target while many documents are copied into
+// it: nobody reads it, and a lost copy is made again.
+func relaxedSettings(r releases.Resource) map[string]any {
+	out := finalSettings(r, 0)
+	out["refresh_interval"] = "-1"
+	return out
+}
+
+// restoredSettings put back what relaxedSettings changed.
+func restoredSettings(r releases.Resource, replicas int) map[string]any {
+	out := map[string]any{"number_of_replicas": replicas, "refresh_interval": nil}
+	if v, ok := r.Settings["refresh_interval"]; ok {
+		out["refresh_interval"] = v
+	}
+	return out
+}

@@ -1,0 +1,67 @@
+package upgrader
+
+import (
+	"context"
+	"time"
+)
+
+// ClusterView is what the plan needs to know of the cluster as a whole.
+type ClusterView struct {
+	Info   EngineInfo
+	Shards ShardBudget
+	Now    time.Time
+}
+
+// TenantView is what the cluster holds of one tenant: the old version, the
+// new one as far as it exists already, and the aliases.
+type TenantView struct {
+	Old       []Index // sorted by name
+	OldStats  map[string]IndexStats
+	New       []Index
+	NewStats  map[string]IndexStats
+	Aliases   map[string][]string // alias -> indices
+	Templates []Template          // of the old version
+}
+
+// lookAt reads a TenantView.
+func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) (TenantView, error) {
+	var v TenantView
+	var err error
+	old := tenantPatterns(oldPrefix, tenant, Staging, Production, Static)
+	if v.Old, err = e.Indices(ctx, old...); err != nil {
+		return v, err
+	}
+	if v.OldStats, err = e.Stats(ctx, old...); err != nil {
+		return v, err
+	}
+	if newPrefix != oldPrefix {
+		fresh := tenantPatterns(newPrefix, tenant, Staging, Production, Static)
+		if v.New, err = e.Indices(ctx, fresh...); err != nil {
+			return v, err
+		}
+		if len(v.New) > 0 {
+			if v.NewStats, err = e.Stats(ctx, fresh...); err != nil {
+				return v, err
+			}
+		}
+	}
+	if v.Aliases, err = e.Aliases(ctx, aliasPatterns(tenant)...); err != nil {
+		return v, err
+	}
+	v.Templates, err = tenantTemplates(ctx, e, oldPrefix, tenant)
+	return v, err
+}
+
+// tenantTemplates reads the templates of one version of a tenant.
+func tenantTemplates(ctx context.Context, e Engine, prefix, tenant string) ([]Template, error) {
+	var out []Template
+	for _, m := range modes {
+		n := IndexName{Mode: m, Prefix: prefix, Tenant: tenant, Base: "*"}
+		ts, err := e.Templates(ctx, n.Template())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ts...)
+	}
+	return out, nil
+}

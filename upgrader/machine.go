@@ -1,0 +1,331 @@
+package upgrader
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Step is what a worker does next for one tenant. Steps are decided here,
+// without I/O and without a clock, and carried out by the Runner.
+type Step string
+
+// Steps.
+const (
+	StepNone     Step = "none"     // nothing to do until the operator says something
+	StepPrepare  Step = "prepare"  // make targets and templates
+	StepCopy     Step = "copy"     // start, adopt and follow copies
+	StepConverge Step = "converge" // catch up, reconcile and compare, unfenced
+	StepHold     Step = "hold"     // keep catching up until the switch is allowed
+	StepFence    Step = "fence"    // fence, last delta, proof, switch
+	StepUndo     Step = "undo"     // remove what was made, end as cancelled
+	StepUnfence  Step = "unfence"  // lift the fence, then look again
+	StepRollback Step = "rollback"
+	StepFinalize Step = "finalize"
+)
+
+// NextStep decides what to do for a tenant.
+func NextStep(wish Wish, t RolloutTenant) Step {
+	switch t.State {
+	case TenantFailed:
+		if t.Intent == IntentCancel {
+			return StepUndo
+		}
+		return StepNone
+	case TenantCancelled, TenantRolledBack, TenantFinalized:
+		return StepNone
+	case TenantSwitched:
+		switch t.Intent {
+		case IntentRollback:
+			return StepRollback
+		case IntentFinalize:
+			return StepFinalize
+		}
+		return StepNone
+	}
+	if t.Intent == IntentCancel {
+		return StepUndo
+	}
+	if wish == WishPause {
+		// A pause must not leave a tenant whose writes are refused.
+		if t.State == TenantFenced || t.State == TenantVerified {
+			return StepUnfence
+		}
+		return StepNone
+	}
+	switch t.State {
+	case TenantPlanned:
+		return StepPrepare
+	case TenantPrepared, TenantCopying:
+		return StepCopy
+	case TenantCopied:
+		return StepConverge
+	case TenantCompared:
+		if !t.SwitchAllowed {
+			return StepHold
+		}
+		return StepFence
+	case TenantFenced, TenantVerified:
+		return StepFence
+	}
+	return StepNone
+}
+
+// Outcome is how a step ended.
+type Outcome string
+
+// Outcomes.
+const (
+	OutcomeDone    Outcome = "done"     // the step's goal is reached
+	OutcomeWait    Outcome = "wait"     // not yet; nothing is wrong
+	OutcomeRetry   Outcome = "retry"    // something outside failed; the same again later
+	OutcomeFail    Outcome = "fail"     // will not succeed by itself
+	OutcomeLifted  Outcome = "lifted"   // the fence had to be lifted
+	OutcomeNewWork Outcome = "new_work" // sources appeared that the plan does not know
+	// OutcomeWaitSteered ends a step early: the operator wants something else.
+	OutcomeWaitSteered Outcome = "steered"
+)
+
+// NextState is the tenant's state after a step ended with an outcome.
+func NextState(s TenantState, step Step, o Outcome) TenantState {
+	if o == OutcomeFail {
+		switch step {
+		case StepRollback, StepFinalize:
+			return s // stays switched; the command failed, the tenant did not
+		}
+		return TenantFailed
+	}
+	switch step {
+	case StepPrepare:
+		if o == OutcomeDone {
+			return TenantPrepared
+		}
+	case StepCopy:
+		switch o {
+		case OutcomeDone:
+			return TenantCopied
+		case OutcomeNewWork:
+			return TenantPlanned
+		}
+		return TenantCopying
+	case StepConverge:
+		switch o {
+		case OutcomeDone:
+			return TenantCompared
+		case OutcomeNewWork:
+			return TenantPlanned
+		}
+	case StepHold:
+		if o == OutcomeNewWork {
+			return TenantPlanned
+		}
+	case StepFence:
+		switch o {
+		case OutcomeDone:
+			return TenantSwitched
+		case OutcomeLifted:
+			return TenantCopied
+		case OutcomeNewWork:
+			return TenantPlanned
+		}
+	case StepUnfence:
+		if o == OutcomeDone {
+			return TenantCopied
+		}
+	case StepUndo:
+		if o == OutcomeDone {
+			return TenantCancelled
+		}
+	case StepRollback:
+		if o == OutcomeDone {
+			return TenantRolledBack
+		}
+	case StepFinalize:
+		if o == OutcomeDone {
+			return TenantFinalized
+		}
+	}
+	return s
+}
+
+// Backoff between attempts after OutcomeRetry, and the attempt past which the
+// tenant fails. 40 attempts are some 18 minutes: longer than the restart of
+// any engine, short enough for an operator to see it in the same night.
+const (
+	backoffFirst = 250 * time.Millisecond
+	backoffMost  = 30 * time.Second
+	MaxAttempts  = 40
+)
+
+// Backoff is the pause before attempt n+1, n counted from 1.
+func Backoff(n int) time.Duration {
+	d := backoffFirst
+	for range min(n-1, 10) {
+		d *= 2
+	}
+	return min(d, backoffMost)
+}
+
+// Summarize gives the state of a rollout from those of its tenants.
+func Summarize(wish Wish, tenants []RolloutTenant) RolloutState {
+	n := map[TenantState]int{}
+	working := 0
+	for _, t := range tenants {
+		n[t.State]++
+		if t.Working() {
+			working++
+		}
+	}
+	switch {
+	case working > 0 && wish == WishPause:
+		return RolloutPaused
+	case working > 0:
+		return RolloutRunning
+	case n[TenantFailed] > 0:
+		return RolloutFailed
+	case n[TenantRolledBack] > 0:
+		return RolloutRolledBack
+	case n[TenantCancelled] > 0 || wish == WishCancel:
+		return RolloutCancelled
+	case n[TenantFinalized] > 0 && n[TenantSwitched] == 0:
+		return RolloutFinalized
+	}
+	return RolloutComplete
+}
+
+// Ended says that the tenant waits for nothing but a command.
+func (s TenantState) Ended() bool {
+	switch s {
+	case TenantSwitched, TenantFinalized, TenantFailed, TenantCancelled, TenantRolledBack:
+		return true
+	}
+	return false
+}
+
+// Working says that a worker has something to do for the tenant, now or when
+// it is allowed to.
+func (t RolloutTenant) Working() bool { return !t.State.Ended() || t.Intent != IntentNone }
+
+// BeforeSwitch says that readers and writers still use the old version and
+// nothing final has happened.
+func (s TenantState) BeforeSwitch() bool { return !s.Ended() }
+
+// applyCommand changes wishes and intents of a rollout, or refuses with the
+// reason. It is pure.
+func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
+	switch name {
+	case "pause", "resume":
+		return pauseOrResume(r, name, now)
+	}
+	chosen := func(t *RolloutTenant) bool {
+		return len(c.Tenants) == 0 || slices.Contains(c.Tenants, t.TenantID)
+	}
+	rule := tenantCommands[name]
+	hit, done := 0, 0
+	for i := range r.Tenants {
+		t := &r.Tenants[i]
+		switch {
+		case !chosen(t):
+		case rule.already(*t):
+			done++
+		case rule.legal(*t):
+			rule.apply(t)
+			t.NextAt, t.Attempts = now, 0
+			hit++
+		}
+	}
+	if hit+done == 0 {
+		return wrongState(r, fmt.Sprintf("no tenant of the chosen ones can %s: %s", name, rule.needs))
+	}
+	switch name {
+	case "cancel":
+		if len(c.Tenants) == 0 {
+			r.Wish = WishCancel
+		}
+	case "retry":
+		if c.AllowQuarantine != nil {
+			r.Options.AllowQuarantine = *c.AllowQuarantine
+		}
+		if r.Wish == WishPause {
+			r.Wish = WishRun
+		}
+	case "switch":
+		if len(c.Tenants) == 0 {
+			r.Options.HoldSwitch = false
+		}
+	}
+	return nil
+}
+
+func pauseOrResume(r *Rollout, name string, now time.Time) error {
+	if r.State.Ended() {
+		return wrongState(r, "it has ended, there is nothing to "+name)
+	}
+	if r.Wish == WishCancel {
+		return wrongState(r, "it is being cancelled")
+	}
+	if name == "pause" {
+		r.Wish = WishPause
+		return nil
+	}
+	r.Wish = WishRun
+	for i := range r.Tenants {
+		if !r.Tenants[i].State.Ended() {
+			r.Tenants[i].NextAt = now
+		}
+	}
+	return nil
+}
+
+// tenantCommand says for which tenants a command makes sense.
+type tenantCommand struct {
+	needs   string
+	already func(RolloutTenant) bool
+	legal   func(RolloutTenant) bool
+	apply   func(*RolloutTenant)
+}
+
+var tenantCommands = map[string]tenantCommand{
+	"cancel": {
+		needs:   "it takes one that is not switched yet; a switched one can be rolled back",
+		already: func(t RolloutTenant) bool { return t.State == TenantCancelled || t.Intent == IntentCancel },
+		legal:   func(t RolloutTenant) bool { return t.State.BeforeSwitch() || t.State == TenantFailed },
+		apply:   func(t *RolloutTenant) { t.Intent = IntentCancel },
+	},
+	"retry": {
+		needs:   "it takes one that failed",
+		already: func(t RolloutTenant) bool { return t.State.BeforeSwitch() || t.State == TenantSwitched },
+		legal:   func(t RolloutTenant) bool { return t.State == TenantFailed && t.Intent != IntentCancel },
+		apply: func(t *RolloutTenant) {
+			t.State, t.Retriable, t.FinishedAt = TenantPlanned, false, time.Time{}
+		},
+	},
+	"switch": {
+		needs:   "it takes one that is not switched yet",
+		already: func(t RolloutTenant) bool { return t.SwitchAllowed || t.State == TenantSwitched },
+		legal:   func(t RolloutTenant) bool { return t.State.BeforeSwitch() },
+		apply:   func(t *RolloutTenant) { t.SwitchAllowed = true },
+	},
+	"rollback": {
+		needs:   "it takes one that is switched and not finalized",
+		already: func(t RolloutTenant) bool { return t.State == TenantRolledBack || t.Intent == IntentRollback },
+		legal: func(t RolloutTenant) bool {
+			return t.State == TenantSwitched && t.Intent == IntentNone && t.Indices > 0
+		},
+		apply: func(t *RolloutTenant) { t.Intent = IntentRollback },
+	},
+	"finalize": {
+		needs:   "it takes one that is switched",
+		already: func(t RolloutTenant) bool { return t.State == TenantFinalized || t.Intent == IntentFinalize },
+		legal:   func(t RolloutTenant) bool { return t.State == TenantSwitched && t.Intent == IntentNone },
+		apply:   func(t *RolloutTenant) { t.Intent = IntentFinalize },
+	},
+}
+
+func wrongState(r *Rollout, why string) error {
+	return &ServiceError{
+		Reason:  ReasonWrongState,
+		Message: fmt.Sprintf("rollout %s is %s: %s", r.ID, r.State, why),
+		Remedy:  "see `tms upgrade show " + r.ID + "`",
+	}
+}

@@ -1,0 +1,183 @@
+package upgrader
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// Mode is the environment an index belongs to; its string is the prefix that
+// stands in front of index, alias and template names.
+type Mode string
+
+// Modes. Static indices serve both environments.
+const (
+	Staging    Mode = ""
+	Production Mode = "prod-"
+	Static     Mode = "static-"
+)
+
+// modes lists the environments in which every non-static resource exists.
+var modes = []Mode{Staging, Production}
+
+// modesOf lists the modes in which a resource has an index.
+func modesOf(r releases.Resource) []Mode {
+	if r.Static {
+		return []Mode{Static}
+	}
+	return modes
+}
+
+// IndexName is the name of an index, taken apart.
+//
+//	{mode}{prefix}.{tenant}.{base}[-{partition}]
+type IndexName struct {
+	Mode      Mode
+	Prefix    string // of the release
+	Tenant    string
+	Base      string
+	Partition string // "" when unpartitioned
+}
+
+// String puts the name together.
+func (n IndexName) String() string {
+	s := string(n.Mode) + n.Prefix + "." + n.Tenant + "." + n.Base
+	if n.Partition != "" {
+		s += "-" + n.Partition
+	}
+	return s
+}
+
+// Alias is the name under which Tracardi reads: it has no version in it.
+func (n IndexName) Alias() string { return string(n.Mode) + n.Tenant + "." + n.Base }
+
+// Template is the name of the index template of a partitioned resource.
+func (n IndexName) Template() string {
+	return string(n.Mode) + "template." + n.Prefix + "." + n.Tenant + "." + n.Base
+}
+
+// TemplatePattern is the pattern that Tracardi's own templates carry.
+func (n IndexName) TemplatePattern() string {
+	return string(n.Mode) + n.Prefix + "." + n.Tenant + "." + n.Base + "-*-*"
+}
+
+var partitionPattern = regexp.MustCompile(`^\d{4}-(?:\d{1,2}|q[1-4]|year)$`)
+
+// ParseIndexName takes a name apart. ok is false when it does not follow the
+// layout; a base that merely looks partitioned is left whole.
+func ParseIndexName(name string) (n IndexName, ok bool) {
+	rest := name
+	for _, m := range []Mode{Production, Static} {
+		if strings.HasPrefix(rest, string(m)) {
+			n.Mode, rest = m, rest[len(m):]
+			break
+		}
+	}
+	parts := strings.SplitN(rest, ".", 3)
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+		return IndexName{}, false
+	}
+	n.Prefix, n.Tenant, n.Base = parts[0], parts[1], parts[2]
+	// A partition is the last two dash-separated words: 2023-2, 2023-q1.
+	if i := strings.LastIndexByte(n.Base, '-'); i > 0 {
+		if j := strings.LastIndexByte(n.Base[:i], '-'); j > 0 && partitionPattern.MatchString(n.Base[j+1:]) {
+			n.Base, n.Partition = n.Base[:j], n.Base[j+1:]
+		}
+	}
+	return n, true
+}
+
+// tenantPatterns match all indices of one version of a tenant. Each ends in a
+// dot after the tenant, so that "acme" never matches "acme2".
+func tenantPatterns(prefix, tenant string, with ...Mode) []string {
+	out := make([]string, len(with))
+	for i, m := range with {
+		out[i] = string(m) + prefix + "." + tenant + ".*"
+	}
+	return out
+}
+
+// aliasPatterns match all aliases of a tenant.
+func aliasPatterns(tenant string) []string {
+	return []string{
+		string(Staging) + tenant + ".*",
+		string(Production) + tenant + ".*",
+		string(Static) + tenant + ".*",
+	}
+}
+
+// PartitionAt is the partition of a point in time, in UTC as Tracardi counts.
+func PartitionAt(p releases.Partitioning, t time.Time) string {
+	t = t.UTC()
+	switch p {
+	case releases.Monthly:
+		return fmt.Sprintf("%d-%d", t.Year(), int(t.Month()))
+	case releases.Quarterly:
+		return fmt.Sprintf("%d-q%d", t.Year(), (int(t.Month())+2)/3)
+	case releases.Yearly:
+		return fmt.Sprintf("%d-year", t.Year())
+	default:
+		return ""
+	}
+}
+
+// TargetPartition is the partition into which the documents of a source
+// partition belong when the target resource is partitioned by p.
+//
+// A finer source goes into the coarser partition that contains it. A coarser
+// source keeps its own partition: it cannot be cut without looking into its
+// documents, and one alias may hold several kinds. An unpartitioned source
+// goes into the partition of now, whole.
+func TargetPartition(source string, p releases.Partitioning, now time.Time) (string, error) {
+	if p == releases.Unpartitioned {
+		return "", nil
+	}
+	if source == "" {
+		return PartitionAt(p, now), nil
+	}
+	year, rest, _ := strings.Cut(source, "-")
+	switch {
+	case rest == "year":
+		return source, nil
+	case strings.HasPrefix(rest, "q"):
+		if p == releases.Yearly {
+			return year + "-year", nil
+		}
+		return source, nil
+	}
+	month, err := strconv.Atoi(rest)
+	if err != nil || month < 1 || month > 12 {
+		return "", fmt.Errorf("partition %q: %q is not a month from 1 to 12", source, rest)
+	}
+	switch p {
+	case releases.Quarterly:
+		return fmt.Sprintf("%s-q%d", year, (month+2)/3), nil
+	case releases.Yearly:
+		return year + "-year", nil
+	default:
+		return source, nil
+	}
+}
+
+// partitionStart is a sortable key for the beginning of a partition: the
+// labels themselves do not sort as text.
+func partitionStart(p string) int {
+	year, rest, _ := strings.Cut(p, "-")
+	y, _ := strconv.Atoi(year)
+	switch {
+	case rest == "year" || p == "":
+		return y * 100
+	case strings.HasPrefix(rest, "q"):
+		q, _ := strconv.Atoi(rest[1:])
+		return y*100 + (q-1)*3 + 1
+	default:
+		m, _ := strconv.Atoi(rest)
+		return y*100 + m
+	}
+}
+
+func lower(s string) string { return strings.ToLower(s) }

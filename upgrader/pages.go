@@ -1,0 +1,114 @@
+package upgrader
+
+import (
+	"context"
+	"sort"
+)
+
+// Documents are read in windows of sequence numbers, which makes every read
+// stateless and resumable: no scroll context is held open on the engine, and
+// a document that changes meanwhile is not missed but moves behind the window.
+const (
+	// pageSize documents are asked for at once: at Tracardi's 1–4 KB a
+	// document that is a response of a few megabytes.
+	pageSize = 2_000
+	// maxWindow bounds the growth of a window over sparse sequence numbers
+	// (documents that were updated often leave gaps).
+	maxWindow = 1 << 20
+)
+
+// readShard calls fn for every document of one shard with from < seq <= to,
+// in ascending order. Pages are never empty. read tells the highest sequence
+// number that is certainly passed when fn returns.
+func readShard(ctx context.Context, e Engine, index string, shard int, from, to int64, idsOnly bool, fn func(docs []Doc, read int64) error) error {
+	window := int64(pageSize)
+	for from < to {
+		hi := min(to, from+window)
+		docs, err := e.Page(ctx, PageRequest{Index: index, Shard: shard, From: from, To: hi, Size: pageSize, IDsOnly: idsOnly})
+		if err != nil {
+			return err
+		}
+		if len(docs) == pageSize {
+			hi = docs[len(docs)-1].SeqNo
+			window = max(window/2, pageSize)
+		} else if len(docs) < pageSize/2 {
+			window = min(window*2, maxWindow)
+		}
+		if len(docs) > 0 {
+			if err := fn(docs, hi); err != nil {
+				return err
+			}
+		}
+		from = hi
+	}
+	return nil
+}
+
+// readAll calls fn for every document of an index up to the given sequence
+// numbers.
+func readAll(ctx context.Context, e Engine, index string, to map[int]int64, idsOnly bool, fn func(docs []Doc) error) error {
+	for _, shard := range shardsIn(to) {
+		err := readShard(ctx, e, index, shard, -1, to[shard], idsOnly, func(docs []Doc, _ int64) error { return fn(docs) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func shardsIn(m map[int]int64) []int {
+	out := make([]int, 0, len(m))
+	for s := range m {
+		out = append(out, s)
+	}
+	sort.Ints(out)
+	return out
+}
+
+func idsOf(docs []Doc) []string {
+	out := make([]string, len(docs))
+	for i, d := range docs {
+		out[i] = d.ID
+	}
+	return out
+}
+
+// never says that an index has never seen a write.
+func never(seq map[int]int64) bool {
+	for _, n := range seq {
+		if n >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// beyond says whether now is past the checkpoint in any shard.
+func beyond(checkpoint Checkpoint, now map[int]int64) bool {
+	for shard, n := range now {
+		c, ok := checkpoint[shard]
+		if !ok {
+			c = -1
+		}
+		if n > c {
+			return true
+		}
+	}
+	return false
+}
+
+// at is the checkpoint of a shard, -1 when there is none.
+func (c Checkpoint) at(shard int) int64 {
+	if n, ok := c[shard]; ok {
+		return n
+	}
+	return -1
+}
+
+func checkpointOf(m map[int]int64) Checkpoint {
+	out := make(Checkpoint, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,237 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// prepare makes the templates (without aliases) and the target indices. It
+// may be repeated at any point: what stands and is ours is left alone.
+func (s *session) prepare(ctx context.Context) (Outcome, error) {
+	if len(s.moves) == 0 {
+		return OutcomeDone, nil // a minor upgrade: no data moves
+	}
+	if err := s.clearWay(ctx); err != nil {
+		return OutcomeRetry, err
+	}
+	if err := s.putTemplates(ctx, false); err != nil {
+		return OutcomeRetry, err
+	}
+	return OutcomeDone, s.createTargets(ctx)
+}
+
+// replicasOf is the number of replicas that a resource's indices get.
+func (s *session) replicasOf(resource string, m Mode) int {
+	most := 0
+	for _, mv := range s.moves {
+		if mv.Resource == resource && mv.Mode == m {
+			most = max(most, mv.Replicas)
+		}
+	}
+	return most
+}
+
+// putTemplates puts the new version's templates, with aliases once they are
+// final.
+func (s *session) putTemplates(ctx context.Context, final bool) error {
+	ts := s.l.templates(s.t.TenantID, s.replicasOf, final)
+	if !final {
+		s.t.Record.NewTemplates = nil
+		for _, t := range ts {
+			s.t.Record.NewTemplates = append(s.t.Record.NewTemplates, t.Name)
+		}
+		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+			return err
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Creates)
+	for _, t := range ts {
+		g.Go(func() error { return s.engine.PutTemplate(gctx, t) })
+	}
+	return g.Wait()
+}
+
+// clearWay removes what stands under the new version's names and is not made
+// by this rollout: leftovers of earlier runs, and wrecks that a new container
+// started too early has left. Documents in them that the old version does not
+// have are kept in quarantine.
+func (s *session) clearWay(ctx context.Context) error {
+	there, err := s.engine.Indices(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	if err != nil {
+		return err
+	}
+	for _, ix := range there {
+		m := s.moveTo(ix.Name)
+		n, _ := ParseIndexName(ix.Name)
+		switch {
+		case m != nil && m.State != MovePlanned:
+			continue // ours
+		case n.Mode == Static && m == nil:
+			continue // the new release's installer made it, rightly
+		case len(ix.Aliases) > 0 && n.Mode != Static:
+			return failf("index %s of %s stands under alias %s already; remove the alias from it, then retry", ix.Name, s.l.to.Version, ix.Aliases[0])
+		}
+		if err := s.salvage(ctx, ix); err != nil {
+			return err
+		}
+		if err := s.engine.DeleteIndices(ctx, ix.Name); err != nil {
+			return err
+		}
+		s.log.Warn("index in the way replaced", "index", ix.Name)
+	}
+	return nil
+}
+
+func (s *session) moveTo(target string) *Move {
+	for _, m := range s.moves {
+		if m.Target == target {
+			return m
+		}
+	}
+	return nil
+}
+
+// salvage keeps the documents of an index that must go, unless the same ids
+// are in the sources of the move: those come again.
+func (s *session) salvage(ctx context.Context, ix Index) error {
+	if err := s.engine.Refresh(ctx, ix.Name); err != nil {
+		return err
+	}
+	stats, err := s.engine.Stats(ctx, ix.Name)
+	if err != nil {
+		return err
+	}
+	var sources []string
+	if m := s.moveTo(ix.Name); m != nil {
+		for _, c := range m.Copies {
+			sources = append(sources, c.Source)
+		}
+	}
+	kept := 0
+	return readAll(ctx, s.engine, ix.Name, stats[ix.Name].MaxSeqNo, false, func(docs []Doc) error {
+		known := map[string]bool{}
+		if len(sources) > 0 {
+			found, err := s.engine.FindIDs(ctx, sources, idsOf(docs))
+			if err != nil {
+				return err
+			}
+			for _, ids := range found {
+				for _, id := range ids {
+					known[id] = true
+				}
+			}
+		}
+		var keep []Quarantined
+		for _, d := range docs {
+			if !known[d.ID] {
+				keep = append(keep, s.quarantined(d, ix.Name, QuarantineLeftover, "found in an index that stood in the way of the upgrade"))
+			}
+		}
+		if kept += len(keep); kept > MaxQuarantine {
+			return failf("index %s of %s stands in the way with more than %d documents; delete it when it is not needed, then retry", ix.Name, s.l.to.Version, MaxQuarantine)
+		}
+		return s.keepAside(ctx, keep...)
+	})
+}
+
+// createTargets makes every target that is not made yet.
+func (s *session) createTargets(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Creates)
+	var made []*Move
+	for _, m := range s.moves {
+		if m.State == MovePlanned {
+			made = append(made, m)
+			g.Go(func() error { return s.createTarget(gctx, m) })
+		}
+	}
+	err := g.Wait()
+	var done []*Move
+	for _, m := range made {
+		if m.State == MoveCreated {
+			done = append(done, m)
+		}
+	}
+	return errors.Join(err, s.saveMoves(ctx, done...))
+}
+
+func (s *session) createTarget(ctx context.Context, m *Move) error {
+	res := s.l.resource(m.Resource)
+	body := IndexBody{Settings: finalSettings(res, m.Replicas), Mappings: res.Mapping}
+	if !m.Light {
+		body.Settings = relaxedSettings(res)
+	}
+	err := s.engine.CreateIndex(ctx, m.Target, body)
+	if errors.Is(err, ErrAlreadyExists) {
+		err = s.adoptTarget(ctx, m)
+	}
+	var e *EngineError
+	if errors.As(err, &e) && e.Type == "validation_exception" {
+		return failf("index %s cannot be created: %s; raise cluster.max_shards_per_node or add data nodes, then retry", m.Target, e.Reason)
+	}
+	if err != nil {
+		return err
+	}
+	m.State = MoveCreated
+	return nil
+}
+
+// adoptTarget accepts a target that came into being while we were asking for
+// it: our own request, repeated after a lost answer. Anything else fails.
+func (s *session) adoptTarget(ctx context.Context, m *Move) error {
+	there, err := s.engine.Indices(ctx, m.Target)
+	if err != nil {
+		return err
+	}
+	if len(there) != 1 {
+		return fmt.Errorf("index %s appeared and vanished", m.Target)
+	}
+	if err := CompareMapping(s.l.resource(m.Resource).Mapping, there[0].Mapping); err != nil {
+		return fmt.Errorf("index %s appeared with another mapping: %w", m.Target, err)
+	}
+	return nil
+}
+
+// restoreSettings gives heavy targets the settings that the release wants.
+func (s *session) restoreSettings(ctx context.Context) error {
+	for _, m := range s.moves {
+		if m.Light {
+			continue
+		}
+		if err := s.engine.PutSettings(ctx, restoredSettings(s.l.resource(m.Resource), m.Replicas), m.Target); err != nil {
+			return err
+		}
+		m.Light = true
+		if err := s.saveMoves(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSchemas compares every target with what the release wants.
+func (s *session) checkSchemas(ctx context.Context) error {
+	there, err := s.engine.Indices(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	if err != nil {
+		return err
+	}
+	for _, m := range s.moves {
+		i := slices.IndexFunc(there, func(ix Index) bool { return ix.Name == m.Target })
+		if i < 0 {
+			return failf("target index %s has vanished; cancel the rollout and start again", m.Target)
+		}
+		res := s.l.resource(m.Resource)
+		if err := CompareMapping(res.Mapping, there[i].Mapping); err != nil {
+			return failf("target index %s: %v", m.Target, err)
+		}
+		if err := CompareSettings(finalSettings(res, m.Replicas), there[i].Settings); err != nil {
+			return failf("target index %s: %v", m.Target, err)
+		}
+	}
+	return nil
+}

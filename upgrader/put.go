@@ -1,0 +1,175 @@
+package upgrader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// bulkBytes bounds one bulk request; the engine's own limit is 100 MB
+// (http.max_content_length), what is best for its heap is a tenth of that.
+const bulkBytes = 8 << 20
+
+// transformed is a document on its way, or the reason why it goes nowhere.
+type transformed struct {
+	source json.RawMessage
+	kind   QuarantineKind // set when it goes into quarantine
+	reason string
+}
+
+// transform passes one document through the lineage of a target resource.
+func (s *session) transform(resource string, source json.RawMessage) transformed {
+	t := s.l.lineages[resource].transform
+	if t.Empty() {
+		return transformed{source: source}
+	}
+	doc, err := releases.DecodeDoc(source)
+	if err != nil {
+		return transformed{kind: QuarantineRefused, reason: "not readable as JSON: " + err.Error()}
+	}
+	if err := t.Apply(doc); err != nil {
+		if errors.Is(err, releases.ErrDropped) {
+			return transformed{kind: QuarantineDropped, reason: err.Error()}
+		}
+		return transformed{kind: QuarantineRefused, reason: "transform: " + err.Error()}
+	}
+	out, err := releases.EncodeDoc(doc)
+	if err != nil {
+		return transformed{kind: QuarantineRefused, reason: "transform: " + err.Error()}
+	}
+	return transformed{source: out}
+}
+
+// put writes documents of a source into its target and accounts for each:
+// written, or in quarantine. watchSiblings looks, in a merge, whether another
+// source has the same id. It returns how many were written.
+func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSiblings bool) (int, error) {
+	if watchSiblings && m.Method == MethodMerge {
+		twins, err := s.twins(ctx, m, c, docs)
+		if err != nil {
+			return 0, err
+		}
+		if len(twins) > 0 {
+			if err := s.settle(ctx, m, twins); err != nil {
+				return 0, err
+			}
+			docs = slices.DeleteFunc(slices.Clone(docs), func(d Doc) bool { return slices.Contains(twins, d.ID) })
+		}
+	}
+	ops := make([]BulkOp, 0, len(docs))
+	var aside []Quarantined
+	var keep []Doc
+	for _, d := range docs {
+		t := s.transform(m.Resource, d.Source)
+		if t.kind != "" {
+			aside = append(aside, s.quarantined(d, m.Target, t.kind, t.reason))
+			// An earlier state of it may have been copied: it must not stay.
+			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
+		} else {
+			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Source: t.source})
+		}
+		keep = append(keep, d)
+	}
+	refused, err := s.bulk(ctx, ops)
+	if err != nil {
+		return 0, err
+	}
+	var clean []string
+	var remove []BulkOp
+	for i, d := range keep {
+		switch res := refused[i]; {
+		case res != nil:
+			aside = append(aside, s.quarantined(d, m.Target, QuarantineRefused, res.Type+": "+res.Reason))
+			remove = append(remove, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
+		case !ops[i].Delete:
+			clean = append(clean, d.ID)
+		}
+	}
+	if len(remove) > 0 {
+		if bad, err := s.bulk(ctx, remove); err != nil || len(bad) > 0 {
+			return 0, errors.Join(err, refusedError(bad))
+		}
+	}
+	if err := s.keepAside(ctx, aside...); err != nil {
+		return 0, err
+	}
+	return len(clean), s.takeBack(ctx, c.Source, clean...)
+}
+
+func refusedError(bad map[int]*BulkResult) error {
+	for _, r := range bad {
+		return failf("the engine refused a deletion: %s: %s", r.Type, r.Reason)
+	}
+	return nil
+}
+
+// bulk performs operations in requests of bounded size, repeats those that
+// the engine was too busy for, and returns those it refused by their position.
+func (s *session) bulk(ctx context.Context, ops []BulkOp) (map[int]*BulkResult, error) {
+	refused := map[int]*BulkResult{}
+	for start := 0; start < len(ops); {
+		end, size := start, 0
+		for end < len(ops) && (end == start || size+len(ops[end].Source) <= bulkBytes) {
+			size += len(ops[end].Source) + 128
+			end++
+		}
+		pending := make([]int, 0, end-start)
+		for i := start; i < end; i++ {
+			pending = append(pending, i)
+		}
+		if err := s.bulkPart(ctx, ops, pending, refused); err != nil {
+			return nil, err
+		}
+		start = end
+	}
+	return refused, nil
+}
+
+func (s *session) bulkPart(ctx context.Context, ops []BulkOp, pending []int, refused map[int]*BulkResult) error {
+	policy := backoff.NewExponentialBackOff()
+	policy.InitialInterval, policy.MaxInterval = 50*time.Millisecond, 2*time.Second
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		part := make([]BulkOp, len(pending))
+		for i, p := range pending {
+			part[i] = ops[p]
+		}
+		results, err := s.engine.Bulk(ctx, part)
+		if err != nil {
+			var e *EngineError
+			if errors.As(err, &e) && e.Retryable() {
+				return struct{}{}, err // writing the same documents again is safe
+			}
+			return struct{}{}, backoff.Permanent(err)
+		}
+		if len(results) != len(part) {
+			return struct{}{}, backoff.Permanent(fmt.Errorf("bulk: %d answers to %d operations", len(results), len(part)))
+		}
+		var busy []int
+		var last BulkResult
+		for i, res := range results {
+			switch {
+			case res.OK:
+			case res.Retryable():
+				busy, last = append(busy, pending[i]), res
+			case res.Status == 403 || res.Status == 404:
+				// A block or a missing index concerns all documents, not one.
+				return struct{}{}, backoff.Permanent(failf("target %s: %s: %s", part[i].Index, res.Type, res.Reason))
+			default:
+				r := res
+				refused[pending[i]] = &r
+			}
+		}
+		if pending = busy; len(busy) > 0 {
+			return struct{}{}, &EngineError{Op: "bulk", Status: last.Status, Type: last.Type, Reason: last.Reason}
+		}
+		return struct{}{}, nil
+	}, backoff.WithBackOff(policy), backoff.WithMaxTries(8), backoff.WithMaxElapsedTime(30*time.Second))
+	return err
+}

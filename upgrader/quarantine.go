@@ -1,0 +1,175 @@
+package upgrader
+
+import (
+	"context"
+	"sync"
+)
+
+// quarantine mirrors which documents of the tenant are kept aside, so that
+// copying and comparing need not ask Postgres for each. Safe for concurrent
+// use.
+type quarantine struct {
+	mu   sync.Mutex
+	docs map[string]map[string]asideDoc // index -> id
+	n    int
+	sum  int // those that count
+}
+
+type asideDoc struct {
+	kind   QuarantineKind
+	target string
+}
+
+func newQuarantine(docs []Quarantined) *quarantine {
+	q := &quarantine{docs: map[string]map[string]asideDoc{}}
+	for _, d := range docs {
+		q.add(d)
+	}
+	return q
+}
+
+func (q *quarantine) add(d Quarantined) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ids := q.docs[d.Index]
+	if ids == nil {
+		ids = map[string]asideDoc{}
+		q.docs[d.Index] = ids
+	}
+	if old, ok := ids[d.ID]; ok {
+		q.uncount(old.kind)
+	}
+	ids[d.ID] = asideDoc{kind: d.Kind, target: d.Target}
+	q.n++
+	if d.Kind.Counts() {
+		q.sum++
+	}
+}
+
+func (q *quarantine) uncount(k QuarantineKind) {
+	q.n--
+	if k.Counts() {
+		q.sum--
+	}
+}
+
+func (q *quarantine) drop(index, id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if old, ok := q.docs[index][id]; ok {
+		q.uncount(old.kind)
+		delete(q.docs[index], id)
+	}
+}
+
+// has says whether a document of a source is kept aside.
+func (q *quarantine) has(index, id string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.docs[index][id]
+	return ok
+}
+
+// of lists the ids kept aside from an index, of one kind or of all ("").
+func (q *quarantine) of(index string, kind QuarantineKind) []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []string
+	for id, d := range q.docs[index] {
+		if kind == "" || d.kind == kind {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// counting is the number that counts against Options.AllowQuarantine.
+func (q *quarantine) counting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.sum
+}
+
+func (q *quarantine) total() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n
+}
+
+// quarantined fills a record.
+func (s *session) quarantined(d Doc, target string, k QuarantineKind, reason string) Quarantined {
+	const mostReason = 1_000 // an engine's reason may quote the whole document
+	if len(reason) > mostReason {
+		reason = reason[:mostReason] + "…"
+	}
+	return Quarantined{
+		RolloutID: s.lease.RolloutID, TenantID: s.lease.TenantID,
+		Index: d.Index, ID: d.ID, Target: target, Kind: k, Reason: reason,
+		Source: d.Source, At: s.r.now(),
+	}
+}
+
+// keepAside stores documents in quarantine; past the limit it fails.
+func (s *session) keepAside(ctx context.Context, docs ...Quarantined) error {
+	if len(docs) == 0 {
+		return nil
+	}
+	if n := s.aside.total() + len(docs); n > 2*MaxQuarantine {
+		return failf("more than %d documents were refused: this is no odd document but a wrong transform; see `tms upgrade quarantine %s`", 2*MaxQuarantine, s.lease.RolloutID)
+	}
+	if err := s.r.store.AddQuarantine(ctx, s.lease, docs...); err != nil {
+		return err
+	}
+	for _, d := range docs {
+		s.aside.add(d)
+	}
+	return nil
+}
+
+// takeBack removes documents from quarantine that have found their way.
+func (s *session) takeBack(ctx context.Context, index string, ids ...string) error {
+	var had []string
+	for _, id := range ids {
+		if s.aside.has(index, id) {
+			had = append(had, id)
+		}
+	}
+	if len(had) == 0 {
+		return nil
+	}
+	if err := s.r.store.DropQuarantine(ctx, s.lease, index, had...); err != nil {
+		return err
+	}
+	for _, id := range had {
+		s.aside.drop(index, id)
+	}
+	return nil
+}
+
+// pruneQuarantine forgets refused documents that their source no longer has.
+func (s *session) pruneQuarantine(ctx context.Context) error {
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			src := m.Copies[i].Source
+			ids := append(s.aside.of(src, QuarantineRefused), s.aside.of(src, QuarantineDropped)...)
+			for len(ids) > 0 {
+				n := min(len(ids), pageSize)
+				there, err := s.engine.Get(ctx, src, ids[:n])
+				if err != nil {
+					return err
+				}
+				var gone []string
+				for _, id := range ids[:n] {
+					if _, ok := there[id]; !ok {
+						gone = append(gone, id)
+					}
+				}
+				if err := s.takeBack(ctx, src, gone...); err != nil {
+					return err
+				}
+				ids = ids[n:]
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// Limits of one worker. The zero value of a field means its default.
+type Limits struct {
+	// LeaseTTL is how long a dead worker's tenant stays unattended.
+	LeaseTTL time.Duration
+	// Creates is the number of index creations in flight: the engine's master
+	// does some 25 a second however many are asked for.
+	Creates int
+	// Tasks is the number of engine copy tasks of one tenant in flight.
+	Tasks int
+	// Streams is the number of small copies of one tenant in flight.
+	Streams int
+	// StreamDocs is the number of documents up to which a copy goes through
+	// TMS instead of an engine task: for few documents the task's bookkeeping
+	// (an entry in .tasks, polling) costs more than the documents.
+	StreamDocs int64
+	// Poll is the longest pause between looks at a running task.
+	Poll time.Duration
+}
+
+// Defaults of Limits. Creates and Tasks are from measurements on two cores
+// (see docs/benchmarks.md).
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.Creates, 16)
+	def(&l.Tasks, 3)
+	def(&l.Streams, 4)
+	if l.LeaseTTL == 0 {
+		l.LeaseTTL = 6 * time.Second
+	}
+	if l.StreamDocs == 0 {
+		l.StreamDocs = 2_000
+	}
+	if l.Poll == 0 {
+		l.Poll = time.Second
+	}
+	return l
+}
+
+// lightDocs is the number of documents up to which a target is created with
+// its final settings: restoring relaxed ones costs a cluster-state update.
+const lightDocs = 20_000
+
+// Runner carries out steps. One Runner serves a process; Work may be called
+// concurrently for different tenants.
+type Runner struct {
+	store     Store
+	engine    Engine
+	catalogue *releases.Catalogue
+	owner     string
+	limits    Limits
+	log       *slog.Logger
+	now       func() time.Time
+	info      func(context.Context) (EngineInfo, error)
+}
+
+// NewRunner wires a Runner; owner names the process in leases.
+func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, limits Limits, log *slog.Logger) *Runner {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Runner{store: store, engine: engine, catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, info: engine.Info}
+}
+
+// Work acquires a tenant of a rollout and works on it until it has nothing to
+// do, has to wait, or ctx ends. A tenant that somebody else works on is no
+// error.
+func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
+	lease, err := r.store.Acquire(ctx, rollout, tenant, r.owner, r.limits.LeaseTTL)
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	keeper := r.keep(ctx, lease)
+	s := &session{
+		r: r, lease: lease, keeper: keeper,
+		engine: &leasedEngine{Engine: r.engine, keeper: keeper},
+		log:    r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
+	}
+	next, err := s.run(keeper.ctx)
+	keeper.stop()
+	if errors.Is(context.Cause(keeper.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
+		r.log.Warn("tenant taken over by another worker", "rollout", rollout, "tenant", tenant)
+		return nil
+	}
+	// The lease goes back even when ctx has ended, so that another process
+	// need not wait for it to expire.
+	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return errors.Join(err, r.store.Release(rctx, lease, next))
+}
+
+// keeper extends a lease until stopped, and ends its context when the lease
+// is lost.
+type keeper struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (r *Runner) keep(ctx context.Context, l *Lease) *keeper {
+	k := &keeper{done: make(chan struct{}), until: l.Until}
+	k.ctx, k.cancel = context.WithCancelCause(ctx)
+	go k.loop(r, l)
+	return k
+}
+
+func (k *keeper) loop(r *Runner, l *Lease) {
+	defer close(k.done)
+	tick := time.NewTicker(r.limits.LeaseTTL / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-k.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		asked := time.Now()
+		ectx, cancel := context.WithTimeout(k.ctx, r.limits.LeaseTTL/2)
+		err := r.store.Extend(ectx, l, r.limits.LeaseTTL)
+		cancel()
+		switch {
+		case err == nil:
+			k.mu.Lock()
+			k.until = asked.Add(r.limits.LeaseTTL)
+			k.mu.Unlock()
+		case errors.Is(err, ErrLeaseLost) || !k.held():
+			k.cancel(ErrLeaseLost)
+			return
+		}
+	}
+}
+
+// held says whether the lease is certainly still ours.
+func (k *keeper) held() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Now().Before(k.until)
+}
+
+func (k *keeper) stop() {
+	k.cancel(nil)
+	<-k.done
+}
+
+// leasedEngine refuses every change when the lease is not certainly held: a
+// worker that was stopped and wakes up after its lease ran out must not touch
+// what is somebody else's by then.
+type leasedEngine struct {
+	Engine
+	keeper *keeper
+}
+
+func (e *leasedEngine) check() error {
+	if !e.keeper.held() {
+		e.keeper.cancel(ErrLeaseLost)
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+func (e *leasedEngine) CreateIndex(ctx context.Context, name string, body IndexBody) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.CreateIndex(ctx, name, body)
+}
+
+func (e *leasedEngine) DeleteIndices(ctx context.Context, names ...string) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.DeleteIndices(ctx, names...)
+}
+
+func (e *leasedEngine) PutSettings(ctx context.Context, settings map[string]any, names ...string) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.PutSettings(ctx, settings, names...)
+}
+
+func (e *leasedEngine) PutTemplate(ctx context.Context, t Template) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.PutTemplate(ctx, t)
+}
+
+func (e *leasedEngine) DeleteTemplate(ctx context.Context, name string) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.DeleteTemplate(ctx, name)
+}
+
+func (e *leasedEngine) BlockWrites(ctx context.Context, patterns ...string) ([]string, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e.Engine.BlockWrites(ctx, patterns...)
+}
+
+func (e *leasedEngine) UnblockWrites(ctx context.Context, names ...string) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.UnblockWrites(ctx, names...)
+}
+
+func (e *leasedEngine) UpdateAliases(ctx context.Context, actions []AliasAction) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.UpdateAliases(ctx, actions)
+}
+
+func (e *leasedEngine) StartReindex(ctx context.Context, r Reindex) (string, error) {
+	if err := e.check(); err != nil {
+		return "", err
+	}
+	return e.Engine.StartReindex(ctx, r)
+}
+
+func (e *leasedEngine) Bulk(ctx context.Context, ops []BulkOp) ([]BulkResult, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return e.Engine.Bulk(ctx, ops)
+}
+
+// failure is an error that time does not heal.
+type failure struct {
+	message   string
+	retriable bool // `tms upgrade retry` may help after the remedy
+}
+
+func (f *failure) Error() string { return f.message }
+
+func failf(format string, args ...any) error {
+	return &failure{message: fmt.Sprintf(format, args...), retriable: true}
+}
+
+// outcomeOf sorts an error into what it means for the tenant.
+func outcomeOf(err error) Outcome {
+	var f *failure
+	var e *EngineError
+	switch {
+	case err == nil:
+		return OutcomeDone
+	case errors.As(err, &f):
+		return OutcomeFail
+	case errors.As(err, &e) && !e.Retryable():
+		return OutcomeFail
+	}
+	return OutcomeRetry
+}

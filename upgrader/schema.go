@@ -1,0 +1,148 @@
+package upgrader
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// CompareMapping says how an index's mapping differs from the one that the
+// release wants; nil when it holds what is wanted. Fields that dynamic
+// objects have learned from documents are no difference. The error names at
+// most a handful of fields.
+func CompareMapping(want, have map[string]any) error {
+	var diffs []string
+	compareObject(want, have, "", dynamicOf(want, "true"), &diffs)
+	return differences("mapping", diffs)
+}
+
+// differences makes an error of a list of differences.
+func differences(what string, diffs []string) error {
+	if len(diffs) == 0 {
+		return nil
+	}
+	sort.Strings(diffs)
+	const most = 5
+	if n := len(diffs); n > most {
+		diffs = append(diffs[:most:most], fmt.Sprintf("and %d more", n-most))
+	}
+	return fmt.Errorf("%s differs: %s", what, strings.Join(diffs, "; "))
+}
+
+func dynamicOf(m map[string]any, inherited string) string {
+	if v, ok := m["dynamic"]; ok {
+		return fmt.Sprint(v)
+	}
+	return inherited
+}
+
+func compareObject(want, have map[string]any, at, dynamic string, diffs *[]string) {
+	for k, w := range want {
+		if k == "properties" || k == "_meta" {
+			continue
+		}
+		h, ok := have[k]
+		if !ok && k == "type" && fmt.Sprint(w) == "object" {
+			continue // the engine leaves it out where there are properties
+		}
+		if !ok || !sameValue(w, h) {
+			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, wanted %v", orRoot(at), k, orMissing(h, ok), w))
+		}
+	}
+	for k, h := range have {
+		if _, ok := want[k]; !ok && k != "properties" && k != "_meta" && !(k == "type" && fmt.Sprint(h) == "object") {
+			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, not wanted", orRoot(at), k, h))
+		}
+	}
+	wp, _ := want["properties"].(map[string]any)
+	hp, _ := have["properties"].(map[string]any)
+	for k, w := range wp {
+		path := strings.TrimPrefix(at+"."+k, ".")
+		h, ok := hp[k].(map[string]any)
+		if !ok {
+			*diffs = append(*diffs, path+" is missing")
+			continue
+		}
+		wm, _ := w.(map[string]any)
+		compareObject(wm, h, path, dynamicOf(wm, dynamic), diffs)
+	}
+	if dynamic == "strict" {
+		for k := range hp {
+			if _, ok := wp[k]; !ok {
+				*diffs = append(*diffs, strings.TrimPrefix(at+"."+k, ".")+" is not wanted")
+			}
+		}
+	}
+}
+
+func orRoot(at string) string {
+	if at == "" {
+		return "root"
+	}
+	return at
+}
+
+func orMissing(v any, ok bool) any {
+	if !ok {
+		return "missing"
+	}
+	return v
+}
+
+// sameValue compares parameters: engines render true as "true" and 2000 as
+// "2000" in places.
+func sameValue(a, b any) bool {
+	ma, oka := a.(map[string]any)
+	mb, okb := b.(map[string]any)
+	if oka && okb {
+		if len(ma) != len(mb) {
+			return false
+		}
+		for k, v := range ma {
+			if w, ok := mb[k]; !ok || !sameValue(v, w) {
+				return false
+			}
+		}
+		return true
+	}
+	return fmt.Sprint(a) == fmt.Sprint(b)
+}
+
+// CompareSettings says which of the wanted index settings an index does not
+// have; nil when it has all. Settings that are not wanted are not looked at.
+func CompareSettings(want, have map[string]any) error {
+	w, h := map[string]string{}, map[string]string{}
+	flatten(want, "", w)
+	flatten(have, "", h)
+	var diffs []string
+	for k, v := range w {
+		if h[k] != v {
+			diffs = append(diffs, fmt.Sprintf("%s is %q, wanted %q", k, h[k], v))
+		}
+	}
+	return differences("settings", diffs)
+}
+
+func flatten(m map[string]any, at string, into map[string]string) {
+	for k, v := range m {
+		path := strings.TrimPrefix(at+"."+k, ".")
+		if sub, ok := v.(map[string]any); ok {
+			flatten(sub, path, into)
+			continue
+		}
+		into[path] = fmt.Sprint(v)
+	}
+}
+
+// mappingHash identifies the wanted mapping in a proof.
+func mappingHash(m map[string]any) string {
+	b, err := json.Marshal(m) // sorts keys
+	if err != nil {
+		return "unknown: " + err.Error() // a mapping is JSON by construction
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}

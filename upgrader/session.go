@@ -1,0 +1,254 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// session is one worker's turn on one tenant. It is used by one goroutine,
+// except where a field says otherwise.
+type session struct {
+	r      *Runner
+	lease  *Lease
+	keeper *keeper
+	engine Engine
+	log    *slog.Logger
+
+	rollout *Rollout
+	t       *RolloutTenant
+	l       *layout
+	info    EngineInfo
+	moves   []*Move
+	// oldTemplates are the old version's templates as they were.
+	oldTemplates []Template
+	aside        *quarantine // documents kept in quarantine; safe for concurrent use
+
+	mu      sync.Mutex // guards moves while copies run, and lastLook
+	looked  time.Time
+	steered bool
+	noted   time.Time // when progress was stored last
+}
+
+// holdPause is how often a held tenant catches up; pausedPause how often a
+// paused one is looked at in case a wake-up got lost.
+const (
+	holdPause   = 2 * time.Second
+	pausedPause = time.Minute
+)
+
+// run takes steps until there is nothing to do now. It returns when to look
+// again.
+func (s *session) run(ctx context.Context) (next time.Time, err error) {
+	if err := s.load(ctx); err != nil {
+		return s.r.now().Add(time.Second), err
+	}
+	for {
+		step := NextStep(s.rollout.Wish, *s.t)
+		if step == StepNone {
+			return s.r.now().Add(pausedPause), nil
+		}
+		outcome, err := s.take(ctx, step)
+		if err != nil {
+			return s.r.now().Add(time.Second), err
+		}
+		switch outcome {
+		case OutcomeWait:
+			return s.r.now().Add(holdPause), nil
+		case OutcomeRetry:
+			return s.t.NextAt, nil
+		}
+		if err := s.reload(ctx); err != nil {
+			return s.r.now().Add(time.Second), err
+		}
+	}
+}
+
+// load reads everything of the tenant.
+func (s *session) load(ctx context.Context) error {
+	if err := s.reload(ctx); err != nil {
+		return err
+	}
+	var err error
+	if s.l, err = newLayout(s.r.catalogue, s.t.FromRelease, s.rollout.ToRelease); err != nil {
+		return err
+	}
+	moves, err := s.r.store.Moves(ctx, s.lease.RolloutID, s.lease.TenantID)
+	if err != nil {
+		return err
+	}
+	s.moves = nil
+	for i := range moves {
+		s.moves = append(s.moves, &moves[i])
+	}
+	if s.oldTemplates, err = s.r.store.OldTemplates(ctx, s.lease.RolloutID, s.lease.TenantID); err != nil {
+		return err
+	}
+	docs, err := s.r.store.Quarantine(ctx, QuarantineFilter{RolloutID: s.lease.RolloutID, TenantID: s.lease.TenantID, WithoutSource: true})
+	if err != nil {
+		return err
+	}
+	s.aside = newQuarantine(docs)
+	return nil
+}
+
+func (s *session) reload(ctx context.Context) (err error) {
+	s.rollout, s.t, err = s.r.store.Load(ctx, s.lease.RolloutID, s.lease.TenantID)
+	s.looked, s.steered = s.r.now(), false
+	return err
+}
+
+// take carries out one step and stores what came of it.
+func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
+	started := s.r.now()
+	if s.t.StartedAt.IsZero() {
+		s.t.StartedAt = started
+	}
+	outcome, err := s.do(ctx, step)
+	if errors.Is(err, ErrLeaseLost) || ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil && err == nil {
+			err = cause
+		}
+		return "", err
+	}
+	if err == nil && (outcome == OutcomeRetry || outcome == OutcomeFail) {
+		outcome = OutcomeDone // a step that has nothing to complain about is done
+	}
+	if err != nil {
+		outcome = outcomeOf(err)
+		if outcome == OutcomeRetry && s.t.Attempts+1 >= MaxAttempts {
+			outcome, err = OutcomeFail, fmt.Errorf("after %d attempts: %w", s.t.Attempts+1, err)
+		}
+	}
+	if outcome == OutcomeFail && !s.t.Record.FencedAt.IsZero() && step != StepRollback {
+		// Nothing of a failed tenant stays fenced; when even that cannot be
+		// done now, the tenant is not failed yet.
+		if uerr := s.unfence(ctx); uerr != nil {
+			outcome, err = OutcomeRetry, errors.Join(err, uerr)
+		}
+	}
+	s.log.Info("step", "step", step, "state", s.t.State, "outcome", outcome, "seconds", s.r.now().Sub(started).Seconds(), "error", err)
+	return outcome, s.book(ctx, step, outcome, err)
+}
+
+// book brings the tenant's row up to date after a step.
+func (s *session) book(ctx context.Context, step Step, o Outcome, err error) error {
+	now := s.r.now()
+	before := s.t.State
+	s.t.State = NextState(before, step, o)
+	s.t.Quarantined = s.aside.counting()
+	switch o {
+	case OutcomeRetry:
+		s.t.Attempts++
+		s.t.Reason = err.Error()
+		s.t.NextAt = now.Add(Backoff(s.t.Attempts))
+		if !s.t.Record.FencedAt.IsZero() {
+			// Somebody's writes are refused: no long pauses.
+			s.t.NextAt = now.Add(min(Backoff(s.t.Attempts), time.Second))
+		}
+	case OutcomeFail:
+		s.t.Reason, s.t.Attempts = err.Error(), 0
+		var f *failure
+		s.t.Retriable = !errors.As(err, &f) || f.retriable
+		s.t.Intent = IntentNone
+	case OutcomeDone:
+		s.t.Attempts = 0
+		s.t.Reason = ""
+		if step == StepUndo || step == StepRollback || step == StepFinalize {
+			s.t.Intent = IntentNone
+		}
+	}
+	if s.t.State.Ended() && (before != s.t.State) {
+		s.t.FinishedAt = now
+	}
+	switch {
+	case step == StepFence && o == OutcomeDone:
+		return s.r.store.MarkSwitched(ctx, s.lease, s.t, s.rollout.ToRelease)
+	case step == StepRollback && o == OutcomeDone:
+		return s.r.store.MarkSwitched(ctx, s.lease, s.t, s.t.FromRelease)
+	}
+	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+}
+
+func (s *session) do(ctx context.Context, step Step) (Outcome, error) {
+	if s.info.Product == "" && step != StepNone {
+		var err error
+		if s.info, err = s.r.info(ctx); err != nil {
+			return OutcomeRetry, err
+		}
+	}
+	switch step {
+	case StepPrepare:
+		return s.prepare(ctx)
+	case StepCopy:
+		return s.copy(ctx)
+	case StepConverge:
+		return s.converge(ctx)
+	case StepHold:
+		return s.hold(ctx)
+	case StepFence:
+		return s.fence(ctx)
+	case StepUnfence:
+		return OutcomeDone, s.unfence(ctx)
+	case StepUndo:
+		return OutcomeDone, s.undo(ctx)
+	case StepRollback:
+		return OutcomeDone, s.rollback(ctx)
+	case StepFinalize:
+		return OutcomeDone, s.finalize(ctx)
+	}
+	return OutcomeFail, failf("step %q is unknown", step)
+}
+
+// lookEvery bounds how late a worker in the middle of a long step notices
+// what the operator wants.
+const lookEvery = 500 * time.Millisecond
+
+// steeredAway says whether the operator has asked for something that ends the
+// current step early. It looks at most every lookEvery and may be called
+// concurrently.
+func (s *session) steeredAway(ctx context.Context, step Step) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.steered {
+		return true, nil
+	}
+	if s.r.now().Sub(s.looked) < lookEvery {
+		return false, nil
+	}
+	ro, t, err := s.r.store.Load(ctx, s.lease.RolloutID, s.lease.TenantID)
+	if err != nil {
+		return false, err
+	}
+	s.looked = s.r.now()
+	// The state in the row may be older than ours: only wishes count.
+	mine := *s.t
+	mine.Intent, mine.SwitchAllowed = t.Intent, t.SwitchAllowed
+	s.steered = NextStep(ro.Wish, mine) != step && (ro.Wish != WishRun || t.Intent != IntentNone)
+	return s.steered, nil
+}
+
+// saveMoves stores moves; safe while copies run.
+func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
+	s.mu.Lock()
+	rows := make([]Move, len(moves))
+	for i, m := range moves {
+		rows[i] = *m
+		rows[i].Copies = append([]Copy(nil), m.Copies...)
+	}
+	s.mu.Unlock()
+	return s.r.store.SaveMoves(ctx, s.lease, rows...)
+}
+
+// oldPatterns match the old version's indices that move.
+func (s *session) oldPatterns() []string {
+	return tenantPatterns(s.l.from.Prefix, s.t.TenantID, Staging, Production)
+}
+
+// newPatterns match the new version's indices that move.
+func (s *session) newPatterns() []string {
+	return tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production)
+}

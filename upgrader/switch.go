@@ -1,0 +1,300 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// switchAliases moves all aliases of the tenant in one call, after it has
+// read where they point and stored what it is about to do.
+func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
+	before, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	after := s.wantedAliases(before)
+	if err := s.checkAliases(before); err != nil {
+		return OutcomeFail, err
+	}
+	s.t.Record.AliasesBefore, s.t.Record.AliasesAfter = before, after
+	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	s.t.Record.SeqNoAtSwitch = map[string]map[int]int64{}
+	for name, st := range stats {
+		s.t.Record.SeqNoAtSwitch[name] = st.MaxSeqNo
+	}
+	s.t.State = TenantVerified
+	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		s.t.State = TenantFenced
+		return OutcomeRetry, err
+	}
+	if err := s.engine.UpdateAliases(ctx, aliasActions(before, after)); err != nil {
+		return OutcomeRetry, err
+	}
+	return OutcomeDone, nil
+}
+
+// wantedAliases is where every alias of the tenant points after the switch.
+func (s *session) wantedAliases(before map[string][]string) map[string][]string {
+	after := map[string][]string{}
+	for _, m := range s.moves {
+		n, _ := ParseIndexName(m.Target)
+		after[n.Alias()] = append(after[n.Alias()], m.Target)
+	}
+	for alias, indices := range before {
+		for _, ix := range indices {
+			if !s.isOld(ix) && !slices.Contains(after[alias], ix) {
+				after[alias] = append(after[alias], ix) // static ones keep all versions
+			}
+		}
+	}
+	for alias := range after {
+		slices.Sort(after[alias])
+	}
+	return after
+}
+
+// isOld says whether an index belongs to the old version and moves.
+func (s *session) isOld(index string) bool { return slices.Contains(s.t.Record.OldIndices, index) }
+
+// checkAliases refuses to switch when a non-static alias points to an index
+// that is neither of the old version nor one of the targets.
+func (s *session) checkAliases(before map[string][]string) error {
+	for alias, indices := range before {
+		for _, ix := range indices {
+			n, ok := ParseIndexName(ix)
+			if ok && n.Mode == Static {
+				continue
+			}
+			if !s.isOld(ix) && s.moveTo(ix) == nil {
+				return failf("alias %s points to index %s, which is neither of %s nor a target of this rollout; remove it from the alias, then retry", alias, ix, s.l.from.Version)
+			}
+		}
+	}
+	return nil
+}
+
+// aliasActions lead from before to after in one call.
+func aliasActions(before, after map[string][]string) []AliasAction {
+	var out []AliasAction
+	for _, alias := range sortedKeys(before) {
+		for _, ix := range before[alias] {
+			if !slices.Contains(after[alias], ix) {
+				out = append(out, AliasAction{Remove: true, Index: ix, Alias: alias})
+			}
+		}
+	}
+	for _, alias := range sortedKeys(after) {
+		for _, ix := range after[alias] {
+			if !slices.Contains(before[alias], ix) {
+				out = append(out, AliasAction{Index: ix, Alias: alias})
+			}
+		}
+	}
+	return out
+}
+
+// aliasesSwitched says whether the aliases already point where the record
+// wants them.
+func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
+	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return false, err
+	}
+	for alias, want := range s.t.Record.AliasesAfter {
+		for _, ix := range want {
+			if !slices.Contains(now[alias], ix) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// afterSwitch makes the new version's templates final and looks after what
+// came into being under them since they stood without aliases.
+func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
+	s.t.State = TenantVerified
+	if s.t.Fence == 0 && !s.t.Record.FencedAt.IsZero() {
+		s.t.Fence = s.r.now().Sub(s.t.Record.FencedAt) // a worker died behind it
+	}
+	if err := s.putTemplates(ctx, true); err != nil {
+		return OutcomeRetry, err
+	}
+	there, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	var add []AliasAction
+	for _, name := range sortedKeys(stats) {
+		n, ok := ParseIndexName(name)
+		if _, known := resourceByBase(s.l.to, n); ok && known && !slices.Contains(there[n.Alias()], name) {
+			add = append(add, AliasAction{Index: name, Alias: n.Alias()})
+		}
+	}
+	if len(add) > 0 {
+		if err := s.engine.UpdateAliases(ctx, add); err != nil {
+			return OutcomeRetry, err
+		}
+	}
+	// The block on the old version stays on purpose: what an old container
+	// still writes must be refused, not lost. It is no fence any more.
+	s.t.Record.FencedAt = time.Time{}
+	return OutcomeDone, nil
+}
+
+// undo removes what was made for a tenant that is not switched.
+func (s *session) undo(ctx context.Context) error {
+	if s.t.State == TenantVerified {
+		done, err := s.aliasesSwitched(ctx)
+		if err != nil {
+			return err
+		}
+		if done {
+			return failf("the tenant is switched already; use `tms upgrade rollback %s --tenant %s`", s.rollout.ID, s.t.TenantID)
+		}
+	}
+	if err := s.cancelTasks(ctx); err != nil {
+		return err
+	}
+	if !s.t.Record.FencedAt.IsZero() {
+		if err := s.unfence(ctx); err != nil {
+			return err
+		}
+	}
+	var names []string
+	for _, m := range s.moves {
+		if m.State != MovePlanned {
+			names = append(names, m.Target)
+		}
+	}
+	if err := s.deleteUnread(ctx, names); err != nil {
+		return err
+	}
+	for _, name := range s.t.Record.NewTemplates {
+		if err := s.engine.DeleteTemplate(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelTasks stops the copy tasks of the tenant and waits until none runs:
+// one that went on would write into what is about to be deleted.
+func (s *session) cancelTasks(ctx context.Context) error {
+	wait := newPoller(s.r.limits.Poll)
+	for range 200 {
+		tasks, err := s.engine.ReindexTasks(ctx, s.opaquePrefix())
+		if err != nil || len(tasks) == 0 {
+			return err
+		}
+		for _, t := range tasks {
+			if err := s.engine.CancelTask(ctx, t.ID); err != nil {
+				return err
+			}
+		}
+		if err := wait.pause(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("copy tasks with the prefix %s do not end", s.opaquePrefix())
+}
+
+// deletePace is the number of indices deleted in one request: each costs the
+// master a cluster-state update that everybody else waits for.
+const deletePace = 10
+
+// deleteUnread deletes indices by exact names, after it has seen that none is
+// under an alias other than a static one.
+func (s *session) deleteUnread(ctx context.Context, names []string) error {
+	aliases, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return err
+	}
+	for alias, indices := range aliases {
+		for _, ix := range indices {
+			if slices.Contains(names, ix) && !strings.HasPrefix(alias, string(Static)) {
+				return failf("index %s is still under alias %s and is not deleted", ix, alias)
+			}
+		}
+	}
+	for len(names) > 0 {
+		n := min(len(names), deletePace)
+		if err := s.engine.DeleteIndices(ctx, names[:n]...); err != nil {
+			return err
+		}
+		names = names[n:]
+	}
+	return nil
+}
+
+// rollback returns readers and writers to the old version. The new version's
+// indices stay, closed to writers, until the next upgrade replaces them: what
+// was written to them since the switch is counted, and not lost.
+func (s *session) rollback(ctx context.Context) error {
+	r := &s.t.Record
+	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
+		return err
+	}
+	fresh := s.l.templates(s.t.TenantID, s.replicasOf, false)
+	err := s.eachTemplate(ctx, fresh, func(ctx context.Context, t Template) error { return s.engine.PutTemplate(ctx, frozen(t)) })
+	if err != nil {
+		return err
+	}
+	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return err
+	}
+	r.WritesSinceSwitch = writesSince(r.SeqNoAtSwitch, stats)
+	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return err
+	}
+	if err := s.engine.UpdateAliases(ctx, aliasActions(now, r.AliasesBefore)); err != nil {
+		return err
+	}
+	if err := s.thaw(ctx); err != nil {
+		return err
+	}
+	if err := s.unblockOld(ctx); err != nil {
+		return err
+	}
+	r.FencedAt = time.Time{}
+	if r.WritesSinceSwitch > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("rolled back: %d write operations since the switch are in the %s indices only, which stand closed to writers", r.WritesSinceSwitch, s.l.to.Version))
+	}
+	return nil
+}
+
+// writesSince counts the operations that shards took after the switch.
+func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
+	var n int64
+	for name, st := range now {
+		for shard, seq := range st.MaxSeqNo {
+			n += seq - Checkpoint(at[name]).at(shard)
+		}
+	}
+	return n
+}
+
+// finalize deletes the old version by exact names. There is no way back.
+func (s *session) finalize(ctx context.Context) error {
+	if err := s.deleteUnread(ctx, s.t.Record.OldIndices); err != nil {
+		return err
+	}
+	for _, t := range s.oldTemplates {
+		if err := s.engine.DeleteTemplate(ctx, t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
