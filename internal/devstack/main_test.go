@@ -14,9 +14,19 @@ import (
 // directory, says so, and waits to be killed (see TestParentDeath).
 const parentEnv = "TMS_DEVSTACK_TEST_PARENT"
 
+// superviseEnv makes the test binary the command that Detach starts.
+const superviseEnv = "TMS_DEVSTACK_TEST_SUPERVISE"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentEnv); dir != "" {
 		beParent(dir)
+	}
+	if dir := os.Getenv(superviseEnv); dir != "" {
+		if err := Supervise(context.Background(), testStack(dir)); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -24,13 +34,17 @@ func TestMain(m *testing.M) {
 func beParent(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	stack, err := Up(ctx, Options{Dir: dir, Postgres: PostgresOptions{Unsafe: true}, Engine: EngineOptions{Heap: "512m"}})
+	stack, err := Up(ctx, testStack(dir))
 	if err != nil {
 		fmt.Println("failed:", err)
 		os.Exit(1)
 	}
 	fmt.Println("started", stack.Postgres.PID(), stack.Engine.Nodes()[0].PID())
 	select {}
+}
+
+func testStack(dir string) Options {
+	return Options{Dir: dir, Postgres: PostgresOptions{Unsafe: true}, Engine: EngineOptions{Heap: "512m"}}
 }
 
 // serverDir is a directory that the unprivileged server account can enter.

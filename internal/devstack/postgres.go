@@ -167,23 +167,25 @@ func (p *Postgres) Address() string {
 
 // PID is the process id of the postmaster, or 0 while it is stopped.
 func (p *Postgres) PID() int {
+	if proc := p.current(); proc != nil && proc.alive() {
+		return proc.pid
+	}
+	return 0
+}
+
+func (p *Postgres) current() *process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.proc == nil || !p.proc.alive() {
-		return 0
-	}
-	return p.proc.pid
+	return p.proc
 }
 
 // Exited is closed when the running server process has ended, for whatever
 // reason. It is nil (blocks for ever) while the server is stopped.
 func (p *Postgres) Exited() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proc == nil {
-		return nil
+	if proc := p.current(); proc != nil {
+		return proc.exited
 	}
-	return p.proc.exited
+	return nil
 }
 
 // Start starts a server that was killed or has died, on the same data and
