@@ -41,8 +41,11 @@ func (c *Client) Aliases(ctx context.Context, patterns ...string) (map[string][]
 
 func collectAliases(op string, body map[string]json.RawMessage, out map[string][]string) error {
 	for index, raw := range body {
-		if raw[0] != '{' { // "error" and "status"
+		if raw[0] != '{' { // "error" (a sentence) and "status"
 			continue
+		}
+		if index == "error" {
+			return itemFailure(op, string(raw), http.StatusNotFound)
 		}
 		var held struct {
 			Aliases map[string]struct{} `json:"aliases"`
@@ -90,7 +93,7 @@ func (c *Client) UpdateAliases(ctx context.Context, actions []upgrader.AliasActi
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	limit := c.engineTimeout(ctx).String()
+	limit := c.engineLimit(ctx)
 	err = c.change(ctx, op, fixed(request{
 		method: http.MethodPost, path: "/_aliases", body: body,
 		query: query("timeout", limit, "master_timeout", limit),

@@ -47,9 +47,36 @@ func (c *Client) BlockWrites(ctx context.Context, patterns ...string) ([]string,
 		for _, i := range res.Indices {
 			blocked = append(blocked, i.Name)
 		}
+		held, err := c.writeBlocked(ctx, op, part)
+		if err != nil {
+			return nil, err
+		}
+		blocked = append(blocked, held...)
 	}
 	slices.Sort(blocked)
 	return slices.Compact(blocked), nil
+}
+
+// writeBlocked names the indices that have the block in their settings. The
+// block API leaves those that had it before out of its answer. They are safe
+// too: the API itself puts the setting only when all shards have drained.
+func (c *Client) writeBlocked(ctx context.Context, op string, patterns []string) ([]string, error) {
+	var body map[string]struct {
+		Settings struct {
+			Index map[string]any `json:"index"`
+		} `json:"settings"`
+	}
+	err := c.do(ctx, call{op: op, request: fixed(request{
+		method: http.MethodGet, path: "/" + joined(patterns) + "/_settings/index.blocks.write",
+		query: query("ignore_unavailable", "true", "expand_wildcards", "open"),
+	})}, &body)
+	var names []string
+	for name, b := range body {
+		if writeBlocked(b.Settings.Index) {
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 type blockAnswer struct {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +61,12 @@ func (c *Client) engineTimeout(ctx context.Context) time.Duration {
 		left = time.Until(deadline)
 	}
 	return max(left*9/10, 10*time.Millisecond).Round(time.Millisecond)
+}
+
+// engineLimit is engineTimeout in the engine's notation, which knows neither
+// fractions nor Go's "1m30s".
+func (c *Client) engineLimit(ctx context.Context) string {
+	return strconv.FormatInt(c.engineTimeout(ctx).Milliseconds(), 10) + "ms"
 }
 
 // do performs a call after it has made sure that the cluster is of a
@@ -152,19 +160,10 @@ func (c *Client) try(ctx context.Context, k call) (answer, error) {
 		return answer{}, unreachable(ctx, k.op, start, fmt.Errorf("answer broke off: %w", err))
 	}
 	a := answer{status: res.StatusCode, body: buf.Bytes()}
-	if a.status < 300 || accepted(k.accept, a.status) {
+	if a.status < 300 || slices.Contains(k.accept, a.status) {
 		return a, nil
 	}
 	return answer{}, refusal(k.op, a)
-}
-
-func accepted(list []int, status int) bool {
-	for _, s := range list {
-		if s == status {
-			return true
-		}
-	}
-	return false
 }
 
 // contentLength is the announced size of the answer, bounded so that a wrong

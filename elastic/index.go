@@ -79,7 +79,7 @@ func (c *Client) CreateIndex(ctx context.Context, name string, body upgrader.Ind
 	if err != nil {
 		return err
 	}
-	limit := c.engineTimeout(ctx).String()
+	limit := c.engineLimit(ctx)
 	var ack acknowledgement
 	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
 		method: http.MethodPut, path: "/" + name, body: raw,
@@ -168,7 +168,7 @@ func (c *Client) PutSettings(ctx context.Context, settings map[string]any, names
 }
 
 func (c *Client) settingsRequest(ctx context.Context, names []string, body []byte) func() esapi.Request {
-	limit := c.engineTimeout(ctx).String()
+	limit := c.engineLimit(ctx)
 	return fixed(request{
 		method: http.MethodPut, path: "/" + joined(names) + "/_settings", body: body,
 		query: query("timeout", limit, "master_timeout", limit, "expand_wildcards", "none"),

@@ -36,15 +36,19 @@ func (c *Client) Templates(ctx context.Context, pattern string) ([]upgrader.Temp
 			Name string          `json:"name"`
 			Raw  json.RawMessage `json:"index_template"`
 		} `json:"index_templates"`
+		Error *exception `json:"error"`
 	}
 	err := c.do(ctx, call{op: op, request: fixed(request{
 		method: http.MethodGet, path: "/_index_template/" + pattern,
-	})}, &body)
-	if is404(err, "resource_not_found_exception") {
-		return []upgrader.Template{}, nil
-	}
+		// A name without a match is a 404 with an error, a pattern one with
+		// an empty list.
+	}), accept: []int{http.StatusNotFound}}, &body)
 	if err != nil {
 		return nil, err
+	}
+	if body.Error != nil && body.Error.Type != "resource_not_found_exception" {
+		kind, reason := body.Error.words()
+		return nil, &upgrader.EngineError{Op: op, Status: http.StatusNotFound, Type: kind, Reason: reason}
 	}
 	id, err := c.identify(ctx)
 	if err != nil {
@@ -89,7 +93,7 @@ func (c *Client) PutTemplate(ctx context.Context, t upgrader.Template) error {
 	}
 	return c.change(ctx, op, fixed(request{
 		method: http.MethodPut, path: "/_index_template/" + t.Name, body: body,
-		query: query("master_timeout", c.engineTimeout(ctx).String()),
+		query: query("master_timeout", c.engineLimit(ctx)),
 	}))
 }
 
