@@ -11,9 +11,9 @@ import (
 // AwkwardDocuments tells what Awkward wrote.
 type AwkwardDocuments struct {
 	Written int
-	// Quarantine is how many of them cannot reach the release after 0.8.1 and
-	// must end in quarantine: of two documents whose types contradict each
-	// other, and of two with the same id in one target index, one each.
+	// Quarantine is how many of them cannot reach release 0.8.2 and must end in
+	// quarantine: of two documents whose types contradict each other, and of
+	// two with the same id in one target index, one each.
 	Quarantine int
 }
 
@@ -46,16 +46,27 @@ func oddities() []oddity {
 	}
 }
 
-// contradictions are pairs of which the next release can hold only one.
-func (t *Tenant) contradictions() []oddity {
-	pairs := []oddity{
-		{resource: "profile", id: "awkward-metric-number", set: map[string]any{"data.metrics.custom.awkward": 12}},
-		{resource: "profile", id: "awkward-metric-object", set: map[string]any{"data.metrics.custom.awkward": map[string]any{"value": 12}}},
-	}
-	if back := t.sameQuarter(); back > 0 {
+// contradictions are pairs of which release 0.8.2 can hold only one. The custom
+// metrics of 0.8.1 are flattened and hold any mixture of types, those of 0.8.2
+// are mapped by what comes first; its profiles are cut by quarter.
+func (t *Tenant) contradictions(profile releases.Resource) []oddity {
+	var pairs []oddity
+	if accepts(profile.Mapping, []string{"data", "metrics", "custom", "awkward"}, 1) {
 		pairs = append(pairs,
-			oddity{resource: "profile", id: "awkward-twice", set: map[string]any{"aux.copy": "younger"}},
-			oddity{resource: "profile", id: "awkward-twice", month: back, set: map[string]any{"aux.copy": "older"}},
+			oddity{resource: "profile", id: "awkward-metric-number", set: map[string]any{"data.metrics.custom.awkward": 12}},
+			oddity{resource: "profile", id: "awkward-metric-object", set: map[string]any{"data.metrics.custom.awkward": map[string]any{"value": 12}}},
+		)
+	}
+	back := t.sameQuarter()
+	if back == 0 {
+		return pairs
+	}
+	pairs = append(pairs,
+		oddity{resource: "profile", id: "awkward-twice", set: map[string]any{"aux.copy": "younger"}},
+		oddity{resource: "profile", id: "awkward-twice", month: back, set: map[string]any{"aux.copy": "older"}},
+	)
+	if accepts(profile.Mapping, []string{"traits", "awkward"}, 1) {
+		pairs = append(pairs,
 			oddity{resource: "profile", id: "awkward-trait-number", set: map[string]any{"traits.awkward": 5}},
 			oddity{resource: "profile", id: "awkward-trait-object", month: back, set: map[string]any{"traits.awkward": map[string]any{"level": 5}}},
 		)
@@ -87,8 +98,8 @@ func (t *Tenant) Awkward(ctx context.Context, contradict bool) (AwkwardDocuments
 	}
 	list := oddities()
 	var report AwkwardDocuments
-	if _, known := byKey["profile"]; known && contradict && t.holdsContradictions(byKey["profile"]) {
-		pairs := t.contradictions()
+	if profile, known := byKey["profile"]; known && contradict && profile.Partitioning == releases.Monthly {
+		pairs := t.contradictions(profile)
 		list = append(list, pairs...)
 		report.Quarantine = len(pairs) / 2
 	}
@@ -103,12 +114,6 @@ func (t *Tenant) Awkward(ctx context.Context, contradict bool) (AwkwardDocuments
 		report.Written++
 	}
 	return report, nil
-}
-
-// holdsContradictions: the custom metrics of 0.8.1 are flattened and hold any
-// mixture of types, those of 0.8.2 are mapped by what comes first.
-func (t *Tenant) holdsContradictions(profile releases.Resource) bool {
-	return accepts(profile.Mapping, []string{"data", "metrics", "custom", "awkward"}, 1)
 }
 
 func (t *Tenant) writeOddity(ctx context.Context, res releases.Resource, o oddity) error {

@@ -45,7 +45,8 @@ func (w *Writer) compose(ctx context.Context, n int) ([]operation, error) {
 			op, ok, err = w.change(ctx, r, update)
 		case draw < w.cfg.Updates+w.cfg.Deletes:
 			op, ok, err = w.change(ctx, r, remove)
-		default:
+		}
+		if err == nil && !ok { // or nothing is left to change
 			op, ok, err = w.newcomer(r)
 		}
 		if err != nil {

@@ -37,9 +37,16 @@ func (s *shape) maybe(part float64, v any, paths ...string) {
 // accepts says whether an object with this mapping may hold v under path.
 func accepts(node map[string]any, path []string, v any) bool {
 	if len(path) == 0 {
-		_, object := node["properties"]
-		_, isMap := v.(map[string]any)
-		return !object || isMap || v == nil
+		if _, object := node["properties"]; !object || v == nil {
+			return true
+		}
+		fields, isMap := v.(map[string]any)
+		for name, field := range fields {
+			if !accepts(node, []string{name}, field) {
+				return false
+			}
+		}
+		return isMap
 	}
 	if free(node) {
 		return true

@@ -18,6 +18,7 @@ type Watcher struct {
 	tenant  *Tenant
 	cancel  context.CancelFunc
 	done    chan struct{}
+	looked  chan struct{} // one token per look, for Wait
 	samples atomic.Int64
 	found   findings
 	seen    []string // versions in the order in which the aliases pointed to them; owned by run
@@ -37,9 +38,23 @@ type WatchResult struct {
 // others. An engine that does not answer is no finding.
 func (t *Tenant) Watch(ctx context.Context) *Watcher {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &Watcher{tenant: t, cancel: cancel, done: make(chan struct{})}
+	w := &Watcher{tenant: t, cancel: cancel, done: make(chan struct{}), looked: make(chan struct{})}
 	go w.run(ctx)
 	return w
+}
+
+// Wait returns after n more looks, the last of which began after the call.
+func (w *Watcher) Wait(ctx context.Context, n int) error {
+	for range n + 1 { // the look under way may have begun before
+		select {
+		case w.looked <- struct{}{}:
+		case <-w.done:
+			return fmt.Errorf("watcher of %s was stopped", w.tenant.cfg.Tenant)
+		case <-ctx.Done():
+			return fmt.Errorf("watcher of %s: %w", w.tenant.cfg.Tenant, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // Stop ends the watching and returns what was seen.
@@ -70,6 +85,10 @@ func (w *Watcher) run(ctx context.Context) {
 			}
 			w.look(first, aliases)
 			w.samples.Add(1)
+			select {
+			case <-w.looked:
+			default:
+			}
 		}
 		select {
 		case <-ticker.C:

@@ -76,6 +76,7 @@ type Writer struct {
 	last    time.Time // of the last acknowledged write; zero after a pause
 	resumed chan struct{}
 	idle    chan struct{} // closed while paused and nothing is in flight
+	stepped chan struct{} // closed after the next request, for Wait
 	err     error
 }
 
@@ -97,6 +98,7 @@ func (t *Tenant) StartWriter(ctx context.Context, cfg WriterConfig) *Writer {
 		limiter: rate.NewLimiter(limit, max(cfg.Bulk, 1)),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
+		stepped: make(chan struct{}),
 	}
 	go w.run(ctx)
 	return w
@@ -150,37 +152,62 @@ func (w *Writer) Stats() WriterStats {
 	return s
 }
 
+// Wait returns once enough says so of the writer's figures, which it is asked
+// after every request, or with an error when the writer or ctx ends before.
+func (w *Writer) Wait(ctx context.Context, enough func(WriterStats) bool) error {
+	for {
+		w.mu.Lock()
+		stepped := w.stepped
+		w.mu.Unlock()
+		if enough(w.Stats()) {
+			return nil
+		}
+		select {
+		case <-stepped:
+		case <-w.done:
+			return fmt.Errorf("writer of %s ended before: %+v", w.tenant.cfg.Tenant, w.Stats())
+		case <-ctx.Done():
+			return fmt.Errorf("writer of %s: %w: %+v", w.tenant.cfg.Tenant, ctx.Err(), w.Stats())
+		}
+	}
+}
+
 func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
 	delay := firstBackoff
-	var refusedSince time.Time
-	for {
-		if !w.ready(ctx) {
+	var since time.Time // of the first refusal in a row
+	for w.ready(ctx) {
+		progress, err := w.step(ctx)
+		w.mu.Lock()
+		close(w.stepped)
+		w.stepped = make(chan struct{})
+		w.mu.Unlock()
+		if progress && err == nil {
+			delay, since = firstBackoff, time.Time{}
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
+			w.tenant.log.Debug("writer met an error", "error", err)
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) > refusedFor {
+			w.fail(fmt.Errorf("writer of %s made no progress for %s: %w", w.tenant.cfg.Tenant, refusedFor, errors.Join(err, errRefused)))
 			return
 		}
-		progress, err := w.step(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			w.tenant.log.Debug("writer met an error", "error", err)
-			fallthrough
-		case err != nil, !progress:
-			if refusedSince.IsZero() {
-				refusedSince = time.Now()
-			}
-			if time.Since(refusedSince) > refusedFor {
-				w.fail(fmt.Errorf("writer of %s made no progress for %s: %w", w.tenant.cfg.Tenant, refusedFor, errors.Join(err, errRefused)))
-				return
-			}
-			if !w.wait(ctx, delay) {
-				return
-			}
-			delay = min(delay*2, mostBackoff)
-			if err := w.tenant.followAliases(ctx, w); err != nil && ctx.Err() == nil {
-				w.tenant.log.Debug("writer cannot read the aliases", "error", err)
-			}
-		default:
-			delay, refusedSince = firstBackoff, time.Time{}
+		if !w.wait(ctx, delay) {
+			return
 		}
+		delay = min(delay*2, mostBackoff)
+		w.follow(ctx)
+	}
+}
+
+// follow moves on to the release that the aliases point to.
+func (w *Writer) follow(ctx context.Context) {
+	if err := w.tenant.followAliases(ctx, w); err != nil && ctx.Err() == nil {
+		w.tenant.log.Debug("writer cannot read the aliases", "error", err)
 	}
 }
 
@@ -202,9 +229,7 @@ func (w *Writer) ready(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		}
-		if err := w.tenant.followAliases(ctx, w); err != nil && ctx.Err() == nil {
-			w.tenant.log.Debug("writer cannot read the aliases", "error", err)
-		}
+		w.follow(ctx)
 	}
 	select {
 	case <-w.stop:
