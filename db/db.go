@@ -128,7 +128,7 @@ func Migrate(ctx context.Context, dsn string) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate database: %w", err)
 	}
-	return nil
+	return migrateQueue(ctx, dsn)
 }
 
 // NeededVersion is the schema version that this binary works with.

@@ -149,14 +149,15 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 func (s *session) copyOne(ctx context.Context, m *Move, c *Copy, task string) error {
 	if c.State == CopyPlanned || c.State == CopyRunning {
 		if task != "" {
-			c.Task = task // started by a worker that died before it could say so
+			// Started by a worker that died before it could say so.
+			s.update(func() { c.Task = task })
 		}
 		if c.Task != "" || s.byEngine(c) {
 			if err := s.followTask(ctx, m, c); err != nil {
 				return err
 			}
 		} else {
-			c.State = CopyStreaming
+			s.update(func() { c.State = CopyStreaming })
 		}
 	}
 	if c.State == CopyStreaming {
@@ -182,12 +183,13 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 		t, err := s.engine.ReindexTask(ctx, c.Task)
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && t.Completed && t.Cancelled:
-			c.Task = "" // the node that ran it is gone, or somebody cancelled it
+			// The node that ran it is gone, or somebody cancelled it.
+			s.update(func() { c.Task = "" })
 			continue
 		case err != nil:
 			return err
 		}
-		c.Copied = t.Created + t.Updated
+		s.update(func() { c.Copied = t.Created + t.Updated })
 		if !t.Completed {
 			if err := s.progress(ctx, m); err != nil {
 				return err
@@ -202,10 +204,10 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 }
 
 func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
-	if c.Tries++; c.Tries > maxCopyTries {
+	s.update(func() { c.Tries, c.State = c.Tries+1, CopyRunning })
+	if c.Tries > maxCopyTries {
 		return failf("the copy of %s was started %d times and never ended; look at the cluster's health, then retry", c.Source, maxCopyTries)
 	}
-	c.State = CopyRunning
 	if err := s.saveMoves(ctx, m); err != nil {
 		return err
 	}
@@ -219,7 +221,7 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
 		// before anything else is started.
 		return err
 	}
-	c.Task = id
+	s.update(func() { c.Task = id })
 	return s.saveMoves(ctx, m)
 }
 
@@ -229,9 +231,9 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
 	case t.Err != "" || len(t.Failures) > 0:
 		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures))
-		c.State, c.Task, c.Copied = CopyStreaming, "", 0
+		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
 	default:
-		c.State = CopyDone
+		s.update(func() { c.State = CopyDone })
 	}
 	return s.saveMoves(ctx, m)
 }
@@ -260,19 +262,21 @@ func (s *session) progress(ctx context.Context, m *Move) error {
 
 // streamCopy copies one source through TMS, from where it stopped.
 func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
-	if c.Streamed == nil {
-		c.Streamed = Checkpoint{}
-	}
+	s.update(func() {
+		if c.Streamed == nil {
+			c.Streamed = Checkpoint{}
+		}
+	})
 	for _, shard := range shardsIn(c.Checkpoint) {
 		err := readShard(ctx, s.engine, c.Source, shard, c.Streamed.at(shard), c.Checkpoint[shard], false, func(docs []Doc, read int64) error {
 			n, err := s.put(ctx, m, c, docs, false)
 			if err != nil {
 				return err
 			}
-			s.mu.Lock()
-			c.Copied += int64(n)
-			c.Streamed[shard] = read
-			s.mu.Unlock()
+			s.update(func() {
+				c.Copied += int64(n)
+				c.Streamed[shard] = read
+			})
 			if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 				return errors.Join(err, map[bool]error{true: errSteered}[away])
 			}
@@ -285,8 +289,15 @@ func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
 			return err
 		}
 	}
-	c.State = CopyDone
+	s.update(func() { c.State = CopyDone })
 	return nil
+}
+
+// update changes a move or a copy while other copies run.
+func (s *session) update(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
 }
 
 // poller waits between looks at a task: shortly at first, so that a copy of a

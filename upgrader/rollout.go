@@ -144,6 +144,11 @@ type RolloutTenant struct {
 	FromRelease string
 	State       TenantState
 	Intent      Intent
+	// IntentDone is the intent that has just been carried out, or has failed.
+	IntentDone Intent
+	// Commands counts what the operator has said, so that a worker that goes
+	// to sleep notices what it has not heard.
+	Commands int64
 	// SwitchAllowed lets a held tenant pass; always true without HoldSwitch.
 	SwitchAllowed bool
 	Reason        string // last error, or what it waits for

@@ -105,7 +105,11 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	// need not wait for it to expire.
 	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	return errors.Join(err, r.store.Release(rctx, lease, next))
+	commands := int64(-1)
+	if s.t != nil {
+		commands = s.t.Commands
+	}
+	return errors.Join(err, r.store.Release(rctx, lease, next, commands))
 }
 
 // keeper extends a lease until stopped, and ends its context when the lease

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -153,12 +154,12 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 		s.t.Reason, s.t.Attempts = err.Error(), 0
 		var f *failure
 		s.t.Retriable = !errors.As(err, &f) || f.retriable
-		s.t.Intent = IntentNone
+		s.t.IntentDone, s.t.Intent = s.t.Intent, IntentNone
 	case OutcomeDone:
 		s.t.Attempts = 0
 		s.t.Reason = ""
 		if step == StepUndo || step == StepRollback || step == StepFinalize {
-			s.t.Intent = IntentNone
+			s.t.IntentDone, s.t.Intent = s.t.Intent, IntentNone
 		}
 	}
 	if s.t.State.Ended() && (before != s.t.State) {
@@ -238,6 +239,9 @@ func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
 	for i, m := range moves {
 		rows[i] = *m
 		rows[i].Copies = append([]Copy(nil), m.Copies...)
+		for j := range rows[i].Copies {
+			rows[i].Copies[j].Streamed = maps.Clone(rows[i].Copies[j].Streamed)
+		}
 	}
 	s.mu.Unlock()
 	return s.r.store.SaveMoves(ctx, s.lease, rows...)

@@ -38,15 +38,17 @@ type Store interface {
 	Acquire(ctx context.Context, rollout, tenant, owner string, ttl time.Duration) (*Lease, error)
 	// Extend renews a lease.
 	Extend(ctx context.Context, l *Lease, ttl time.Duration) error
-	// Release gives the lease back; next says when to look again.
-	Release(ctx context.Context, l *Lease, next time.Time) error
+	// Release gives the lease back; next says when to look again, unless the
+	// operator has said something since the tenant was loaded with commands.
+	Release(ctx context.Context, l *Lease, next time.Time, commands int64) error
 
 	// Load returns the tenant with its rollout (without the other tenants).
 	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
 	// OldTemplates returns the templates stored with the rollout.
 	OldTemplates(ctx context.Context, rollout, tenant string) ([]Template, error)
 	// SaveTenant stores state, reason, counters, record and proof, and
-	// brings the rollout's state up to date.
+	// brings the rollout's state up to date. It never touches what the
+	// operator wants, except that IntentDone clears an equal Intent.
 	SaveTenant(ctx context.Context, l *Lease, t *RolloutTenant) error
 	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
 	// in one transaction. It serves the switch and the rollback.
@@ -54,10 +56,6 @@ type Store interface {
 	Moves(ctx context.Context, rollout, tenant string) ([]Move, error)
 	// SaveMoves inserts or updates moves by target.
 	SaveMoves(ctx context.Context, l *Lease, moves ...Move) error
-	// OwnTargets tells which of the names were created as targets by any
-	// rollout of the tenant.
-	OwnTargets(ctx context.Context, tenant string, names []string) (map[string]bool, error)
-
 	// AddQuarantine inserts or replaces by (rollout, tenant, index, id).
 	AddQuarantine(ctx context.Context, l *Lease, docs ...Quarantined) error
 	DropQuarantine(ctx context.Context, l *Lease, index string, ids ...string) error

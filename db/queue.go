@@ -1,0 +1,224 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+// The queue only wakes: a job carries names, what is to be done stands in our
+// own rows, and who may do it is decided by their leases. A job lost, doubled
+// or late therefore harms nothing.
+const (
+	// lookEvery is how often every process looks for tenants that are due and
+	// have no living owner: it bounds how long a dead worker goes unnoticed
+	// beyond its lease.
+	lookEvery = time.Second
+	// jobTimeout ends a turn on one tenant; the tenant is due again at once.
+	jobTimeout = time.Hour
+	// freshness of a wake-up: one that was handed to a process which died is
+	// repeated after that time, because River would rescue it much later.
+	freshness = 5 * time.Second
+	// workers per process; the rollout's own limit is what counts.
+	workers = 64
+)
+
+// tenantArgs is a wake-up for one tenant of a rollout.
+type tenantArgs struct {
+	Rollout string `json:"rollout"`
+	Tenant  string `json:"tenant"`
+	Epoch   int64  `json:"epoch"`
+	Slot    int64  `json:"slot"` // unix time in units of freshness
+}
+
+// Kind implements river.JobArgs.
+func (tenantArgs) Kind() string { return "rollout_tenant" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (tenantArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+		rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+	}}}
+}
+
+// Queue distributes tenants of rollouts over the processes.
+type Queue struct {
+	store  *Rollouts
+	client *river.Client[pgx.Tx]
+	log    *slog.Logger
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	kick   chan struct{}
+}
+
+// NewQueue makes store wake workers, and, with a runner, works itself. Call
+// Start to begin.
+func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger) (*Queue, error) {
+	q := &Queue{store: store, log: log, kick: make(chan struct{}, 1)}
+	cfg := &river.Config{
+		Logger:                      slog.New(quiet{log.Handler()}),
+		JobTimeout:                  jobTimeout,
+		FetchCooldown:               20 * time.Millisecond,
+		FetchPollInterval:           500 * time.Millisecond,
+		CompletedJobRetentionPeriod: 10 * time.Minute,
+		DiscardedJobRetentionPeriod: time.Hour,
+	}
+	if runner != nil {
+		ws := river.NewWorkers()
+		if err := river.AddWorkerSafely(ws, &tenantWorker{runner: runner, queue: q}); err != nil {
+			return nil, fmt.Errorf("queue: %w", err)
+		}
+		cfg.Workers = ws
+		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}
+	}
+	client, err := river.NewClient(riverpgxv5.New(d.pool), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	q.client = client
+	store.wake = q.insert
+	return q, nil
+}
+
+func (q *Queue) insert(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error {
+	slot := time.Now().Unix() / int64(freshness/time.Second)
+	params := make([]river.InsertManyParams, len(work))
+	for i, w := range work {
+		params[i] = river.InsertManyParams{Args: tenantArgs{Rollout: w.RolloutID, Tenant: w.TenantID, Epoch: w.Epoch, Slot: slot}}
+	}
+	_, err := q.client.InsertManyTx(ctx, tx, params)
+	return err
+}
+
+// Start begins to work and to look for tenants without a living owner.
+func (q *Queue) Start(ctx context.Context) error {
+	if err := q.client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	ctx, q.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	q.done.Go(func() { q.look(ctx) })
+	return nil
+}
+
+// Stop ends running work at its next instruction and waits, until ctx ends.
+// Nothing is lost: leases are given back.
+func (q *Queue) Stop(ctx context.Context) error {
+	if q.cancel == nil {
+		return nil
+	}
+	q.cancel()
+	err := q.client.StopAndCancel(ctx)
+	q.done.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// look wakes tenants that are due: at every tick, and when a turn has ended.
+func (q *Queue) look(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-q.kick:
+		}
+		err := q.wakeDue(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			q.log.Warn("cannot look for due tenants", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+func (q *Queue) wakeDue(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	work, err := q.store.Due(ctx, workers)
+	if err != nil || len(work) == 0 {
+		return err
+	}
+	return q.store.db.inTx(ctx, func(tx pgx.Tx) error { return q.insert(ctx, tx, work) })
+}
+
+// tenantWorker is a turn on one tenant.
+type tenantWorker struct {
+	river.WorkerDefaults[tenantArgs]
+	runner *upgrader.Runner
+	queue  *Queue
+}
+
+// Work implements river.Worker. Errors are logged and not returned: the
+// tenant's own row says when to try again.
+func (w *tenantWorker) Work(ctx context.Context, job *river.Job[tenantArgs]) error {
+	err := w.runner.Work(ctx, job.Args.Rollout, job.Args.Tenant)
+	if err != nil && ctx.Err() == nil {
+		w.queue.log.Warn("turn ended early", "rollout", job.Args.Rollout, "tenant", job.Args.Tenant, "error", err)
+	}
+	select {
+	case w.queue.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// quiet keeps River's own messages below warnings out of the log.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs and WithGroup keep the filter around the handler.
+func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
+
+// WithGroup implements slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
+
+// queueLock is the advisory lock under which River's tables are migrated:
+// "tms" in ASCII, and what it is for.
+const queueLock = 0x746d7301
+
+// migrateQueue brings River's tables to the version that this binary needs.
+func migrateQueue(ctx context.Context, dsn string) error {
+	pool, err := pgxpool.New(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("migrate queue: %w", failure(err))
+	}
+	defer pool.Close()
+	// Processes that start at the same time wait for each other; the lock goes
+	// with its connection.
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate queue: %w", failure(err))
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `select pg_advisory_lock($1)`, queueLock); err != nil {
+		return fmt.Errorf("migrate queue: %w", failure(err))
+	}
+	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("migrate queue: %w", err)
+	}
+	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate queue: %w", failure(err))
+	}
+	return nil
+}

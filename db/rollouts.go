@@ -1,0 +1,338 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// Rollouts is the upgrader.Store.
+type Rollouts struct {
+	db *DB
+	// wake queues work in the transaction that makes it due; nil when this
+	// process has no queue.
+	wake func(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error
+}
+
+var _ upgrader.Store = (*Rollouts)(nil)
+
+// NewRollouts returns the store of rollouts.
+func NewRollouts(d *DB) *Rollouts { return &Rollouts{db: d} }
+
+// Fleet implements upgrader.Store.
+func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTenant, error) {
+	rows, err := r.db.pool.Query(ctx, `
+		select t.id, t.release, tenant_state(t, now()), coalesce(rt.rollout_id, '')
+		from tenants t
+		left join rollout_tenants rt on rt.tenant_id = t.id and rt.working
+		where t.deleted_at is null and (cardinality($1::text[]) = 0 or t.id = any($1))
+		order by t.id`, orEmpty(ids))
+	if err != nil {
+		return nil, failure(err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.FleetTenant, error) {
+		var t upgrader.FleetTenant
+		err := row.Scan(&t.ID, &t.Release, &t.State, &t.ActiveRollout)
+		return t, err
+	})
+	return out, failure(err)
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// CreateRollout implements upgrader.Store.
+func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, moves map[string][]upgrader.Move, requestID string) error {
+	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
+		options, err := json.Marshal(ro.Options)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			insert into rollouts (id, to_release, options, state, wish, reason, request_id, created_by, created_at, finished_at)
+			values ($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, $10)`,
+			ro.ID, ro.ToRelease, options, ro.State, ro.Wish, ro.Reason, requestID, ro.CreatedBy, ro.CreatedAt, orNull(ro.FinishedAt))
+		if err != nil {
+			return err
+		}
+		var work []upgrader.Work
+		for i := range ro.Tenants {
+			t := &ro.Tenants[i]
+			if err := insertTenant(ctx, tx, t); err != nil {
+				return err
+			}
+			if err := putMoves(ctx, tx, ro.ID, t.TenantID, moves[t.TenantID]); err != nil {
+				return err
+			}
+			if t.Working() {
+				work = append(work, upgrader.Work{RolloutID: ro.ID, TenantID: t.TenantID})
+			}
+		}
+		if err := appendAudit(ctx, tx, rolloutAudit(ro.ID, ro.CreatedBy, "start", map[string]any{"to_release": ro.ToRelease, "tenants": len(ro.Tenants)})); err != nil {
+			return err
+		}
+		return r.queue(ctx, tx, work)
+	})
+	if violates(err, "rollout_tenants_working_key") {
+		return tenantTaken(err)
+	}
+	return err
+}
+
+func tenantTaken(err error) error {
+	return &upgrader.ServiceError{
+		Reason: upgrader.ReasonRefused, Message: "a tenant is part of another rollout that has not ended",
+		Remedy: "see `tms upgrade list`; wait for it, or cancel it", Err: err,
+	}
+}
+
+func rolloutAudit(id, caller, action string, detail map[string]any) tenants.Audit {
+	return tenants.Audit{At: time.Now(), Caller: tenants.Caller{KeyID: caller}, Action: "rollout." + action, Subject: "rollout/" + id, Detail: detail}
+}
+
+func (r *Rollouts) queue(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error {
+	if r.wake == nil || len(work) == 0 {
+		return nil
+	}
+	return r.wake(ctx, tx, work)
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func insertTenant(ctx context.Context, tx pgx.Tx, t *upgrader.RolloutTenant) error {
+	methods, record, proof, err := tenantJSON(t)
+	if err != nil {
+		return err
+	}
+	templates, err := json.Marshal(t.OldTemplates)
+	if err != nil {
+		return err
+	}
+	if t.OldTemplates == nil {
+		templates = []byte("[]")
+	}
+	_, err = tx.Exec(ctx, `
+		insert into rollout_tenants (rollout_id, tenant_id, from_release, state, switch_allowed, reason, next_at,
+			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		t.RolloutID, t.TenantID, t.FromRelease, t.State, t.SwitchAllowed, t.Reason, t.NextAt,
+		t.Indices, methods, t.DocsTotal, record, proof, templates, orNull(t.StartedAt), orNull(t.FinishedAt))
+	return err
+}
+
+func tenantJSON(t *upgrader.RolloutTenant) (methods, record, proof []byte, err error) {
+	if methods, err = json.Marshal(t.ByMethod); err != nil {
+		return nil, nil, nil, err
+	}
+	if record, err = json.Marshal(t.Record); err != nil {
+		return nil, nil, nil, err
+	}
+	if t.Proof != nil {
+		proof, err = json.Marshal(t.Proof)
+	}
+	return methods, record, proof, err
+}
+
+const rolloutColumns = `id, to_release, options, state, wish, reason, created_by, created_at, finished_at, revision`
+
+func scanRollout(row pgx.CollectableRow) (*upgrader.Rollout, error) {
+	var ro upgrader.Rollout
+	var options []byte
+	var finished *time.Time
+	err := row.Scan(&ro.ID, &ro.ToRelease, &options, &ro.State, &ro.Wish, &ro.Reason, &ro.CreatedBy, &ro.CreatedAt, &finished, &ro.Revision)
+	if err != nil {
+		return nil, err
+	}
+	ro.FinishedAt = timeOrZero(finished)
+	return &ro, json.Unmarshal(options, &ro.Options)
+}
+
+const tenantInRolloutColumns = `rollout_id, tenant_id, from_release, state, intent, switch_allowed, commands, reason, retriable,
+	attempts, next_at, epoch, lease_owner, lease_until, indices, by_method, documents, docs_total, quarantined,
+	fence_us, fence_tries, record, proof, started_at, finished_at`
+
+func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
+	var t upgrader.RolloutTenant
+	var methods, record, proof []byte
+	var fence int64
+	var lease, started, finished *time.Time
+	err := row.Scan(&t.RolloutID, &t.TenantID, &t.FromRelease, &t.State, &t.Intent, &t.SwitchAllowed, &t.Commands, &t.Reason, &t.Retriable,
+		&t.Attempts, &t.NextAt, &t.Epoch, &t.LeaseOwner, &lease, &t.Indices, &methods, &t.Documents, &t.DocsTotal, &t.Quarantined,
+		&fence, &t.FenceTries, &record, &proof, &started, &finished)
+	if err != nil {
+		return t, err
+	}
+	t.Fence = time.Duration(fence) * time.Microsecond
+	t.LeaseUntil, t.StartedAt, t.FinishedAt = timeOrZero(lease), timeOrZero(started), timeOrZero(finished)
+	if err := json.Unmarshal(methods, &t.ByMethod); err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(record, &t.Record); err != nil {
+		return t, err
+	}
+	if len(proof) > 0 {
+		err = json.Unmarshal(proof, &t.Proof)
+	}
+	return t, err
+}
+
+// Rollout implements upgrader.Store.
+func (r *Rollouts) Rollout(ctx context.Context, id string) (*upgrader.Rollout, error) {
+	return r.one(ctx, `id = $1`, id)
+}
+
+// RolloutByRequest implements upgrader.Store.
+func (r *Rollouts) RolloutByRequest(ctx context.Context, requestID string) (*upgrader.Rollout, error) {
+	return r.one(ctx, `request_id = $1`, requestID)
+}
+
+func (r *Rollouts) one(ctx context.Context, where, arg string) (*upgrader.Rollout, error) {
+	rows, err := r.db.pool.Query(ctx, `select `+rolloutColumns+` from rollouts where `+where, arg)
+	if err != nil {
+		return nil, failure(err)
+	}
+	ro, err := pgx.CollectExactlyOneRow(rows, scanRollout)
+	if err != nil {
+		return nil, missing(err, "rollout "+arg)
+	}
+	return ro, r.addTenants(ctx, ro)
+}
+
+// missing turns "no rows" into ErrNotFound.
+func missing(err error, what string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%s: %w", what, upgrader.ErrNotFound)
+	}
+	return failure(err)
+}
+
+func (r *Rollouts) addTenants(ctx context.Context, rollouts ...*upgrader.Rollout) error {
+	byID := map[string]*upgrader.Rollout{}
+	var ids []string
+	for _, ro := range rollouts {
+		byID[ro.ID] = ro
+		ids = append(ids, ro.ID)
+	}
+	rows, err := r.db.pool.Query(ctx, `select `+tenantInRolloutColumns+` from rollout_tenants where rollout_id = any($1) order by rollout_id, tenant_id`, ids)
+	if err != nil {
+		return failure(err)
+	}
+	ts, err := pgx.CollectRows(rows, scanRolloutTenant)
+	if err != nil {
+		return failure(err)
+	}
+	for _, t := range ts {
+		ro := byID[t.RolloutID]
+		ro.Tenants = append(ro.Tenants, t)
+	}
+	return nil
+}
+
+// Rollouts implements upgrader.Store. Ids carry the time, so they sort.
+func (r *Rollouts) Rollouts(ctx context.Context, limit int, before string) ([]*upgrader.Rollout, error) {
+	rows, err := r.db.pool.Query(ctx, `
+		select `+rolloutColumns+` from rollouts where $1 = '' or id < $1 order by id desc limit $2`, before, limit)
+	if err != nil {
+		return nil, failure(err)
+	}
+	out, err := pgx.CollectRows(rows, scanRollout)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return out, r.addTenants(ctx, out...)
+}
+
+// ChangeRollout implements upgrader.Store.
+func (r *Rollouts) ChangeRollout(ctx context.Context, id, caller, name string, change func(*upgrader.Rollout) error) error {
+	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
+		ro, err := lockRollout(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		before := *ro
+		before.Tenants = append([]upgrader.RolloutTenant(nil), ro.Tenants...)
+		if err := change(ro); err != nil {
+			return err
+		}
+		options, err := json.Marshal(ro.Options)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			update rollouts set options = $2, state = $3, wish = $4, reason = $5, finished_at = $6, revision = revision + 1 where id = $1`,
+			id, options, ro.State, ro.Wish, ro.Reason, orNull(ro.FinishedAt))
+		if err != nil {
+			return err
+		}
+		work, err := changeTenants(ctx, tx, before.Tenants, ro.Tenants)
+		if err != nil {
+			return err
+		}
+		if err := appendAudit(ctx, tx, rolloutAudit(id, caller, name, nil)); err != nil {
+			return err
+		}
+		return r.queue(ctx, tx, work)
+	})
+	if violates(err, "rollout_tenants_working_key") {
+		return tenantTaken(err)
+	}
+	return err
+}
+
+func lockRollout(ctx context.Context, tx pgx.Tx, id string) (*upgrader.Rollout, error) {
+	rows, err := tx.Query(ctx, `select `+rolloutColumns+` from rollouts where id = $1 for update`, id)
+	if err != nil {
+		return nil, err
+	}
+	ro, err := pgx.CollectExactlyOneRow(rows, scanRollout)
+	if err != nil {
+		return nil, missing(err, "rollout "+id)
+	}
+	rows, err = tx.Query(ctx, `select `+tenantInRolloutColumns+` from rollout_tenants where rollout_id = $1 order by tenant_id for update`, id)
+	if err != nil {
+		return nil, err
+	}
+	ro.Tenants, err = pgx.CollectRows(rows, scanRolloutTenant)
+	return ro, err
+}
+
+// changeTenants stores what a command changed and counts it.
+func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.RolloutTenant) ([]upgrader.Work, error) {
+	var work []upgrader.Work
+	batch := &pgx.Batch{}
+	for i, t := range after {
+		b := before[i]
+		changed := t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed || !t.NextAt.Equal(b.NextAt)
+		if !changed {
+			continue
+		}
+		batch.Queue(`
+			update rollout_tenants set state = $3, intent = $4, switch_allowed = $5, attempts = $6, next_at = $7,
+				retriable = $8, finished_at = $9, commands = commands + 1
+			where rollout_id = $1 and tenant_id = $2`,
+			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, t.NextAt, t.Retriable, orNull(t.FinishedAt))
+		if t.Working() {
+			work = append(work, upgrader.Work{RolloutID: t.RolloutID, TenantID: t.TenantID, Epoch: t.Epoch})
+		}
+	}
+	if batch.Len() == 0 {
+		return nil, nil
+	}
+	return work, tx.SendBatch(ctx, batch).Close()
+}

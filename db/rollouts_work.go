@@ -1,0 +1,276 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+// Due implements upgrader.Store. Of each rollout it returns no more tenants
+// than may still be taken in flight.
+func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) {
+	rows, err := r.db.pool.Query(ctx, `
+		select w.rollout_id, w.tenant_id, w.epoch
+		from rollouts ro
+		cross join lateral (
+			select count(*) as busy from rollout_tenants
+			where rollout_id = ro.id and working and lease_until > now()
+		) b
+		cross join lateral (
+			select rollout_id, tenant_id, epoch, next_at from rollout_tenants
+			where rollout_id = ro.id and working and next_at <= now() and (lease_until is null or lease_until <= now())
+			order by next_at, tenant_id
+			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
+		) w
+		where exists (select from rollout_tenants where rollout_id = ro.id and working)
+		order by w.next_at, w.tenant_id
+		limit $1`, limit)
+	if err != nil {
+		return nil, failure(err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.Work, error) {
+		var w upgrader.Work
+		err := row.Scan(&w.RolloutID, &w.TenantID, &w.Epoch)
+		return w, err
+	})
+	return out, failure(err)
+}
+
+// Acquire implements upgrader.Store. The lock on the rollout's row makes the
+// count of tenants in flight exact.
+func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, ttl time.Duration) (*upgrader.Lease, error) {
+	asked := time.Now()
+	l := &upgrader.Lease{RolloutID: rollout, TenantID: tenant, Owner: owner, Until: asked.Add(ttl)}
+	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
+		var most, busy int
+		err := tx.QueryRow(ctx, `select (options->>'max_tenants')::int from rollouts where id = $1 for update`, rollout).Scan(&most)
+		if err != nil {
+			return missing(err, "rollout "+rollout)
+		}
+		err = tx.QueryRow(ctx, `select count(*) from rollout_tenants where rollout_id = $1 and working and lease_until > now()`, rollout).Scan(&busy)
+		if err != nil {
+			return err
+		}
+		if busy >= most {
+			return upgrader.ErrConflict
+		}
+		err = tx.QueryRow(ctx, `
+			update rollout_tenants
+			set epoch = epoch + 1, lease_owner = $3, lease_until = now() + $4
+			where rollout_id = $1 and tenant_id = $2 and working and next_at <= now()
+				and (lease_until is null or lease_until <= now())
+			returning epoch`, rollout, tenant, owner, ttl).Scan(&l.Epoch)
+		if err == pgx.ErrNoRows {
+			return upgrader.ErrConflict
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Extend implements upgrader.Store.
+func (r *Rollouts) Extend(ctx context.Context, l *upgrader.Lease, ttl time.Duration) error {
+	tag, err := r.db.pool.Exec(ctx, `
+		update rollout_tenants set lease_until = now() + $4
+		where rollout_id = $1 and tenant_id = $2 and epoch = $3`, l.RolloutID, l.TenantID, l.Epoch, ttl)
+	if err != nil {
+		return failure(err)
+	}
+	if tag.RowsAffected() == 0 {
+		return upgrader.ErrLeaseLost
+	}
+	return nil
+}
+
+// Release implements upgrader.Store.
+func (r *Rollouts) Release(ctx context.Context, l *upgrader.Lease, next time.Time, commands int64) error {
+	_, err := r.db.pool.Exec(ctx, `
+		update rollout_tenants
+		set lease_owner = '', lease_until = null, next_at = case when commands = $5 or $5 < 0 then $4 else now() end
+		where rollout_id = $1 and tenant_id = $2 and epoch = $3`, l.RolloutID, l.TenantID, l.Epoch, next, commands)
+	return failure(err)
+}
+
+// Load implements upgrader.Store.
+func (r *Rollouts) Load(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, *upgrader.RolloutTenant, error) {
+	rows, err := r.db.pool.Query(ctx, `select `+rolloutColumns+` from rollouts where id = $1`, rollout)
+	if err != nil {
+		return nil, nil, failure(err)
+	}
+	ro, err := pgx.CollectExactlyOneRow(rows, scanRollout)
+	if err != nil {
+		return nil, nil, missing(err, "rollout "+rollout)
+	}
+	rows, err = r.db.pool.Query(ctx, `select `+tenantInRolloutColumns+` from rollout_tenants where rollout_id = $1 and tenant_id = $2`, rollout, tenant)
+	if err != nil {
+		return nil, nil, failure(err)
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, scanRolloutTenant)
+	if err != nil {
+		return nil, nil, missing(err, "tenant "+tenant+" of rollout "+rollout)
+	}
+	return ro, &t, nil
+}
+
+// OldTemplates implements upgrader.Store.
+func (r *Rollouts) OldTemplates(ctx context.Context, rollout, tenant string) ([]upgrader.Template, error) {
+	var raw []byte
+	err := r.db.pool.QueryRow(ctx, `select old_templates from rollout_tenants where rollout_id = $1 and tenant_id = $2`, rollout, tenant).Scan(&raw)
+	if err != nil {
+		return nil, missing(err, "tenant "+tenant+" of rollout "+rollout)
+	}
+	var out []upgrader.Template
+	return out, json.Unmarshal(raw, &out)
+}
+
+// owned runs f in a transaction if, and only if, the lease still holds; the
+// rollout's row is locked first, as everywhere, so that nothing deadlocks.
+func (r *Rollouts) owned(ctx context.Context, l *upgrader.Lease, f func(pgx.Tx) error) error {
+	return r.db.inTx(ctx, func(tx pgx.Tx) error {
+		var epoch int64
+		err := tx.QueryRow(ctx, `select epoch from rollout_tenants where rollout_id = $1 and tenant_id = $2 for share`, l.RolloutID, l.TenantID).Scan(&epoch)
+		if err != nil {
+			return missing(err, "tenant "+l.TenantID+" of rollout "+l.RolloutID)
+		}
+		if epoch != l.Epoch {
+			return upgrader.ErrLeaseLost
+		}
+		return f(tx)
+	})
+}
+
+// SaveTenant implements upgrader.Store.
+func (r *Rollouts) SaveTenant(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant) error {
+	return r.saveTenant(ctx, l, t, nil)
+}
+
+// MarkSwitched implements upgrader.Store.
+func (r *Rollouts) MarkSwitched(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant, release string) error {
+	return r.saveTenant(ctx, l, t, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `update tenants set release = $2 where id = $1`, t.TenantID, release)
+		if err == nil && tag.RowsAffected() == 0 {
+			return missing(pgx.ErrNoRows, "tenant "+t.TenantID)
+		}
+		return err
+	})
+}
+
+func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant, also func(pgx.Tx) error) error {
+	methods, record, proof, err := tenantJSON(t)
+	if err != nil {
+		return err
+	}
+	return r.db.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `select `+rolloutColumns+` from rollouts where id = $1 for update`, l.RolloutID)
+		if err != nil {
+			return err
+		}
+		ro, err := pgx.CollectExactlyOneRow(rows, scanRollout)
+		if err != nil {
+			return missing(err, "rollout "+l.RolloutID)
+		}
+		tag, err := tx.Exec(ctx, `
+			update rollout_tenants set state = $4, intent = case when $5 <> '' and intent = $5 then '' else intent end,
+				reason = $6, retriable = $7, attempts = $8, next_at = $9, indices = $10, by_method = $11, documents = $12,
+				docs_total = $13, quarantined = $14, fence_us = $15, fence_tries = $16, record = $17, proof = $18,
+				started_at = $19, finished_at = $20
+			where rollout_id = $1 and tenant_id = $2 and epoch = $3`,
+			l.RolloutID, l.TenantID, l.Epoch, t.State, string(t.IntentDone), clean(t.Reason), t.Retriable, t.Attempts, t.NextAt,
+			t.Indices, methods, t.Documents, t.DocsTotal, t.Quarantined, t.Fence.Microseconds(), t.FenceTries, record, proof,
+			orNull(t.StartedAt), orNull(t.FinishedAt))
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return upgrader.ErrLeaseLost
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		return summarize(ctx, tx, ro)
+	})
+}
+
+// summarize brings a locked rollout's state up to date.
+func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
+	rows, err := tx.Query(ctx, `select state, intent from rollout_tenants where rollout_id = $1`, ro.ID)
+	if err != nil {
+		return err
+	}
+	ts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
+		var t upgrader.RolloutTenant
+		err := row.Scan(&t.State, &t.Intent)
+		return t, err
+	})
+	if err != nil {
+		return err
+	}
+	state := upgrader.Summarize(ro.Wish, ts)
+	_, err = tx.Exec(ctx, `
+		update rollouts set state = $2, revision = revision + 1,
+			finished_at = case when $3 then coalesce(finished_at, now()) end
+		where id = $1`, ro.ID, state, state.Ended())
+	return err
+}
+
+// clean makes text that Postgres stores: valid UTF-8 without zero bytes.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}
+
+// Moves implements upgrader.Store.
+func (r *Rollouts) Moves(ctx context.Context, rollout, tenant string) ([]upgrader.Move, error) {
+	rows, err := r.db.pool.Query(ctx, `select body from rollout_moves where rollout_id = $1 and tenant_id = $2 order by target`, rollout, tenant)
+	if err != nil {
+		return nil, failure(err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.Move, error) {
+		var m upgrader.Move
+		var raw []byte
+		if err := row.Scan(&raw); err != nil {
+			return m, err
+		}
+		return m, json.Unmarshal(raw, &m)
+	})
+	return out, failure(err)
+}
+
+// SaveMoves implements upgrader.Store.
+func (r *Rollouts) SaveMoves(ctx context.Context, l *upgrader.Lease, moves ...upgrader.Move) error {
+	if len(moves) == 0 {
+		return nil
+	}
+	return r.owned(ctx, l, func(tx pgx.Tx) error { return putMoves(ctx, tx, l.RolloutID, l.TenantID, moves) })
+}
+
+// putMoves inserts or updates moves in one statement.
+func putMoves(ctx context.Context, tx pgx.Tx, rollout, tenant string, moves []upgrader.Move) error {
+	if len(moves) == 0 {
+		return nil
+	}
+	targets, states, methods, bodies := make([]string, len(moves)), make([]string, len(moves)), make([]string, len(moves)), make([]string, len(moves))
+	for i, m := range moves {
+		raw, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		targets[i], states[i], methods[i], bodies[i] = m.Target, string(m.State), string(m.Method), string(raw)
+	}
+	_, err := tx.Exec(ctx, `
+		insert into rollout_moves (rollout_id, tenant_id, target, state, method, body)
+		select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::jsonb[])
+		on conflict (rollout_id, tenant_id, target)
+		do update set state = excluded.state, method = excluded.method, body = excluded.body`,
+		rollout, tenant, targets, states, methods, bodies)
+	return err
+}
