@@ -19,10 +19,3 @@ func (t Transform) Empty() bool { return len(t.Ops) == 0 }
 func (t Transform) Then(u Transform) Transform {
 	return Transform{Ops: append(append([]Op{}, t.Ops...), u.Ops...)}
 }
-
-// Painless renders the transform for _reindex; "" when Empty.
-func (t Transform) Painless() (source string, params map[string]any) { return "", nil }
-
-// Apply performs the transform on doc in place. Numbers in doc are
-// json.Number.
-func (t Transform) Apply(doc map[string]any) error { return nil }

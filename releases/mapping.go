@@ -1,0 +1,92 @@
+package releases
+
+import "slices"
+
+// verdict is what a mapping says about a field.
+type verdict int
+
+const (
+	refused verdict = iota // strict: a document with a value there is refused
+	leaf                   // one value, or a list of values
+	object                 // mapped object
+	hash                   // flattened: an object, not looked into
+	free                   // anything: not looked into, or mapped on arrival
+)
+
+func (v verdict) String() string {
+	return [...]string{"not known to a strict mapping", "a single value", "an object", "a flattened object", "anything"}[v]
+}
+
+// takes tells whether a value that is stored as the source says can be stored
+// as the target says. What is not certain is allowed: the engine has the last
+// word on each document.
+func (v verdict) takes(source verdict) bool {
+	switch {
+	case v == refused:
+		return false
+	case v == free || source == free || v == source:
+		return true
+	}
+	return v != leaf && source != leaf
+}
+
+// lookup finds a dotted path in a mapping.
+func lookup(mapping map[string]any, path string) verdict {
+	node, strict := mapping, false
+	for i, name := range names(path) {
+		if mode := node["dynamic"]; mode != nil {
+			strict = mode == "strict"
+		}
+		if i > 0 {
+			switch classify(node) {
+			case leaf:
+				return refused // the name of a multi-field at most, never a value of its own
+			case hash, free:
+				return free
+			}
+		}
+		props, _ := node["properties"].(map[string]any)
+		next, ok := props[name].(map[string]any)
+		if !ok {
+			if strict {
+				return refused
+			}
+			return free
+		}
+		node = next
+	}
+	return classify(node)
+}
+
+func classify(node map[string]any) verdict {
+	_, nested := node["properties"]
+	switch kind, _ := node["type"].(string); {
+	case node["enabled"] == false:
+		return free
+	case kind == "flattened" || kind == "flat_object":
+		return hash
+	case nested || kind == "object" || kind == "nested" || kind == "":
+		return object
+	case kind == "geo_point" || kind == "geo_shape" || kind == "join":
+		return free // take objects as well as single values
+	}
+	return leaf
+}
+
+// fieldsOf lists every field of a mapping that holds values, sorted: leaves,
+// flattened objects, and objects without known members.
+func fieldsOf(mapping map[string]any, parent string) []string {
+	var out []string
+	props, _ := mapping["properties"].(map[string]any)
+	for name, v := range props {
+		node, _ := v.(map[string]any)
+		path := join(parent, name)
+		if inner, _ := node["properties"].(map[string]any); len(inner) > 0 && classify(node) == object {
+			out = append(out, fieldsOf(node, path)...)
+			continue
+		}
+		out = append(out, path)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,111 @@
+package releases
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Painless renders the transform as a script for _reindex, "" when Empty. All
+// literals are in params, so that the engine compiles a script once for all
+// tenants. The script throws for no document, whatever its shape; it changes
+// ctx._source in place and sets ctx.op to "noop" for a document that is
+// dropped. It needs nothing that Painless of Elasticsearch 7.10 lacks.
+func (t Transform) Painless() (source string, params map[string]any) {
+	if t.Empty() {
+		return "", nil
+	}
+	s := &script{params: map[string]any{}, names: map[string]string{}, needed: map[string]bool{}}
+	for _, op := range t.Ops {
+		s.op(op)
+	}
+	var functions strings.Builder
+	for _, f := range library {
+		if s.needed[f.name] {
+			functions.WriteString(f.source)
+		}
+	}
+	return functions.String() + "Map s = ctx._source;\n" + s.body.String(), s.params
+}
+
+// script is a Painless script in the making.
+type script struct {
+	body   strings.Builder
+	params map[string]any
+	names  map[string]string // literal as JSON -> its parameter
+	needed map[string]bool   // library functions
+}
+
+// param makes a parameter of a literal and returns the expression for it.
+func (s *script) param(v any) string {
+	if list, ok := v.([]string); ok {
+		out := make([]any, len(list))
+		for i, e := range list {
+			out[i] = e
+		}
+		v = out
+	}
+	literal := string((&writer{exact: true}).value(nil, v))
+	name, ok := s.names[literal]
+	if !ok {
+		name = fmt.Sprintf("p%d", len(s.names))
+		s.names[literal] = name
+		s.params[name] = v
+	}
+	return "params." + name
+}
+
+// call renders a call of a library function and takes it in, with all it
+// calls.
+func (s *script) call(name string, args ...string) string {
+	s.need(name)
+	return name + "(" + strings.Join(args, ", ") + ")"
+}
+
+func (s *script) need(name string) {
+	if s.needed[name] {
+		return
+	}
+	s.needed[name] = true
+	i := slices.IndexFunc(library, func(f function) bool { return f.name == name })
+	for _, other := range library[i].calls {
+		s.need(other)
+	}
+}
+
+func (s *script) op(op Op) {
+	if op.When != nil {
+		fmt.Fprintf(&s.body, "if (%s) ", s.condition(op.When))
+	}
+	switch op.Kind {
+	case OpMove, OpCopy, OpRename:
+		shared, from, to := op.route()
+		s.line("%s;", s.call("move", "s", s.param(shared), "0", s.param(from), s.param(to), quoted(op.onto()), fmt.Sprint(op.Kind == OpCopy)))
+	case OpSet, OpDefault:
+		s.line("%s;", s.call("put", "s", s.param(names(op.Field)), "0", s.param(op.Value), fmt.Sprint(op.Kind == OpDefault)))
+	case OpRemove:
+		s.line("%s;", s.call("remove", "s", s.param(names(op.Field)), "0", fmt.Sprint(op.Only == OnlyEmpty)))
+	case OpWrap:
+		s.line("%s;", s.call("wrap", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
+	case OpConvert:
+		s.line("%s;", s.call("convert", "s", s.param(names(op.Field)), "0", quoted(op.To), quoted(op.onError())))
+	case OpDropDocument:
+		s.line("{ ctx.op = 'noop'; return; }")
+	}
+}
+
+func (s *script) line(format string, args ...any) { fmt.Fprintf(&s.body, format+"\n", args...) }
+
+func (s *script) condition(c *Condition) string {
+	path := s.param(names(c.Field))
+	switch {
+	case c.Equals != nil:
+		return s.call("holds", "s", path, "0", "'equals'", s.param(c.Equals))
+	case c.Is == IsAbsent:
+		return "!" + s.call("holds", "s", path, "0", quoted(IsPresent), "null")
+	}
+	return s.call("holds", "s", path, "0", quoted(c.Is), "null")
+}
+
+// quoted is for words of the closed vocabularies only; they need no escaping.
+func quoted(word string) string { return "'" + word + "'" }
