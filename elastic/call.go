@@ -170,8 +170,8 @@ func (c *Client) try(ctx context.Context, k call) (answer, error) {
 // header cannot make us allocate the machine away.
 func contentLength(res *esapi.Response) int {
 	const most = 64 << 20
-	var n int
-	if _, err := fmt.Sscanf(res.Header.Get("Content-Length"), "%d", &n); err != nil || n < 0 || n > most {
+	n, err := strconv.Atoi(res.Header.Get("Content-Length"))
+	if err != nil || n < 0 || n > most {
 		return 0
 	}
 	return n
