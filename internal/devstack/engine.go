@@ -46,6 +46,10 @@ type EngineOptions struct {
 	// DiskWatermarks turns the disk allocation decider on. It is off by
 	// default, because a developer's disk is often more than 90 % full.
 	DiskWatermarks bool
+	// ShortLived compiles less eagerly (the JVM's first tier only): a start
+	// costs half the CPU, long work runs slower. For tests of a few seconds,
+	// never for measurements.
+	ShortLived bool
 	// Settings are further node settings, for example
 	// cluster.max_shards_per_node: "10000". They win over ours.
 	Settings map[string]string

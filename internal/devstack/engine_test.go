@@ -20,6 +20,7 @@ func startTestEngine(t *testing.T, opts EngineOptions) *Engine {
 	if opts.Heap == "" {
 		opts.Heap = "512m"
 	}
+	opts.ShortLived = true
 	engine, err := StartEngine(testContext(t), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +164,7 @@ func TestEngineThreeNodesLoseOne(t *testing.T) {
 }
 
 func TestEngineFailedStartShowsTheLog(t *testing.T) {
-	_, err := StartEngine(testContext(t), EngineOptions{Dir: serverDir(t), Heap: "512m", Settings: map[string]string{"no.such.setting": "1"}})
+	_, err := StartEngine(testContext(t), EngineOptions{Dir: serverDir(t), Heap: "512m", ShortLived: true, Settings: map[string]string{"no.such.setting": "1"}})
 	if err == nil || !strings.Contains(err.Error(), "no.such.setting") {
 		t.Errorf("error = %v, want the engine's own words", err)
 	}
@@ -176,7 +177,7 @@ func TestEngineTakenPortIsSaid(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	port := listener.Addr().(*net.TCPAddr).Port
-	_, err = StartEngine(testContext(t), EngineOptions{Dir: serverDir(t), Heap: "512m", HTTPPort: port})
+	_, err = StartEngine(testContext(t), EngineOptions{Dir: serverDir(t), Heap: "512m", ShortLived: true, HTTPPort: port})
 	if err == nil || !strings.Contains(err.Error(), errPortTaken.Error()) {
 		t.Errorf("error = %v, want that the port is taken", err)
 	}

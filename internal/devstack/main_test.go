@@ -44,7 +44,7 @@ func beParent(dir string) {
 }
 
 func testStack(dir string) Options {
-	return Options{Dir: dir, Postgres: PostgresOptions{Unsafe: true}, Engine: EngineOptions{Heap: "512m"}}
+	return Options{Dir: dir, Postgres: PostgresOptions{Unsafe: true}, Engine: EngineOptions{Heap: "512m", ShortLived: true}}
 }
 
 // serverDir is a directory that the unprivileged server account can enter.

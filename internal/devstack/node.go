@@ -166,18 +166,22 @@ func (n *Node) launch() error {
 func (n *Node) arguments() []string {
 	home, opts := n.engine.home, n.engine.opts
 	tmp := filepath.Join(n.dir, "tmp")
-	args := []string{
-		"-Xms" + smallerHeap(initialHeap, opts.Heap), "-Xmx" + opts.Heap,
+	var args []string
+	if opts.ShortLived {
+		args = append(args, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+	}
+	args = append(args,
+		"-Xms"+smallerHeap(initialHeap, opts.Heap), "-Xmx"+opts.Heap,
 		"-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData",
-		"-XX:ErrorFile=" + filepath.Join(n.dir, "jvm-crash-%p.log"),
+		"-XX:ErrorFile="+filepath.Join(n.dir, "jvm-crash-%p.log"),
 		"--add-opens", "java.base/java.lang=ALL-UNNAMED", // Painless defines classes there
-		"-Djava.io.tmpdir=" + tmp, "-Djna.tmpdir=" + tmp, "-Djna.nosys=true",
+		"-Djava.io.tmpdir="+tmp, "-Djna.tmpdir="+tmp, "-Djna.nosys=true",
 		"-Dfile.encoding=UTF-8", "-Djava.awt.headless=true",
 		"-Dlog4j2.formatMsgNoLookups=true", "-Dlog4j2.disable.jmx=true",
 		"-Dio.netty.noUnsafe=true", "-Dio.netty.noKeySetOptimization=true",
-		"-cp", filepath.Join(home.dir, "classes") + ":" + filepath.Join(home.dir, "lib", "*"),
+		"-cp", filepath.Join(home.dir, "classes")+":"+filepath.Join(home.dir, "lib", "*"),
 		"tms.devstack.DevNode", n.dir,
-	}
+	)
 	return append(args, blueprints[opts.Kind].plugins...)
 }
 

@@ -119,7 +119,9 @@ func (s *startedEngine) start(kind devstack.EngineKind, dir string) {
 	defer close(s.ready)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	s.engine, s.err = devstack.StartEngine(ctx, devstack.EngineOptions{Kind: kind, Dir: dir, Settings: EngineSettings()})
+	s.engine, s.err = devstack.StartEngine(ctx, devstack.EngineOptions{
+		Kind: kind, Dir: dir, ShortLived: true, Settings: EngineSettings(),
+	})
 	if s.err == nil {
 		s.url = s.engine.URL()
 	}
