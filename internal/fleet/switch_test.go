@@ -130,7 +130,7 @@ func TestWriterFollowsASwitchAndARollback(t *testing.T) {
 	require.Equal(t, []string{"08x", "0820", "08x"}, seen.Releases)
 }
 
-func TestJudgeMissesWhatWasWrittenPastTheCopy(t *testing.T) {
+func TestJudgeFindsWhatWasWrittenPastTheCopy(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *fleet.Config) { c.Only = []string{"session", "log", "segment"} })
 	require.NoError(t, b.tenant.Fill(b.ctx, 100))
