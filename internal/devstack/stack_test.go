@@ -56,8 +56,10 @@ func TestParentDeathTakesTheServersAlong(t *testing.T) {
 	_ = parent.Wait()
 	awaitGone(t, postgres, engine)
 
-	// The directory is free again, and what was in it can be used.
-	stack, err := Up(testContext(t), testStack(dir))
+	// The directory is free again, and what is in it can be used.
+	opts := testStack(dir)
+	opts.NoEngine = true // its turn is in TestEngineKeepsDataOverStopKillAndRestart
+	stack, err := Up(testContext(t), opts)
 	if err != nil {
 		t.Fatalf("start after the parent's death: %v", err)
 	}

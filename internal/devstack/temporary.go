@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +18,9 @@ func TemporaryDir(purpose string) (dir string, release func(), err error) {
 	root := filepath.Join(os.TempDir(), fmt.Sprintf("tms-%s-%d", purpose, os.Geteuid()))
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return "", nil, fmt.Errorf("create temporary directory: %w", err)
+	}
+	if err := ownedByUs(root); err != nil {
+		return "", nil, err
 	}
 	// One at a time: a lock file that is made but not yet locked looks like garbage.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -43,6 +47,20 @@ func TemporaryDir(purpose string) (dir string, release func(), err error) {
 		_ = os.Remove(dir + lockSuffix)
 		lock.unlock()
 	}, nil
+}
+
+// ownedByUs refuses a directory that another user made under the name we would
+// choose in a shared temporary directory.
+func ownedByUs(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("check temporary directory: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is not a directory of user %d: remove it or set TMPDIR", dir, os.Geteuid())
+	}
+	return nil
 }
 
 const lockSuffix = ".lock"

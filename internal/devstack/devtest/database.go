@@ -37,7 +37,7 @@ var processKey = sync.OnceValue(func() string {
 
 // Database returns the URL of a fresh database for this test, made from a
 // template on which migrate ran once in this process, and dropped when the
-// test ends. A nil migrate gives an empty database. About 30 ms.
+// test ends. A nil migrate gives an empty database. Takes tens of milliseconds.
 func Database(t testing.TB, migrate Migrate) string {
 	t.Helper()
 	return DatabaseKeyed(t, processKey(), migrate)
