@@ -946,16 +946,14 @@ type ShardForecast struct {
 	Added int32 `protobuf:"varint,2,opt,name=added,proto3" json:"added,omitempty"`
 	// Most shards open at any time of the rollout.
 	Peak int32 `protobuf:"varint,3,opt,name=peak,proto3" json:"peak,omitempty"`
-	// Shards once the old versions are deleted (finalize).
-	After int32 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
 	// Number at which the cluster refuses new indices.
-	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	// cluster.max_shards_per_node in force.
-	MaxPerNode int32 `protobuf:"varint,6,opt,name=max_per_node,json=maxPerNode,proto3" json:"max_per_node,omitempty"`
+	MaxPerNode int32 `protobuf:"varint,5,opt,name=max_per_node,json=maxPerNode,proto3" json:"max_per_node,omitempty"`
 	// Nodes that hold data.
-	DataNodes int32 `protobuf:"varint,7,opt,name=data_nodes,json=dataNodes,proto3" json:"data_nodes,omitempty"`
+	DataNodes int32 `protobuf:"varint,6,opt,name=data_nodes,json=dataNodes,proto3" json:"data_nodes,omitempty"`
 	// Value of cluster.max_shards_per_node that would do.
-	Needed        int32 `protobuf:"varint,8,opt,name=needed,proto3" json:"needed,omitempty"`
+	Needed        int32 `protobuf:"varint,7,opt,name=needed,proto3" json:"needed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1007,13 +1005,6 @@ func (x *ShardForecast) GetAdded() int32 {
 func (x *ShardForecast) GetPeak() int32 {
 	if x != nil {
 		return x.Peak
-	}
-	return 0
-}
-
-func (x *ShardForecast) GetAfter() int32 {
-	if x != nil {
-		return x.After
 	}
 	return 0
 }
@@ -1142,18 +1133,17 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04path\x18\x03 \x03(\tR\x04path\x12'\n" +
 	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
-	"\x05notes\x18\x06 \x03(\tR\x05notes\"\xd0\x01\n" +
+	"\x05notes\x18\x06 \x03(\tR\x05notes\"\xba\x01\n" +
 	"\rShardForecast\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x05R\x03now\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x05R\x05added\x12\x12\n" +
 	"\x04peak\x18\x03 \x01(\x05R\x04peak\x12\x14\n" +
-	"\x05after\x18\x04 \x01(\x05R\x05after\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x05R\x05limit\x12 \n" +
-	"\fmax_per_node\x18\x06 \x01(\x05R\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\x12 \n" +
+	"\fmax_per_node\x18\x05 \x01(\x05R\n" +
 	"maxPerNode\x12\x1d\n" +
 	"\n" +
-	"data_nodes\x18\a \x01(\x05R\tdataNodes\x12\x16\n" +
-	"\x06needed\x18\b \x01(\x05R\x06neededB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"data_nodes\x18\x06 \x01(\x05R\tdataNodes\x12\x16\n" +
+	"\x06needed\x18\a \x01(\x05R\x06neededB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_rollout_proto_rawDescOnce sync.Once

@@ -1,0 +1,240 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/tenants"
+)
+
+const (
+	requestIDHeader = "x-request-id"
+	apiKeyHeader    = "x-api-key"
+	// callTimeout bounds calls whose clients set no deadline. Planning for a
+	// large fleet is what takes longest.
+	callTimeout = 2 * time.Minute
+	// maxRequestID is how long a client's request id may be.
+	maxRequestID = 64
+)
+
+// call is what is known about a request.
+type call struct {
+	requestID string
+	principal tenants.Principal
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c
+	}
+	return &call{}
+}
+
+// callerOf is who asks, for the audit trail.
+func callerOf(ctx context.Context) tenants.Caller {
+	c := callOf(ctx)
+	return tenants.Caller{KeyID: c.principal.KeyID, Role: c.principal.Role, RequestID: c.requestID}
+}
+
+// gate is the first interceptor of every call: it gives the call its id,
+// knows the caller, translates errors and writes the log.
+type gate struct {
+	auth Authenticator
+	log  *slog.Logger
+}
+
+// quiet methods are called for every request of every Tracardi container;
+// only their failures are logged above debug.
+var quiet = map[string]bool{tmsv1.TenantService_Check_FullMethodName: true}
+
+func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	c := &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader))}
+	ctx = context.WithValue(ctx, callKey{}, c)
+	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, c.requestID)) // fails only without a transport
+	began := time.Now()
+	if !quiet[i.FullMethod] {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
+	if err = g.admit(ctx, c, i.FullMethod); err == nil {
+		resp, err = handler(ctx, req)
+	}
+	return resp, g.done(ctx, c, i.FullMethod, began, err)
+}
+
+func (g *gate) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	c := &call{requestID: requestID(metadata.ValueFromIncomingContext(ss.Context(), requestIDHeader))}
+	ctx := context.WithValue(ss.Context(), callKey{}, c)
+	_ = ss.SetHeader(metadata.Pairs(requestIDHeader, c.requestID))
+	began := time.Now()
+	err := g.admit(ctx, c, i.FullMethod)
+	if err == nil {
+		err = handler(srv, &streamWithContext{ss, ctx})
+	}
+	return g.done(ctx, c, i.FullMethod, began, err)
+}
+
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *streamWithContext) Context() context.Context { return s.ctx }
+
+// requestID takes over the client's id when it is harmless in a log.
+func requestID(given []string) string {
+	if len(given) == 1 && len(given[0]) > 0 && len(given[0]) <= maxRequestID && strings.Trim(given[0], "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == "" {
+		return given[0]
+	}
+	return rand.Text()
+}
+
+func (g *gate) admit(ctx context.Context, c *call, method string) error {
+	if isOpen(method) {
+		return nil
+	}
+	p, err := g.auth.Authenticate(ctx, credential(ctx))
+	if err != nil {
+		return err
+	}
+	c.principal = p
+	return authorize(p, method)
+}
+
+func credential(ctx context.Context) string {
+	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
+		return bearer(v[0])
+	}
+	if v := metadata.ValueFromIncomingContext(ctx, apiKeyHeader); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// bearer takes the credential out of an Authorization header, "" when it has
+// another scheme.
+func bearer(header string) string {
+	scheme, value, ok := strings.Cut(header, " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		return ""
+	}
+	return strings.TrimSpace(value)
+}
+
+// validated refuses requests that break the rules of the contract.
+func validated(v protovalidate.Validator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if m, ok := req.(proto.Message); ok {
+			if err := v.Validate(m); err != nil {
+				return nil, err
+			}
+		}
+		return handler(ctx, req)
+	}
+}
+
+func validatedStream(v protovalidate.Validator) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return handler(srv, &validatingStream{ss, v})
+	}
+}
+
+type validatingStream struct {
+	grpc.ServerStream
+	validator protovalidate.Validator
+}
+
+func (s *validatingStream) RecvMsg(msg any) error {
+	if err := s.ServerStream.RecvMsg(msg); err != nil {
+		return err
+	}
+	if m, ok := msg.(proto.Message); ok {
+		return s.validator.Validate(m)
+	}
+	return nil
+}
+
+// onPanic turns a panic into an error, so that one request cannot take the
+// process with it.
+func onPanic(p any) error { return &panicked{value: p, stack: debug.Stack()} }
+
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// done translates the error and writes the line of the log.
+func (g *gate) done(ctx context.Context, c *call, method string, began time.Time, err error) error {
+	st := statusOf(err)
+	level := levelOf(st.Code(), quiet[method] || isOpen(method))
+	if g.log.Enabled(ctx, level) {
+		attrs := []slog.Attr{
+			slog.String("method", method), slog.String("code", st.Code().String()),
+			slog.Duration("took", time.Since(began)), slog.String("request_id", c.requestID), slog.String("key", c.principal.KeyID),
+		}
+		g.log.LogAttrs(ctx, level, "call", append(attrs, cause(err)...)...)
+	}
+	return st.Err()
+}
+
+// cause are the attributes that only the log sees.
+func cause(err error) []slog.Attr {
+	if err == nil {
+		return nil
+	}
+	attrs := []slog.Attr{slog.String("error", chain(err))}
+	var p *panicked
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	return attrs
+}
+
+// chain joins an error's text with those below it that it does not show.
+func chain(err error) string {
+	text := err.Error()
+	for {
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return text
+		}
+		if err = u.Unwrap(); err == nil {
+			return text
+		}
+		if s := err.Error(); !strings.Contains(text, s) {
+			text += ": " + s
+		}
+	}
+}
+
+func levelOf(code codes.Code, quietly bool) slog.Level {
+	switch code {
+	case codes.Internal, codes.Unknown, codes.DataLoss:
+		return slog.LevelError
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return slog.LevelWarn
+	case codes.OK:
+		if quietly {
+			return slog.LevelDebug
+		}
+	}
+	return slog.LevelInfo
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/upgrader"
+)
+
+func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
+	return upgrader.Options{
+		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
+		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
+		RequestsPerSecond: o.GetRequestsPerSecond(),
+	}
+}
+
+func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
+	return &tmsv1.RolloutOptions{
+		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
+		HoldSwitch: o.HoldSwitch, FenceTimeout: durationpb.New(o.FenceTimeout), RequestsPerSecond: o.RequestsPerSecond,
+	}
+}
+
+func rolloutToProto(r *upgrader.Rollout, now time.Time) *tmsv1.Rollout {
+	out := &tmsv1.Rollout{
+		Id: r.ID, ToRelease: r.ToRelease, State: string(r.State), Reason: r.Reason, CreatedBy: r.CreatedBy,
+		CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Options: optionsToProto(r.Options),
+		Revision: r.Revision, Seconds: seconds(r.CreatedAt, r.FinishedAt, now),
+	}
+	for i := range r.Tenants {
+		out.Tenants = append(out.Tenants, rolloutTenantToProto(&r.Tenants[i], r.ToRelease, now))
+	}
+	return out
+}
+
+func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *tmsv1.RolloutTenant {
+	out := &tmsv1.RolloutTenant{
+		TenantId: t.TenantID, FromRelease: t.FromRelease, Release: t.FromRelease, State: string(t.State), Reason: t.Reason,
+		Retriable: t.Retriable, Indices: int32(t.Indices), IndicesByMethod: map[string]int32{}, Documents: t.Documents,
+		DocumentsTotal: t.DocsTotal, Quarantined: int32(t.Quarantined), FenceMs: milliseconds(t.Fence), Verification: proofToProto(t.Proof),
+		Seconds: seconds(t.StartedAt, t.FinishedAt, now), StartTime: stamp(t.StartedAt), FinishTime: stamp(t.FinishedAt),
+		Notes: t.Record.Notes, WritesSinceSwitch: t.Record.WritesSinceSwitch, Attempts: int32(t.Attempts),
+	}
+	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized {
+		out.Release = to
+	}
+	for method, n := range t.ByMethod {
+		out.IndicesByMethod[string(method)] = int32(n)
+	}
+	return out
+}
+
+func proofToProto(p *upgrader.Proof) *tmsv1.Verification {
+	if p == nil {
+		return nil
+	}
+	out := &tmsv1.Verification{
+		Level: string(p.Level), Verdict: p.Verdict, Documents: p.Documents, Compared: p.Compared, Delta: p.Delta,
+		TakeTime: stamp(p.TakenAt), ReleaseDigests: p.BundleDigests,
+	}
+	if len(p.Indices) > 0 {
+		out.Detail = fmt.Sprintf("%d indices: %d documents counted, %d compared, of these %d behind the fence", len(p.Indices), p.Documents, p.Compared, p.Delta)
+	}
+	return out
+}
+
+func movesToProto(moves []upgrader.Move) []*tmsv1.IndexMove {
+	out := make([]*tmsv1.IndexMove, 0, len(moves))
+	for _, m := range moves {
+		p := &tmsv1.IndexMove{Target: m.Target, Method: string(m.Method), State: string(m.State), Documents: m.Documents, Reason: m.Why}
+		var copied int64
+		for _, c := range m.Copies {
+			p.Sources = append(p.Sources, c.Source)
+			p.Total += c.Docs
+			copied += c.Copied
+		}
+		p.Documents = max(p.Documents, copied)
+		out = append(out, p)
+	}
+	return out
+}
+
+func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
+	f := p.Shards
+	out := &tmsv1.RolloutPlan{
+		ToRelease: p.ToRelease, Options: optionsToProto(p.Options),
+		Shards: &tmsv1.ShardForecast{
+			Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),
+			MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed),
+		},
+	}
+	for _, t := range p.Tenants {
+		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
+			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes,
+		})
+	}
+	for _, r := range p.Refusals {
+		out.Refusals = append(out.Refusals, &tmsv1.Refusal{Code: r.Code, TenantId: r.TenantID, Message: r.Message, Remedy: r.Remedy})
+	}
+	return out
+}
+
+// seconds between two times, up to now while there is no end.
+func seconds(from, to, now time.Time) float64 {
+	if from.IsZero() {
+		return 0
+	}
+	if to.IsZero() {
+		to = now
+	}
+	return round(max(0, to.Sub(from).Seconds()))
+}
+
+func milliseconds(d time.Duration) float64 {
+	return round(float64(d) / float64(time.Millisecond))
+}
+
+// round keeps three decimals: more is noise in a report.
+func round(f float64) float64 { return math.Round(f*1000) / 1000 }

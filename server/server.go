@@ -1,0 +1,238 @@
+// Package server is the transport: gRPC, the REST gateway in front of it and
+// Tracardi's own routes. It knows the domains by the interfaces below and
+// neither the database nor the search engine.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// Limits of the listeners.
+const (
+	maxMessage        = 4 << 20 // bytes of one gRPC message, gRPC's own default
+	maxBody           = 1 << 20 // bytes of one HTTP body; tenants are small
+	gatewayBuffer     = 256 << 10
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	// ShutdownTimeout bounds the end: calls in flight may finish within it.
+	ShutdownTimeout = 10 * time.Second
+	readyInterval   = time.Second
+	readyTimeout    = 2 * time.Second
+)
+
+// Tenants is the registry, *tenants.Service.
+type Tenants interface {
+	Create(context.Context, tenants.Caller, tenants.CreateRequest) (*tenants.Tenant, error)
+	Get(ctx context.Context, id string) (*tenants.Tenant, error)
+	List(context.Context, tenants.ListRequest) (tenants.ListResult, error)
+	Update(context.Context, tenants.Caller, tenants.UpdateRequest) (*tenants.Tenant, error)
+	Delete(ctx context.Context, c tenants.Caller, id, etag string) (*tenants.Tenant, error)
+	Undelete(ctx context.Context, c tenants.Caller, id string) (*tenants.Tenant, error)
+	Check(ctx context.Context, id string) (tenants.Verdict, error)
+	CheckHost(ctx context.Context, host string) (tenants.Verdict, error)
+}
+
+// Keys manages API keys, *tenants.Keys.
+type Keys interface {
+	Create(ctx context.Context, c tenants.Caller, name string, role tenants.Role, ttl time.Duration) (*tenants.APIKey, string, error)
+	List(ctx context.Context, limit int, pageToken string) ([]*tenants.APIKey, string, error)
+	Rotate(ctx context.Context, c tenants.Caller, id string, overlap time.Duration) (*tenants.APIKey, string, error)
+	Revoke(ctx context.Context, c tenants.Caller, id string) (*tenants.APIKey, error)
+}
+
+// Authenticator recognises callers, *tenants.Keyring.
+type Authenticator interface {
+	Authenticate(ctx context.Context, credential string) (tenants.Principal, error)
+	Token(ctx context.Context, key string) (string, time.Time, error)
+}
+
+// Catalogue knows the releases, *releases.Catalogue.
+type Catalogue interface {
+	List() []*releases.Release
+	Get(version string) (*releases.Release, error)
+}
+
+// Upgrades runs rollouts, *upgrader.Service.
+type Upgrades interface {
+	Plan(context.Context, upgrader.Request) (*upgrader.Plan, error)
+	Start(context.Context, upgrader.Request) (*upgrader.Rollout, error)
+	Get(ctx context.Context, id string) (*upgrader.Rollout, error)
+	List(ctx context.Context, limit int, before string) ([]*upgrader.Rollout, error)
+	Moves(ctx context.Context, rollout, tenant string) ([]upgrader.Move, error)
+	Quarantine(context.Context, upgrader.QuarantineFilter) ([]upgrader.Quarantined, error)
+	Pause(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Resume(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Cancel(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Retry(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Switch(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Rollback(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Finalize(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+}
+
+// Config is what a Server is made of. All fields but the last two are needed.
+type Config struct {
+	Tenants   Tenants
+	Keys      Keys
+	Auth      Authenticator
+	Catalogue Catalogue
+	Upgrades  Upgrades
+	// Ready says why the process cannot serve now, nil when it can.
+	Ready func(context.Context) error
+	// DefaultRelease is the release of tenants that are provisioned through
+	// Tracardi's own route, which does not name one; "" is the newest.
+	DefaultRelease string
+	Logger         *slog.Logger // nil discards
+}
+
+// Server serves the contract over gRPC and HTTP.
+type Server struct {
+	cfg     Config
+	grpc    *grpc.Server
+	health  *health.Server
+	pipe    *bufconn.Listener // between the gateway and gRPC
+	conn    *grpc.ClientConn
+	handler http.Handler
+	closing chan struct{} // ends streams at shutdown
+}
+
+// New builds a Server; it serves nothing before Run.
+func New(c Config) (*Server, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: c, health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
+	if err := s.buildGRPC(); err != nil {
+		return nil, err
+	}
+	if err := s.buildHTTP(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) buildGRPC() error {
+	messages := []proto.Message{ // compiled now rather than in the first call
+		&tmsv1.CheckTenantRequest{}, &tmsv1.CreateTenantRequest{}, &tmsv1.UpdateTenantRequest{}, &tmsv1.StartRolloutRequest{},
+	}
+	validator, err := protovalidate.New(protovalidate.WithMessages(messages...))
+	if err != nil {
+		return fmt.Errorf("validation rules of the contract: %w", err)
+	}
+	g := &gate{auth: s.cfg.Auth, log: s.cfg.Logger}
+	s.grpc = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
+		grpc.ChainStreamInterceptor(g.stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validatedStream(validator)),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.ConnectionTimeout(readHeaderTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants})
+	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
+	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
+	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.closing})
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	return nil
+}
+
+// Handler is the HTTP side; it answers /v1 only while Run runs.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves until ctx ends, then lets calls in flight finish within
+// ShutdownTimeout. It closes both listeners. It runs once.
+func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
+	web := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.grpc.Serve(s.pipe) })
+	group.Go(func() error { return s.grpc.Serve(grpcListener) })
+	group.Go(func() error {
+		if err := web.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error { s.watchReadiness(running); return nil })
+	group.Go(func() error {
+		<-running.Done()
+		return s.shutdown(context.WithoutCancel(ctx), web)
+	})
+	return group.Wait()
+}
+
+func (s *Server) shutdown(ctx context.Context, web *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, ShutdownTimeout)
+	defer cancel()
+	s.health.Shutdown()
+	close(s.closing)
+	// HTTP first: its calls pass through gRPC.
+	err := web.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, web.Close())
+	}
+	err = errors.Join(err, s.conn.Close())
+	stopped := make(chan struct{})
+	go func() { s.grpc.GracefulStop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		s.grpc.Stop() // makes GracefulStop return
+		<-stopped
+	}
+	if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}
+
+// watchReadiness keeps the gRPC health service up to date.
+func (s *Server) watchReadiness(ctx context.Context) {
+	tick := time.NewTicker(readyInterval)
+	defer tick.Stop()
+	for {
+		state := grpc_health_v1.HealthCheckResponse_SERVING
+		if err := s.ready(ctx); err != nil {
+			state = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+		}
+		s.health.SetServingStatus("", state)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Server) ready(ctx context.Context) error {
+	if s.cfg.Ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	return s.cfg.Ready(ctx)
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// errorDomain names us in ErrorInfo (AIP-193).
+const errorDomain = "tms.tracardi.com"
+
+// The two tables from what a domain says to what gRPC says. REST follows from
+// gRPC's codes in the gateway.
+var (
+	registryCodes = map[tenants.Code]codes.Code{
+		tenants.CodeInvalid:            codes.InvalidArgument,
+		tenants.CodeNotFound:           codes.NotFound,
+		tenants.CodeAlreadyExists:      codes.AlreadyExists,
+		tenants.CodeConflict:           codes.Aborted,
+		tenants.CodeFailedPrecondition: codes.FailedPrecondition,
+		tenants.CodeUnauthenticated:    codes.Unauthenticated,
+		tenants.CodePermissionDenied:   codes.PermissionDenied,
+		tenants.CodeUnavailable:        codes.Unavailable,
+	}
+	upgradeCodes = map[upgrader.Reason]codes.Code{
+		upgrader.ReasonInvalid:     codes.InvalidArgument,
+		upgrader.ReasonNotFound:    codes.NotFound,
+		upgrader.ReasonRefused:     codes.FailedPrecondition,
+		upgrader.ReasonWrongState:  codes.FailedPrecondition,
+		upgrader.ReasonUnavailable: codes.Unavailable,
+	}
+)
+
+// statusOf turns any error into what the client sees. What nobody foresaw is
+// "internal error": its text is for the log.
+func statusOf(err error) *status.Status {
+	if st, ok := status.FromError(err); ok {
+		return st // nil, or made by gRPC and the handlers themselves
+	}
+	var registry *tenants.Error
+	var upgrade *upgrader.ServiceError
+	var invalid *protovalidate.ValidationError
+	var engine *upgrader.EngineError
+	switch {
+	case errors.As(err, &registry):
+		return registryStatus(registry)
+	case errors.As(err, &upgrade):
+		return upgradeStatus(upgrade)
+	case errors.As(err, &invalid):
+		return validationStatus(invalid)
+	case errors.Is(err, context.Canceled):
+		return status.New(codes.Canceled, "the client went away")
+	case errors.Is(err, context.DeadlineExceeded):
+		return detailed(codes.DeadlineExceeded, "it took too long (try again, with a later deadline)", info("DEADLINE_EXCEEDED", nil))
+	case errors.As(err, &engine) && engine.Retryable():
+		return detailed(codes.Unavailable, "the search engine does not answer (check TMS_ELASTIC_URLS and the cluster's health)", info("SEARCH_ENGINE_UNAVAILABLE", nil))
+	case errors.Is(err, upgrader.ErrConflict):
+		return detailed(codes.Aborted, "changed by somebody else meanwhile (read it again and repeat the command)", info("CONFLICT", nil))
+	}
+	return detailed(codes.Internal, "internal error (the server's log has the details under this request id)", info("INTERNAL", nil))
+}
+
+func registryStatus(e *tenants.Error) *status.Status {
+	code, ok := registryCodes[e.Code]
+	if !ok {
+		code = codes.Unknown
+	}
+	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
+	if len(e.Violations) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, v := range e.Violations {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Message})
+		}
+		details = append(details, bad)
+	}
+	return detailed(code, e.Error(), details...)
+}
+
+func upgradeStatus(e *upgrader.ServiceError) *status.Status {
+	code, ok := upgradeCodes[e.Reason]
+	if !ok {
+		code = codes.Unknown
+	}
+	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
+	if len(e.Refusals) > 0 {
+		failed := &errdetails.PreconditionFailure{}
+		for _, r := range e.Refusals {
+			failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{
+				Type: r.Code, Subject: r.TenantID, Description: withRemedy(r.Message, r.Remedy),
+			})
+		}
+		details = append(details, failed)
+	}
+	return detailed(code, e.Error(), details...)
+}
+
+func validationStatus(e *protovalidate.ValidationError) *status.Status {
+	bad := &errdetails.BadRequest{}
+	message := ""
+	for _, v := range e.Violations {
+		field, text := protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: text})
+		if message != "" {
+			message += "; "
+		}
+		message += field + ": " + text
+	}
+	return detailed(codes.InvalidArgument, message, info(string(tenants.ReasonInvalidField), nil), bad)
+}
+
+func withRemedy(message, remedy string) string {
+	if remedy == "" {
+		return message
+	}
+	return message + " (" + remedy + ")"
+}
+
+func info(reason string, metadata map[string]string) *errdetails.ErrorInfo {
+	return &errdetails.ErrorInfo{Reason: reason, Domain: errorDomain, Metadata: metadata}
+}
+
+// meta makes a map of the pairs that have a value.
+func meta(pairs ...string) map[string]string {
+	m := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			m[pairs[i]] = pairs[i+1]
+		}
+	}
+	return m
+}
+
+func detailed(code codes.Code, message string, details ...protoadapt.MessageV1) *status.Status {
+	st := status.New(code, message)
+	if with, err := st.WithDetails(details...); err == nil {
+		return with
+	}
+	return st
+}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/tenants"
+)
+
+const defaultPageSize = 100
+
+type tenantService struct{ registry Tenants }
+
+func (s *tenantService) Create(ctx context.Context, r *tmsv1.CreateTenantRequest) (*tmsv1.Tenant, error) {
+	t, err := tenantFromProto(r.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	switch tenants.State(r.GetTenant().GetState()) {
+	case "", tenants.StateActive:
+	case tenants.StateSuspended:
+		t.Suspended = true
+	default:
+		return nil, invalidField("tenant.state", "a new tenant is active or suspended")
+	}
+	created, err := s.registry.Create(ctx, callerOf(ctx), tenants.CreateRequest{Tenant: t, RequestID: r.GetRequestId(), ValidateOnly: r.GetValidateOnly()})
+	return answerTenant(ctx, created, err)
+}
+
+func (s *tenantService) Get(ctx context.Context, r *tmsv1.GetTenantRequest) (*tmsv1.Tenant, error) {
+	t, err := s.registry.Get(ctx, r.GetId())
+	return answerTenant(ctx, t, err)
+}
+
+func (s *tenantService) List(ctx context.Context, r *tmsv1.ListTenantsRequest) (*tmsv1.ListTenantsResponse, error) {
+	found, err := s.registry.List(ctx, tenants.ListRequest{
+		Filter: tenants.Filter{
+			State: tenants.State(r.GetState()), ShowDeleted: r.GetShowDeleted(), Release: r.GetRelease(),
+			Labels: r.GetLabels(), Limit: pageSize(r.GetPageSize(), defaultPageSize),
+		},
+		PageToken: r.GetPageToken(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &tmsv1.ListTenantsResponse{NextPageToken: found.NextToken, TotalSize: int32(found.Total)}
+	for _, t := range found.Tenants {
+		out.Tenants = append(out.Tenants, tenantToProto(t, false))
+	}
+	return out, nil
+}
+
+func pageSize(asked int32, standard int) int {
+	if asked <= 0 {
+		return standard
+	}
+	return int(asked)
+}
+
+func (s *tenantService) Update(ctx context.Context, r *tmsv1.UpdateTenantRequest) (*tmsv1.Tenant, error) {
+	t, err := tenantFromProto(r.GetTenant())
+	if err != nil {
+		return nil, err
+	}
+	// The gateway makes the mask from the body, in which id and etag say
+	// which tenant is meant.
+	mask := slices.DeleteFunc(slices.Clone(r.GetUpdateMask().GetPaths()), func(p string) bool { return p == "id" || p == "etag" })
+	updated, err := s.registry.Update(ctx, callerOf(ctx), tenants.UpdateRequest{
+		Tenant: t, State: tenants.State(r.GetTenant().GetState()), Etag: r.GetTenant().GetEtag(), Mask: mask, ValidateOnly: r.GetValidateOnly(),
+	})
+	return answerTenant(ctx, updated, err)
+}
+
+func (s *tenantService) Delete(ctx context.Context, r *tmsv1.DeleteTenantRequest) (*tmsv1.Tenant, error) {
+	t, err := s.registry.Delete(ctx, callerOf(ctx), r.GetId(), r.GetEtag())
+	return answerTenant(ctx, t, err)
+}
+
+func (s *tenantService) Undelete(ctx context.Context, r *tmsv1.UndeleteTenantRequest) (*tmsv1.Tenant, error) {
+	t, err := s.registry.Undelete(ctx, callerOf(ctx), r.GetId())
+	return answerTenant(ctx, t, err)
+}
+
+func (s *tenantService) Check(ctx context.Context, r *tmsv1.CheckTenantRequest) (*tmsv1.CheckTenantResponse, error) {
+	var v tenants.Verdict
+	var err error
+	switch {
+	case r.GetId() != "":
+		v, err = s.registry.Check(ctx, r.GetId())
+	case r.GetHost() != "":
+		v, err = s.registry.CheckHost(ctx, r.GetHost())
+	default:
+		return nil, invalidField("id", "id or host is required")
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &tmsv1.CheckTenantResponse{Allowed: v.Allowed, Reason: v.Reason, Id: v.ID}
+	if v.Allowed {
+		out.Release = v.Tenant.Release
+	}
+	return out, nil
+}
+
+// answerTenant renders a tenant for this caller: the install token is for
+// those who provision.
+func answerTenant(ctx context.Context, t *tenants.Tenant, err error) (*tmsv1.Tenant, error) {
+	if err != nil {
+		return nil, err
+	}
+	return tenantToProto(t, callOf(ctx).principal.Role.Can(tenants.PermTenants)), nil
+}
+
+func tenantToProto(t *tenants.Tenant, withToken bool) *tmsv1.Tenant {
+	out := &tmsv1.Tenant{
+		Id: t.ID, DisplayName: t.DisplayName, Email: t.Email, Domain: t.Domain, GuiUrl: t.GUIURL, Labels: t.Labels,
+		Release: t.Release, Cluster: t.Cluster, State: string(t.StateAt(time.Now())),
+		CreateTime: stamp(t.CreatedAt), UpdateTime: stamp(t.UpdatedAt), ExpireTime: stamp(t.ExpiresAt),
+		DeleteTime: stamp(t.DeletedAt), PurgeTime: stamp(t.PurgeAt), Etag: t.Etag(),
+	}
+	if withToken {
+		out.InstallToken = t.InstallToken
+	}
+	if len(t.Attributes) > 0 {
+		out.Attributes = &structpb.Struct{}
+		if err := out.Attributes.UnmarshalJSON(t.Attributes); err != nil {
+			out.Attributes = nil // the registry keeps objects only
+		}
+	}
+	return out
+}
+
+func tenantFromProto(p *tmsv1.Tenant) (*tenants.Tenant, error) {
+	t := &tenants.Tenant{
+		ID: p.GetId(), DisplayName: p.GetDisplayName(), Email: p.GetEmail(), Domain: p.GetDomain(), GUIURL: p.GetGuiUrl(),
+		InstallToken: p.GetInstallToken(), Labels: p.GetLabels(), Release: p.GetRelease(), Cluster: p.GetCluster(),
+	}
+	if e := p.GetExpireTime(); e != nil {
+		if err := e.CheckValid(); err != nil {
+			return nil, invalidField("tenant.expire_time", "is not a time")
+		}
+		t.ExpiresAt = e.AsTime()
+	}
+	if a := p.GetAttributes(); a != nil {
+		raw, err := json.Marshal(a.AsMap())
+		if err != nil {
+			return nil, invalidField("tenant.attributes", fmt.Sprintf("is not JSON: %v", err))
+		}
+		t.Attributes = raw
+	}
+	return t, nil
+}
+
+// stamp renders a time, unset for the zero one.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func invalidField(field, message string) error {
+	return &tenants.Error{
+		Code: tenants.CodeInvalid, Reason: tenants.ReasonInvalidField, Field: field, Message: message,
+		Violations: []tenants.Violation{{Field: field, Message: message}},
+	}
+}

@@ -1,0 +1,230 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tracardi/tms/tenants"
+)
+
+// tracardi serves the routes that Tracardi containers and the programs around
+// them know. They are plain handlers over the registry: a container asks for
+// every request of its own, and the gateway would triple the cost.
+type tracardi struct {
+	tenants Tenants
+	auth    Authenticator
+	release string // of tenants provisioned here
+	log     *slog.Logger
+}
+
+func (h *tracardi) register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /api-key/{key}", h.token)
+	mux.HandleFunc("POST /tenant", h.create)
+	mux.HandleFunc("GET /tenant", h.list)
+	mux.HandleFunc("GET /tenants", h.list)
+	mux.HandleFunc("GET /tenant/{id}", h.get)
+	mux.HandleFunc("DELETE /tenant/{id}", h.remove)
+}
+
+// tracardiTenant is a tenant as these routes show it.
+type tracardiTenant struct {
+	ID           string     `json:"id"`
+	Name         string     `json:"name"`
+	Email        string     `json:"email"`
+	InstallToken string     `json:"install_token,omitempty"`
+	InstallKey   string     `json:"install_key,omitempty"` // its older name
+	Created      time.Time  `json:"created"`
+	Expire       *time.Time `json:"expire"`
+	Domain       string     `json:"domain,omitempty"`
+	GUIURL       string     `json:"gui_url,omitempty"`
+	Release      string     `json:"release"`
+}
+
+func showTenant(t *tenants.Tenant, withToken bool) tracardiTenant {
+	out := tracardiTenant{ID: t.ID, Name: t.DisplayName, Email: t.Email, Created: t.CreatedAt, Domain: t.Domain, GUIURL: t.GUIURL, Release: t.Release}
+	if !t.ExpiresAt.IsZero() {
+		out.Expire = &t.ExpiresAt
+	}
+	if withToken {
+		out.InstallToken, out.InstallKey = t.InstallToken, t.InstallToken
+	}
+	return out
+}
+
+// token answers GET /api-key/{key} with a token, as a JSON string.
+func (h *tracardi) token(w http.ResponseWriter, r *http.Request) {
+	token, _, err := h.auth.Token(r.Context(), r.PathValue("key"))
+	if err != nil {
+		// A key that was good once is told apart from one that never was.
+		if tenants.HasReason(err, tenants.ReasonKeyRevoked) || tenants.HasReason(err, tenants.ReasonKeyExpired) {
+			writeDetail(w, http.StatusForbidden, err.Error())
+			return
+		}
+		h.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, token)
+}
+
+// caller recognises the caller of a route; it has answered when ok is false.
+func (h *tracardi) caller(w http.ResponseWriter, r *http.Request) (c tenants.Caller, ok bool) {
+	given := bearer(r.Header.Get("Authorization"))
+	if given == "" {
+		given = r.Header.Get("X-Api-Key")
+	}
+	p, err := h.auth.Authenticate(r.Context(), given)
+	if err == nil && !p.Role.Can(tenants.PermTracardi) {
+		err = refusedRole(p, r.Pattern)
+	}
+	if err != nil {
+		h.fail(w, r, err)
+		return c, false
+	}
+	return tenants.Caller{KeyID: p.KeyID, Role: p.Role, RequestID: requestID(r.Header.Values("X-Request-Id"))}, true
+}
+
+// get answers GET /tenant/{id} for a tenant that may be served, 404 otherwise.
+func (h *tracardi) get(w http.ResponseWriter, r *http.Request) {
+	if _, ok := h.caller(w, r); !ok {
+		return
+	}
+	v, err := h.tenants.Check(r.Context(), r.PathValue("id"))
+	switch {
+	case err != nil:
+		h.fail(w, r, err)
+	case !v.Allowed:
+		writeDetail(w, http.StatusNotFound, fmt.Sprintf("Tenant [%.63s] not allowed: %s", v.ID, v.Reason))
+	case v.Tenant.TokenUnreadable:
+		// An empty token would let anybody install, or nobody.
+		h.fail(w, r, &tenants.Error{
+			Code: tenants.CodeUnavailable, Reason: tenants.ReasonTokenUnreadable,
+			Message: "the install token cannot be decrypted: SECRET is not the one it was stored with", Remedy: "start TMS with the former SECRET, or set a new install token",
+		})
+	default:
+		writeJSON(w, http.StatusOK, showTenant(v.Tenant, true))
+	}
+}
+
+// list answers with the tenants that may be served.
+func (h *tracardi) list(w http.ResponseWriter, r *http.Request) {
+	if _, ok := h.caller(w, r); !ok {
+		return
+	}
+	found, err := h.tenants.List(r.Context(), tenants.ListRequest{Filter: tenants.Filter{State: tenants.StateActive}})
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	out := make([]tracardiTenant, 0, len(found.Tenants))
+	for _, t := range found.Tenants {
+		out = append(out, showTenant(t, false))
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (h *tracardi) remove(w http.ResponseWriter, r *http.Request) {
+	c, ok := h.caller(w, r)
+	if !ok {
+		return
+	}
+	t, err := h.tenants.Delete(r.Context(), c, r.PathValue("id"), "")
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, showTenant(t, false))
+}
+
+// create answers POST /tenant.
+func (h *tracardi) create(w http.ResponseWriter, r *http.Request) {
+	c, ok := h.caller(w, r)
+	if !ok {
+		return
+	}
+	var body tracardiBody
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		writeViolations(w, []bodyError{notJSON(err)})
+		return
+	}
+	t, wrong := body.tenant(h.release)
+	if len(wrong) > 0 {
+		writeViolations(w, wrong)
+		return
+	}
+	created, err := h.tenants.Create(r.Context(), c, tenants.CreateRequest{Tenant: t})
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, showTenant(created, true))
+}
+
+// fail is the error table of these routes.
+func (h *tracardi) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *tenants.Error
+	if !errors.As(err, &e) {
+		h.log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "error", chain(err))
+		writeDetail(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	switch e.Code {
+	case tenants.CodeInvalid, tenants.CodeAlreadyExists:
+		writeViolations(w, bodyErrors(e))
+	case tenants.CodeNotFound:
+		writeDetail(w, http.StatusNotFound, e.Error())
+	case tenants.CodeConflict, tenants.CodeFailedPrecondition:
+		writeDetail(w, http.StatusConflict, e.Error())
+	case tenants.CodeUnauthenticated:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		writeDetail(w, http.StatusUnauthorized, e.Error())
+	case tenants.CodePermissionDenied:
+		writeDetail(w, http.StatusForbidden, e.Error())
+	default:
+		h.log.WarnContext(r.Context(), "request failed", "route", r.Pattern, "error", chain(err))
+		writeDetail(w, http.StatusServiceUnavailable, e.Error())
+	}
+}
+
+func writeDetail(w http.ResponseWriter, code int, detail string) {
+	writeJSON(w, code, map[string]string{"detail": detail})
+}
+
+// bodyError is one entry of the 422 answer.
+type bodyError struct {
+	Loc  []any  `json:"loc"`
+	Msg  string `json:"msg"`
+	Type string `json:"type"`
+}
+
+func writeViolations(w http.ResponseWriter, all []bodyError) {
+	writeJSON(w, http.StatusUnprocessableEntity, map[string][]bodyError{"detail": all})
+}
+
+// bodyNames are the names of these routes for fields of the registry.
+var bodyNames = map[string]string{"display_name": "name", "expire_time": "expire"}
+
+func bodyErrors(e *tenants.Error) []bodyError {
+	kind := "value_error"
+	if e.Code == tenants.CodeAlreadyExists {
+		kind = "value_error.exists"
+	}
+	violations := e.Violations
+	if len(violations) == 0 {
+		violations = []tenants.Violation{{Field: e.Field, Message: withRemedy(e.Message, e.Remedy)}}
+	}
+	out := make([]bodyError, 0, len(violations))
+	for _, v := range violations {
+		field := strings.TrimPrefix(v.Field, "tenant.")
+		if name := bodyNames[field]; name != "" {
+			field = name
+		}
+		out = append(out, bodyError{Loc: []any{"body", field}, Msg: v.Message, Type: kind})
+	}
+	return out
+}
