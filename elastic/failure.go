@@ -29,6 +29,10 @@ type exception struct {
 	ScriptStack []string    `json:"script_stack"`
 	RootCause   []exception `json:"root_cause"`
 	CausedBy    *exception  `json:"caused_by"`
+	// FailedShards say what "all shards failed" means.
+	FailedShards []struct {
+		Reason *exception `json:"reason"`
+	} `json:"failed_shards"`
 }
 
 // UnmarshalJSON also takes the bare string that a few APIs answer with.
@@ -51,14 +55,23 @@ func (e *exception) words() (kind, reason string) {
 	if len(root.ScriptStack) > 0 {
 		reason += " at " + strings.TrimSpace(strings.Join(root.ScriptStack, " "))
 	}
-	inner := e
-	for inner.CausedBy != nil {
-		inner = inner.CausedBy
-	}
-	if inner.Reason != "" && !strings.Contains(reason, inner.Reason) {
+	if inner := e.innermost(); inner.Reason != "" && !strings.Contains(reason, inner.Reason) {
 		reason += ": " + inner.Reason
 	}
 	return kind, shortened(reason)
+}
+
+func (e *exception) innermost() *exception {
+	for {
+		switch {
+		case e.CausedBy != nil:
+			e = e.CausedBy
+		case len(e.FailedShards) > 0 && e.FailedShards[0].Reason != nil:
+			e = e.FailedShards[0].Reason
+		default:
+			return e
+		}
+	}
 }
 
 func shortened(s string) string {

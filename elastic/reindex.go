@@ -211,8 +211,7 @@ func (c *Client) childTasks(ctx context.Context, parent string) ([]taskInfo, err
 func finish(t *upgrader.ReindexTask, status, response *taskStatus, failure *exception) {
 	sum(t, status, nil)
 	if failure != nil {
-		kind, reason := failure.words()
-		t.Err = kind + ": " + reason
+		fail(t, failure)
 	}
 	if response == nil {
 		return
@@ -229,9 +228,8 @@ func finish(t *upgrader.ReindexTask, status, response *taskStatus, failure *exce
 		case f.Cause != nil:
 			kind, reason := f.Cause.words()
 			t.Failures = append(t.Failures, upgrader.DocFailure{Index: f.Index, ID: f.ID, Type: kind, Reason: reason})
-		case f.Reason != nil && t.Err == "": // the source could not be read
-			kind, reason := f.Reason.words()
-			t.Err = kind + ": " + reason
+		case f.Reason != nil: // the source could not be read
+			fail(t, f.Reason)
 		}
 	}
 }
@@ -242,6 +240,9 @@ func finish(t *upgrader.ReindexTask, status, response *taskStatus, failure *exce
 func sum(t *upgrader.ReindexTask, status *taskStatus, children []taskInfo) {
 	if status == nil {
 		status = &taskStatus{}
+	}
+	if status.Canceled != "" {
+		t.Cancelled = true
 	}
 	if len(status.Slices) == 0 && len(children) == 0 {
 		count(t, status)
@@ -256,9 +257,7 @@ func sum(t *upgrader.ReindexTask, status *taskStatus, children []taskInfo) {
 		finished[i] = true
 		var failed exception
 		if json.Unmarshal(raw, &failed) == nil && failed.Type != "" {
-			if kind, reason := failed.words(); t.Err == "" {
-				t.Err = kind + ": " + reason
-			}
+			fail(t, &failed)
 			continue
 		}
 		var slice taskStatus
@@ -275,6 +274,16 @@ func sum(t *upgrader.ReindexTask, status *taskStatus, children []taskInfo) {
 			count(t, s)
 		}
 	}
+}
+
+// fail keeps the first error of a task. A search that was cut short because
+// the task was cancelled is not an error of its own.
+func fail(t *upgrader.ReindexTask, e *exception) {
+	if t.Err != "" || t.Cancelled && e.innermost().Type == "task_cancelled_exception" {
+		return
+	}
+	kind, reason := e.words()
+	t.Err = kind + ": " + reason
 }
 
 func count(t *upgrader.ReindexTask, s *taskStatus) {

@@ -94,7 +94,8 @@ func testReindexAdopt(b *bench) {
 
 	require.NoError(b.t, b.CancelTask(b.ctx, task))
 	got := b.finished(task)
-	require.True(b.t, got.Cancelled)
+	require.True(b.t, got.Cancelled, "%+v", got)
+	require.Empty(b.t, got.Err)
 	require.Less(b.t, got.Created, int64(60))
 	require.NoError(b.t, b.CancelTask(b.ctx, task), "it has ended already")
 	list, err = b.ReindexTasks(b.ctx, b.prefix)
