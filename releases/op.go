@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -234,7 +235,12 @@ func validPath(what, path string) error {
 
 func validJSON(v any) error {
 	switch v := v.(type) {
-	case nil, bool, string:
+	case nil, bool:
+		return nil
+	case string:
+		if !utf8.ValidString(v) {
+			return fmt.Errorf("value %q is not valid UTF-8", v)
+		}
 		return nil
 	case json.Number:
 		if !json.Valid([]byte(v)) {

@@ -97,7 +97,10 @@ var library = []function{
 `},
 	{name: "floatText", source: `String floatText(double d) {
   if (d == 0) return '0';
-  BigDecimal b = new BigDecimal(d);
+  long bits = Double.doubleToLongBits(d); int e = (int) ((bits >>> 52) & 2047L); long m = bits & 4503599627370495L;
+  if (e == 0) { e = -1074; } else { m = m | 4503599627370496L; e -= 1075; }
+  BigDecimal b = new BigDecimal(Long.toString(d < 0 ? -m : m));
+  if (e >= 0) { b = b.multiply(new BigDecimal('2').pow(e)); } else { b = b.multiply(new BigDecimal('5').pow(-e)).scaleByPowerOfTen(e); }
   for (int p = 1; p < 17; p++) {
     BigDecimal r = b.round(new MathContext(p, RoundingMode.HALF_EVEN));
     if (r.doubleValue() == d) return r.stripTrailingZeros().toPlainString();
