@@ -1,0 +1,293 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/internal/devstack/devtest"
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/server"
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+const (
+	adminKey    = "admin key of the test"
+	instanceKey = "instance-key-of-the-test"
+	secret      = "secret of the test"
+)
+
+// bundle is a complete server on a database of its own.
+type bundle struct {
+	*testing.T
+	log      *lockedBuffer
+	clock    *clock
+	db       *db.DB
+	server   *server.Server
+	upgrades *scriptedUpgrades
+	conn     *grpc.ClientConn
+	url      string
+	tenants  tmsv1.TenantServiceClient
+	keys     tmsv1.ApiKeyServiceClient
+	releases tmsv1.ReleaseServiceClient
+	rollouts tmsv1.UpgradeServiceClient
+}
+
+// clock can be set forward, to see things expire.
+type clock struct {
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type knownReleases struct{ *releases.Catalogue }
+
+func (k knownReleases) KnownRelease(v string) error { _, err := k.Get(v); return err }
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &bundle{T: t, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
+	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	d, err := db.Open(ctx, devtest.Database(t, db.Migrate))
+	require.NoError(t, err)
+	b.db = d
+	sealer, err := tenants.NewSealer(secret)
+	require.NoError(t, err)
+	catalogue, err := releases.Builtin()
+	require.NoError(t, err)
+	store := db.NewRegistry(d, sealer)
+	mirror := tenants.NewMirror(store, log)
+	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: secret, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
+	b.server, err = server.New(server.Config{
+		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, b.clock.now), Keys: tenants.NewKeys(store, mirror, b.clock.now),
+		Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+	})
+	require.NoError(t, err)
+	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	httpListener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var running sync.WaitGroup
+	running.Go(func() { mirror.Run(ctx) })
+	running.Go(func() { keyring.Run(ctx) })
+	served := make(chan error, 1)
+	go func() { served <- b.server.Run(ctx, grpcListener, httpListener) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-served)
+		running.Wait()
+		d.Close()
+	})
+	b.url = "http://" + httpListener.Addr().String()
+	b.conn, err = grpc.NewClient(grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.conn.Close() })
+	b.tenants, b.keys = tmsv1.NewTenantServiceClient(b.conn), tmsv1.NewApiKeyServiceClient(b.conn)
+	b.releases, b.rollouts = tmsv1.NewReleaseServiceClient(b.conn), tmsv1.NewUpgradeServiceClient(b.conn)
+	select {
+	case <-mirror.Loaded():
+	case <-time.After(20 * time.Second):
+		t.Fatal("mirror not loaded")
+	}
+	return b
+}
+
+// as is the context of a call with a credential.
+func (b *bundle) as(credential string) context.Context {
+	return metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+credential)
+}
+
+func (b *bundle) admin() context.Context { return b.as(adminKey) }
+
+func (b *bundle) create(id string) *tmsv1.Tenant {
+	b.Helper()
+	t, err := b.tenants.Create(b.admin(), &tmsv1.CreateTenantRequest{Tenant: &tmsv1.Tenant{Id: id, Release: "0.8.1"}})
+	require.NoError(b, err)
+	return t
+}
+
+// key makes a key of the role and returns its id and secret.
+func (b *bundle) key(role tenants.Role) (id, secret string) {
+	b.Helper()
+	k, err := b.keys.Create(b.admin(), &tmsv1.CreateApiKeyRequest{DisplayName: "test " + string(role), Role: string(role)})
+	require.NoError(b, err)
+	return k.GetApiKey().GetId(), k.GetSecret()
+}
+
+type reply struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+func (r reply) json(t *testing.T) map[string]any {
+	t.Helper()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(r.body), &v), r.body)
+	return v
+}
+
+func (b *bundle) http(method, path, credential, body string) reply {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(b, err)
+	if credential != "" {
+		req.Header.Set("Authorization", "Bearer "+credential)
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(b, err)
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	require.NoError(b, err)
+	return reply{res.StatusCode, res.Header, string(raw)}
+}
+
+// scriptedUpgrades answers without an engine: what is tested here is the
+// translation to and from the contract.
+type scriptedUpgrades struct {
+	mu       sync.Mutex
+	rollout  *upgrader.Rollout
+	commands []string
+	err      error
+	asked    upgrader.Request
+	command  upgrader.Command
+	docs     []upgrader.Quarantined
+}
+
+func (s *scriptedUpgrades) set(f func(*scriptedUpgrades)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+func (s *scriptedUpgrades) Plan(_ context.Context, r upgrader.Request) (*upgrader.Plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = r
+	return &upgrader.Plan{
+		ToRelease: r.ToRelease, Options: r.Options,
+		Tenants: []upgrader.TenantPlan{{TenantID: "acme", FromRelease: "0.8.1", Path: []string{"0.8.1", "0.8.2"}, Moves: []upgrader.Move{{
+			Target: "0820.acme.tracardi-event-2026-q1", Method: upgrader.MethodMerge, Why: "2 months into their quarter",
+			Copies: []upgrader.Copy{{Source: "a", Docs: 3, Copied: 1}, {Source: "b", Docs: 4}},
+		}}, Shards: 104, Notes: []string{"drops profile.x"}}},
+		Refusals: []upgrader.Refusal{{Code: "shard_limit", Message: "too many", Remedy: "raise it"}},
+		Shards:   upgrader.ShardForecast{Now: 88, New: 104, Peak: 192, Limit: 1000, MaxPerNode: 1000, DataNodes: 1},
+	}, s.err
+}
+
+func (s *scriptedUpgrades) Start(_ context.Context, r upgrader.Request) (*upgrader.Rollout, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = r
+	return s.rollout, s.err
+}
+
+func (s *scriptedUpgrades) Get(context.Context, string) (*upgrader.Rollout, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rollout, s.err
+}
+
+func (s *scriptedUpgrades) List(_ context.Context, limit int, before string) ([]*upgrader.Rollout, error) {
+	all := []*upgrader.Rollout{{ID: "r3"}, {ID: "r2"}, {ID: "r1"}}
+	for before != "" && len(all) > 0 && all[0].ID >= before {
+		all = all[1:]
+	}
+	return all[:min(limit, len(all))], nil
+}
+
+func (s *scriptedUpgrades) Moves(context.Context, string, string) ([]upgrader.Move, error) {
+	return []upgrader.Move{{Target: "t", Method: upgrader.MethodCreate, State: upgrader.MoveCreated}}, nil
+}
+
+func (s *scriptedUpgrades) Quarantine(_ context.Context, f upgrader.QuarantineFilter) ([]upgrader.Quarantined, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []upgrader.Quarantined
+	for _, d := range s.docs {
+		if d.TenantID+"\x00"+d.Index+"\x00"+d.ID > strings.Join(f.After[:], "\x00") && len(out) < f.Limit {
+			out = append(out, d)
+		}
+	}
+	return out, s.err
+}
+
+func (s *scriptedUpgrades) do(name string, c upgrader.Command) (*upgrader.Rollout, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands, s.command = append(s.commands, name), c
+	return s.rollout, s.err
+}
+
+func (s *scriptedUpgrades) Pause(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("pause", c)
+}
+
+func (s *scriptedUpgrades) Resume(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("resume", c)
+}
+
+func (s *scriptedUpgrades) Cancel(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("cancel", c)
+}
+
+func (s *scriptedUpgrades) Retry(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("retry", c)
+}
+
+func (s *scriptedUpgrades) Switch(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("switch", c)
+}
+
+func (s *scriptedUpgrades) Rollback(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("rollback", c)
+}
+
+func (s *scriptedUpgrades) Finalize(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("finalize", c)
+}
