@@ -77,7 +77,7 @@ var errNewSource = errors.New("a new source index appeared")
 // sequence number above the shard's checkpoint and up to the one read at the
 // beginning of the pass.
 func (s *session) catchUp(ctx context.Context) (int, error) {
-	stats, err := s.engine.Stats(ctx, s.oldPatterns()...)
+	stats, err := s.stats(ctx, s.oldPatterns()...)
 	if err != nil {
 		return 0, err
 	}

@@ -111,7 +111,7 @@ func (s *session) readTarget(ctx context.Context, m *Move, fn func(Doc) error) e
 	if err := s.engine.Refresh(ctx, m.Target); err != nil {
 		return err
 	}
-	stats, err := s.engine.Stats(ctx, m.Target)
+	stats, err := s.stats(ctx, m.Target)
 	if err != nil {
 		return err
 	}

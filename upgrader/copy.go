@@ -103,7 +103,7 @@ func (s *session) byEngine(c *Copy) bool {
 // startingPoint takes the checkpoints of sources that have none, makes their
 // documents visible, and finishes those that never saw a write.
 func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
-	stats, err := s.engine.Stats(ctx, s.oldPatterns()...)
+	stats, err := s.stats(ctx, s.oldPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}

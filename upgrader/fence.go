@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -98,7 +99,7 @@ func (s *session) behindFence(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	}
 	var both = append(s.oldPatterns(), s.newPatterns()...)
-	stats, err := s.engine.Stats(ctx, both...)
+	stats, err := s.stats(ctx, both...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
@@ -151,19 +152,13 @@ func (s *session) prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	again := false
-	for m, t := range tallies {
-		if !t.equal() {
-			again = true
-			if err := s.removeDeleted(ctx, m); err != nil {
-				return err
-			}
-		}
+	if err := s.removeDeleted(ctx, tallies); err != nil {
+		return err
 	}
-	if again {
-		if err := s.pruneQuarantine(ctx); err != nil {
-			return err
-		}
+	if err := s.pruneQuarantine(ctx); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(tallies)), func(t tally) bool { return !t.equal() }) {
 		if tallies, err = s.tallies(ctx); err != nil {
 			return err
 		}

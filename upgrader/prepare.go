@@ -102,7 +102,7 @@ func (s *session) salvage(ctx context.Context, ix Index) error {
 	if err := s.engine.Refresh(ctx, ix.Name); err != nil {
 		return err
 	}
-	stats, err := s.engine.Stats(ctx, ix.Name)
+	stats, err := s.stats(ctx, ix.Name)
 	if err != nil {
 		return err
 	}

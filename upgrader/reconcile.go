@@ -1,6 +1,10 @@
 package upgrader
 
-import "context"
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+)
 
 // Deleted documents leave no trace that a search could find. But copies never
 // lack a document of their source (its sequence number is either below the
@@ -98,25 +102,43 @@ func (s *session) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range s.moves {
-		if t, ok := tallies[m]; ok && !t.equal() {
-			if err := s.removeDeleted(ctx, m); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.removeDeleted(ctx, tallies)
 }
 
-// removeDeleted deletes from a target the ids that no source has.
-func (s *session) removeDeleted(ctx context.Context, m *Move) error {
-	// The target first: what it has was in the source before it was read.
-	stats, err := s.engine.Stats(ctx, m.Target)
+// removeDeleted deletes, from the targets whose counts differ, the ids that no
+// source has.
+func (s *session) removeDeleted(ctx context.Context, tallies map[*Move]tally) error {
+	var names []string
+	for m, t := range tallies {
+		if t.equal() {
+			continue
+		}
+		names = append(names, m.Target)
+		for _, c := range m.Copies {
+			names = append(names, c.Source)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	stats, err := s.stats(ctx, append(s.oldPatterns(), s.newPatterns()...)...)
 	if err != nil {
 		return err
 	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for m, t := range tallies {
+		if !t.equal() {
+			g.Go(func() error { return s.removeDeletedFrom(gctx, m, stats) })
+		}
+	}
+	return g.Wait()
+}
+
+func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[string]IndexStats) error {
+	// The target first: what it has was in the source before it was read.
 	var ids []string
-	err = readAll(ctx, s.engine, m.Target, stats[m.Target].MaxSeqNo, true, func(docs []Doc) error {
+	err := readAll(ctx, s.engine, m.Target, stats[m.Target].MaxSeqNo, true, func(docs []Doc) error {
 		ids = append(ids, idsOf(docs)...)
 		return nil
 	})
@@ -125,7 +147,7 @@ func (s *session) removeDeleted(ctx context.Context, m *Move) error {
 	}
 	there := newIDSet()
 	for i := range m.Copies {
-		if err := s.collectIDs(ctx, m.Copies[i].Source, there); err != nil {
+		if err := s.collectIDs(ctx, m.Copies[i].Source, stats[m.Copies[i].Source].MaxSeqNo, there); err != nil {
 			return err
 		}
 	}
@@ -145,19 +167,15 @@ func (s *session) removeDeleted(ctx context.Context, m *Move) error {
 	if err := refusedError(bad); err != nil {
 		return err
 	}
-	s.log.Info("deletions reconciled", "target", m.Target, "documents", len(ops))
+	s.log.Debug("deletions reconciled", "target", m.Target, "documents", len(ops))
 	return s.engine.Refresh(ctx, m.Target)
 }
 
 // collectIDs reads all ids that a source has. A document that changes while
 // it is read may be missed, because its sequence number moves; it is then
 // above the checkpoint, and catching up writes it again.
-func (s *session) collectIDs(ctx context.Context, source string, into *idSet) error {
-	stats, err := s.engine.Stats(ctx, source)
-	if err != nil {
-		return err
-	}
-	return readAll(ctx, s.engine, source, stats[source].MaxSeqNo, true, func(docs []Doc) error {
+func (s *session) collectIDs(ctx context.Context, source string, to map[int]int64, into *idSet) error {
+	return readAll(ctx, s.engine, source, to, true, func(docs []Doc) error {
 		for _, d := range docs {
 			into.add(d.ID)
 		}

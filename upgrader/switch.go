@@ -20,7 +20,7 @@ func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
 		return OutcomeFail, err
 	}
 	s.t.Record.AliasesBefore, s.t.Record.AliasesAfter = before, after
-	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	stats, err := s.stats(ctx, s.newPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
@@ -130,7 +130,7 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return OutcomeRetry, err
 	}
-	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	stats, err := s.stats(ctx, s.newPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
@@ -250,7 +250,7 @@ func (s *session) rollback(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stats, err := s.engine.Stats(ctx, s.newPatterns()...)
+	stats, err := s.stats(ctx, s.newPatterns()...)
 	if err != nil {
 		return err
 	}
