@@ -1,0 +1,86 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/tenants"
+)
+
+// Every method that the server offers has a row in the table, and no row
+// stands for a method that is gone.
+func TestEveryMethodHasAnAuthorisationRow(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{})
+	require.NoError(t, err)
+	defer s.grpc.Stop()
+	offered := map[string]bool{}
+	for _, m := range methods(s.grpc) {
+		if isOpen(m) {
+			require.False(t, strings.HasPrefix(m, "/tms."), "%s needs no key", m)
+			continue
+		}
+		offered[m] = true
+		require.Contains(t, access, m, "add a row for %s in access.go", m)
+	}
+	for m := range access {
+		require.True(t, offered[m], "%s is not offered", m)
+	}
+}
+
+func TestRolesAreRefusedWhatTheyMayNot(t *testing.T) {
+	t.Parallel()
+	allowed := map[tenants.Role]map[tenants.Permission]bool{
+		tenants.RoleInstance:    {tenants.PermCheck: true},
+		tenants.RoleViewer:      {tenants.PermCheck: true, tenants.PermRead: true},
+		tenants.RoleProvisioner: {tenants.PermCheck: true, tenants.PermRead: true, tenants.PermTenants: true},
+		tenants.RoleOperator:    {tenants.PermCheck: true, tenants.PermRead: true, tenants.PermUpgrades: true},
+		tenants.RoleAdmin:       {tenants.PermCheck: true, tenants.PermRead: true, tenants.PermTenants: true, tenants.PermUpgrades: true, tenants.PermKeys: true},
+		"made up":               {},
+	}
+	for role, can := range allowed {
+		for method, need := range access {
+			err := authorize(tenants.Principal{KeyID: "k", Role: role}, method)
+			if can[need] {
+				require.NoError(t, err, "%s %s", role, method)
+			} else {
+				require.True(t, tenants.HasReason(err, tenants.ReasonRoleTooSmall), "%s %s", role, method)
+			}
+		}
+		require.Error(t, authorize(tenants.Principal{Role: role}, "/tms.v1.TenantService/Future"))
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "abc-1.2_X", requestID([]string{"abc-1.2_X"}))
+	for _, bad := range [][]string{nil, {""}, {"a b"}, {"a\nlevel=ERROR"}, {strings.Repeat("x", 65)}, {"a", "b"}} {
+		got := requestID(bad)
+		require.NotEmpty(t, got)
+		require.NotContains(t, bad, got)
+	}
+}
+
+func TestLooseTime(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`"2026-01-02T03:04:05Z"`:       "2026-01-02T03:04:05Z",
+		`"2026-01-02T03:04:05+02:00"`:  "2026-01-02T01:04:05Z",
+		`"2026-01-02T03:04:05.678901"`: "2026-01-02T03:04:05.678901Z",
+		`"2026-01-02 03:04:05"`:        "2026-01-02T03:04:05Z",
+		`"2026-01-02"`:                 "2026-01-02T00:00:00Z",
+		`1767323045`:                   "2026-01-02T03:04:05Z",
+		`null`:                         "0001-01-01T00:00:00Z",
+		`""`:                           "0001-01-01T00:00:00Z",
+		``:                             "0001-01-01T00:00:00Z",
+		`"soon"`:                       "", `{}`: "", `true`: "", `1e300`: "", `-1`: "",
+	} {
+		got, ok := looseTime([]byte(raw))
+		require.Equal(t, want != "", ok, raw)
+		if ok {
+			require.Equal(t, want, got.Format("2006-01-02T15:04:05.999999999Z07:00"), raw)
+		}
+	}
+}
