@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,7 +25,8 @@ var migrations embed.FS
 // Limits of the connections.
 const (
 	// MaxConns of one process: the workers' and the requests' together. Far
-	// below Postgres' default of 100, so that several processes fit.
+	// below Postgres' default of 100, so that several processes fit. The DSN
+	// parameter pool_max_conns overrides it.
 	MaxConns = 20
 	// connectTimeout bounds a single attempt to connect.
 	connectTimeout = 5 * time.Second
@@ -51,7 +53,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, errors.New("DATABASE_URL: not a Postgres address; use postgres://user:password@host:5432/database")
 	}
-	if cfg.MaxConns < MaxConns {
+	if !strings.Contains(dsn, "pool_max_conns") { // the operator's choice counts
 		cfg.MaxConns = MaxConns
 	}
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
