@@ -65,6 +65,7 @@ func (s *session) clearWay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var away []string
 	for _, ix := range there {
 		m := s.moveTo(ix.Name)
 		n, _ := ParseIndexName(ix.Name)
@@ -76,15 +77,24 @@ func (s *session) clearWay(ctx context.Context) error {
 		case len(ix.Aliases) > 0 && n.Mode != Static:
 			return failf("index %s of %s stands under alias %s already; remove the alias from it, then retry", ix.Name, s.l.to.Version, ix.Aliases[0])
 		}
-		if err := s.salvage(ctx, ix); err != nil {
-			return err
-		}
-		if err := s.engine.DeleteIndices(ctx, ix.Name); err != nil {
-			return err
-		}
-		s.log.Warn("index in the way replaced", "index", ix.Name)
+		away = append(away, ix.Name)
 	}
-	return nil
+	if len(away) == 0 {
+		return nil
+	}
+	stats, err := s.stats(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	if err != nil {
+		return err
+	}
+	for _, name := range away {
+		if seq := stats[name].MaxSeqNo; !never(seq) {
+			if err := s.salvage(ctx, name, seq); err != nil {
+				return err
+			}
+		}
+	}
+	s.log.Warn("indices in the way are replaced", "count", len(away), "first", away[0])
+	return s.deleteUnread(ctx, away)
 }
 
 func (s *session) moveTo(target string) *Move {
@@ -98,22 +108,18 @@ func (s *session) moveTo(target string) *Move {
 
 // salvage keeps the documents of an index that must go, unless the same ids
 // are in the sources of the move: those come again.
-func (s *session) salvage(ctx context.Context, ix Index) error {
-	if err := s.engine.Refresh(ctx, ix.Name); err != nil {
-		return err
-	}
-	stats, err := s.stats(ctx, ix.Name)
-	if err != nil {
+func (s *session) salvage(ctx context.Context, name string, seq map[int]int64) error {
+	if err := s.engine.Refresh(ctx, name); err != nil {
 		return err
 	}
 	var sources []string
-	if m := s.moveTo(ix.Name); m != nil {
+	if m := s.moveTo(name); m != nil {
 		for _, c := range m.Copies {
 			sources = append(sources, c.Source)
 		}
 	}
 	kept := 0
-	return readAll(ctx, s.engine, ix.Name, stats[ix.Name].MaxSeqNo, false, func(docs []Doc) error {
+	return readAll(ctx, s.engine, name, seq, false, func(docs []Doc) error {
 		known := map[string]bool{}
 		if len(sources) > 0 {
 			found, err := s.engine.FindIDs(ctx, sources, idsOf(docs))
@@ -129,11 +135,11 @@ func (s *session) salvage(ctx context.Context, ix Index) error {
 		var keep []Quarantined
 		for _, d := range docs {
 			if !known[d.ID] {
-				keep = append(keep, s.quarantined(d, ix.Name, QuarantineLeftover, "found in an index that stood in the way of the upgrade"))
+				keep = append(keep, s.quarantined(d, name, QuarantineLeftover, "found in an index that stood in the way of the upgrade"))
 			}
 		}
 		if kept += len(keep); kept > MaxQuarantine {
-			return failf("index %s of %s stands in the way with more than %d documents; delete it when it is not needed, then retry", ix.Name, s.l.to.Version, MaxQuarantine)
+			return failf("index %s of %s stands in the way with more than %d documents; delete it when it is not needed, then retry", name, s.l.to.Version, MaxQuarantine)
 		}
 		return s.keepAside(ctx, keep...)
 	})

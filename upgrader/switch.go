@@ -46,6 +46,11 @@ func (s *session) wantedAliases(before map[string][]string) map[string][]string 
 		n, _ := ParseIndexName(m.Target)
 		after[n.Alias()] = append(after[n.Alias()], m.Target)
 	}
+	for _, r := range s.l.to.Resources {
+		if n := s.l.name(s.t.TenantID, Static, r, ""); r.Static && !slices.Contains(after[n.Alias()], n.String()) {
+			after[n.Alias()] = append(after[n.Alias()], n.String()) // made by the new release's installer
+		}
+	}
 	for alias, indices := range before {
 		for _, ix := range indices {
 			if !s.isOld(ix) && !slices.Contains(after[alias], ix) {
