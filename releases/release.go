@@ -2,6 +2,17 @@
 // engine (resources, mappings, settings, partitioning) and how the documents
 // of one release become documents of the next.
 //
+// A release comes as a bundle: a directory with release.yaml, a mapping per
+// resource and migration.yaml (docs/releases.md describes the format). Load
+// reads bundles into a Catalogue and refuses what is inconsistent, naming file
+// and line; Builtin has those that come with TMS.
+//
+// A Transform is a list of declarative operations. It exists twice: Painless
+// renders it for the engine, Apply performs it here, and both come to the same
+// document, so that a copy can be proven by comparing Digests: the source's
+// documents, transformed here, against the target's as they are. Canonical and
+// CanonicalJSON define when two documents are the same.
+//
 // It is a pure domain: no network, no database, no clock.
 package releases
 
@@ -41,11 +52,14 @@ type Resource struct {
 	Base         string // "tracardi-event_to_profile": does not follow from Key
 	Static       bool
 	Partitioning Partitioning
-	// Mapping is the complete mapping, including "dynamic" and "_meta".
+	// Mapping is the complete mapping, including "dynamic" and "_meta", with
+	// the Go types encoding/json decodes to by default (numbers are float64).
+	// It is shared: copy it before you change it.
 	Mapping map[string]any
 	// Settings are the index settings as nested objects below "index":
 	// number_of_shards, refresh_interval, mapping.total_fields.limit, ...
-	// number_of_replicas is left to the operator and is not in here.
+	// number_of_replicas is left to the operator and is not in here. Leaves
+	// are strings, as the engine reports settings. Shared like Mapping.
 	Settings map[string]any
 }
 
