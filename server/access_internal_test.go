@@ -15,6 +15,7 @@ func TestEveryMethodHasAnAuthorisationRow(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{})
 	require.NoError(t, err)
+	defer s.conn.Close()
 	defer s.grpc.Stop()
 	offered := map[string]bool{}
 	for _, m := range methods(s.grpc) {

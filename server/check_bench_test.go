@@ -65,7 +65,9 @@ func serveForBenchmark(b *testing.B) (grpcAddr, httpAddr string) {
 	return g.Addr().String(), h.Addr().String()
 }
 
-type emptyTenants struct{ tmsv1.UnimplementedTenantServiceServer }
+type emptyTenants struct {
+	tmsv1.UnimplementedTenantServiceServer
+}
 
 func (emptyTenants) Check(context.Context, *tmsv1.CheckTenantRequest) (*tmsv1.CheckTenantResponse, error) {
 	return &tmsv1.CheckTenantResponse{}, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -69,13 +70,31 @@ func (s *tenantService) Update(ctx context.Context, r *tmsv1.UpdateTenantRequest
 	if err != nil {
 		return nil, err
 	}
-	// The gateway makes the mask from the body, in which id and etag say
-	// which tenant is meant.
-	mask := slices.DeleteFunc(slices.Clone(r.GetUpdateMask().GetPaths()), func(p string) bool { return p == "id" || p == "etag" })
+	mask := r.GetUpdateMask().GetPaths()
+	if len(mask) == 0 {
+		mask = givenFields(r.GetTenant())
+	}
 	updated, err := s.registry.Update(ctx, callerOf(ctx), tenants.UpdateRequest{
 		Tenant: t, State: tenants.State(r.GetTenant().GetState()), Etag: r.GetTenant().GetEtag(), Mask: mask, ValidateOnly: r.GetValidateOnly(),
 	})
 	return answerTenant(ctx, updated, err)
+}
+
+// notChanged are fields that say which tenant is meant, or that come along
+// when a client sends back what it has read.
+var notChanged = []string{"id", "etag", "create_time", "update_time", "delete_time", "purge_time"}
+
+// givenFields is the mask that an update without one means (AIP-134).
+func givenFields(t *tmsv1.Tenant) []string {
+	var mask []string
+	t.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if name := string(f.Name()); !slices.Contains(notChanged, name) {
+			mask = append(mask, name)
+		}
+		return true
+	})
+	slices.Sort(mask) // Range has no order, the audit trail should
+	return mask
 }
 
 func (s *tenantService) Delete(ctx context.Context, r *tmsv1.DeleteTenantRequest) (*tmsv1.Tenant, error) {

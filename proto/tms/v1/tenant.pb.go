@@ -493,8 +493,9 @@ type UpdateTenantRequest struct {
 	// The tenant with the new values; its id names the tenant, its etag (if
 	// given) must be the stored one.
 	Tenant *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// Fields to change, such as "display_name,labels". Over REST an absent mask
-	// is what the body contains; over gRPC it is required.
+	// Fields to change, such as "display_name,labels"; a field that is named but
+	// not given is cleared. Without a mask the fields that are given are changed
+	// (AIP-134).
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
