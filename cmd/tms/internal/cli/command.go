@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+)
+
+// rolloutCommand is a command to a rollout.
+type rolloutCommand struct {
+	name, short string
+	// send asks the server; only narrows the command to tenants.
+	send func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error)
+	// whole commands are for the rollout, not for single tenants.
+	whole bool
+	// goal is what --wait waits for; nil has nothing to wait for.
+	goal goal
+}
+
+// upgradeCommands are the commands to a running or ended rollout, one row
+// each. Retry has a flag of its own and is below.
+func (a *app) upgradeCommands() []*cobra.Command {
+	rows := []rolloutCommand{
+		{name: "pause", short: "Start nothing new; copies that run go on, no tenant stays fenced", whole: true,
+			send: func(ctx context.Context, s *session, id string, _ []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Pause, &tmsv1.PauseRolloutRequest{Id: id})
+			}},
+		{name: "resume", short: "Undo pause", whole: true, goal: goalSwitched,
+			send: func(ctx context.Context, s *session, id string, _ []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Resume, &tmsv1.ResumeRolloutRequest{Id: id})
+			}},
+		{name: "cancel", short: "Undo what is not switched yet and end the rollout", goal: goalCancelled,
+			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Cancel, &tmsv1.CancelRolloutRequest{Id: id, Tenants: only})
+			}},
+		{name: "switch", short: "Let tenants pass that wait because of --hold-switch", goal: goalSwitched,
+			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Switch, &tmsv1.SwitchRolloutRequest{Id: id, Tenants: only})
+			}},
+		{name: "rollback", short: "Return switched tenants to the release they came from", goal: goalRolledBack,
+			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Rollback, &tmsv1.RollbackRolloutRequest{Id: id, Tenants: only})
+			}},
+		{name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
+			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+				return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only})
+			}},
+	}
+	commands := make([]*cobra.Command, 0, len(rows)+1)
+	for _, row := range rows {
+		commands = append(commands, a.rolloutCommand(row))
+	}
+	return append(commands, a.upgradeRetryCommand())
+}
+
+func (a *app) upgradeRetryCommand() *cobra.Command {
+	var allow int32
+	var cmd *cobra.Command
+	cmd = a.rolloutCommand(rolloutCommand{
+		name: "retry", short: "Let failed tenants go on from where they stood", goal: goalSwitched,
+		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+			request := &tmsv1.RetryRolloutRequest{Id: id, Tenants: only}
+			if cmd.Flags().Changed("allow-quarantine") {
+				request.AllowQuarantine = &allow
+			}
+			return call(ctx, s, s.upgrades.Retry, request)
+		},
+	})
+	cmd.Flags().Int32Var(&allow, "allow-quarantine", 0, "new number of quarantined documents per tenant; default keeps the old one")
+	return cmd
+}
+
+func (a *app) rolloutCommand(row rolloutCommand) *cobra.Command {
+	var only []string
+	var wait bool
+	cmd := &cobra.Command{Use: row.name + " ROLLOUT", Short: row.short, Args: cobra.ExactArgs(1)}
+	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
+		chosen := unique(only)
+		r, err := row.send(ctx, s, args[0], chosen)
+		if err != nil {
+			return a.refusal(s, err)
+		}
+		if !wait {
+			return a.printRollout(s, r)
+		}
+		return a.waitFor(ctx, s, r, chosen, row.goal)
+	})
+	if !row.whole {
+		cmd.Flags().StringSliceVar(&only, "tenant", nil, "only this tenant; may be repeated; default is all that the command fits")
+	}
+	if row.goal != nil {
+		cmd.Flags().BoolVar(&wait, "wait", false, "follow the rollout until it is done")
+	}
+	return cmd
+}

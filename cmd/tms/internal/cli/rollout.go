@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+)
+
+// rolloutDocument is a rollout for programs. Keys are a contract: those of
+// the message, plus "tenant" (the same as tenant_id) in every tenant, and
+// "verification" null while there is none.
+func rolloutDocument(r *tmsv1.Rollout) (map[string]any, error) {
+	v, err := document(r)
+	if err != nil {
+		return nil, err
+	}
+	list, _ := v["tenants"].([]any)
+	for _, one := range list {
+		t, ok := one.(map[string]any)
+		if !ok {
+			continue
+		}
+		t["tenant"] = t["tenant_id"]
+		if _, ok := t["verification"]; !ok {
+			t["verification"] = nil
+		}
+	}
+	return v, nil
+}
+
+func (a *app) writeRollouts(all []*tmsv1.Rollout) error {
+	docs := make([]any, 0, len(all))
+	for _, r := range all {
+		v, err := rolloutDocument(r)
+		if err != nil {
+			return err
+		}
+		docs = append(docs, v)
+	}
+	return writeJSON(a.out, docs)
+}
+
+func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
+	if s.json {
+		v, err := rolloutDocument(r)
+		if err != nil {
+			return err
+		}
+		return writeJSON(a.out, v)
+	}
+	err := writeFields(a.out,
+		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "tenants", tally(r),
+		"started", stamp(r.GetCreateTime()), "by", r.GetCreatedBy(), "ended", stamp(r.GetFinishTime()), "took", seconds(r.GetSeconds()),
+	)
+	if err != nil || len(r.GetTenants()) == 0 {
+		return err
+	}
+	var rows [][]string
+	for _, t := range r.GetTenants() {
+		rows = append(rows, tenantRow(t))
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	header := []string{"tenant", "state", "release", "indices", "documents", "quarantined", "fence", "verified", "took", "reason"}
+	if err := writeTable(a.out, header, rows); err != nil {
+		return err
+	}
+	return a.printMoves(r)
+}
+
+func tenantRow(t *tmsv1.RolloutTenant) []string {
+	verified, fence := "", ""
+	if v := t.GetVerification(); v != nil {
+		verified = v.GetLevel() + ": " + v.GetVerdict()
+		fence = milliseconds(t.GetFenceMs())
+	}
+	return []string{
+		t.GetTenantId(), t.GetState(), t.GetRelease(), indicesText(t.GetIndices(), t.GetIndicesByMethod()), fmt.Sprint(t.GetDocuments()),
+		fmt.Sprint(t.GetQuarantined()), fence, verified, seconds(t.GetSeconds()), t.GetReason(),
+	}
+}
+
+// indicesText is a number of indices with its parts: "76 (create=40, reindex=36)".
+func indicesText(n int32, byMethod map[string]int32) string {
+	if len(byMethod) == 0 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d (%s)", n, pairsText(byMethod))
+}
+
+// printMoves prints the target indices, where the rollout was asked for with
+// them.
+func (a *app) printMoves(r *tmsv1.Rollout) error {
+	var rows [][]string
+	for _, t := range r.GetTenants() {
+		for _, m := range t.GetMoves() {
+			rows = append(rows, []string{t.GetTenantId(), m.GetTarget(), m.GetMethod(), m.GetState(), fmt.Sprintf("%d/%d", m.GetDocuments(), m.GetTotal()), fmt.Sprint(len(m.GetSources())), m.GetReason()})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return writeTable(a.out, []string{"tenant", "target", "method", "state", "documents", "sources", "why"}, rows)
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+func milliseconds(ms float64) string { return fmt.Sprintf("%.0f ms", ms) }

@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+)
+
+func (a *app) upgradeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "upgrade", Short: "Plan, run and watch upgrades of the fleet",
+		Long: `Plan, run and watch upgrades of the fleet.
+
+A rollout takes tenants to another release. "plan" shows what would happen,
+"start" begins it, "watch" follows it; "rollback" returns switched tenants
+until "finalize" has deleted their old version.`,
+	}
+	clientFlags(cmd)
+	cmd.AddCommand(a.upgradePlanCommand(), a.upgradeStartCommand(), a.upgradeWatchCommand(), a.upgradeListCommand(), a.upgradeShowCommand(), a.upgradeQuarantineCommand())
+	cmd.AddCommand(a.upgradeCommands()...)
+	return cmd
+}
+
+// rolloutFlags are the options of a rollout.
+type rolloutFlags struct {
+	to, verify                  string
+	tenants                     []string
+	allowQuarantine, maxTenants int32
+	holdSwitch                  bool
+	fenceTimeout                time.Duration
+	requestsPerSecond           float64
+}
+
+func (f *rolloutFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.to, "to", "", "release to reach, see tms release list")
+	flags.StringSliceVar(&f.tenants, "tenant", nil, "only this tenant; may be repeated; default is the whole fleet")
+	flags.StringVar(&f.verify, "verify", "", "how much of every copy is compared: count, sample or full (default full)")
+	flags.Int32Var(&f.allowQuarantine, "allow-quarantine", 0, "quarantined documents per tenant up to which it is switched")
+	flags.Int32Var(&f.maxTenants, "max-tenants", 0, "tenants in flight at once (default 4)")
+	flags.BoolVar(&f.holdSwitch, "hold-switch", false, "stop every tenant before its fence until tms upgrade switch")
+	flags.DurationVar(&f.fenceTimeout, "fence-timeout", 0, "longest time in which a tenant's writes may be refused (default 10s)")
+	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
+	require(cmd, "to")
+}
+
+func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
+	o := &tmsv1.RolloutOptions{
+		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
+		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond,
+	}
+	if f.fenceTimeout != 0 {
+		o.FenceTimeout = durationpb.New(f.fenceTimeout)
+	}
+	return o
+}
+
+// unique sorts and drops repetitions: the same tenant named twice is no error.
+func unique(ids []string) []string {
+	sorted := slices.Sorted(slices.Values(ids))
+	return slices.Compact(sorted)
+}
+
+func (a *app) upgradePlanCommand() *cobra.Command {
+	var f rolloutFlags
+	cmd := &cobra.Command{
+		Use: "plan --to VERSION", Short: "Show what an upgrade would do and what stands in its way; writes nothing",
+		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error { return a.plan(ctx, s, f) }),
+	}
+	f.bind(cmd)
+	return cmd
+}
+
+func (a *app) upgradeStartCommand() *cobra.Command {
+	var f rolloutFlags
+	var dry, wait bool
+	var requestID string
+	cmd := &cobra.Command{
+		Use: "start --to VERSION", Short: "Begin an upgrade of the fleet, or of some tenants",
+		Long: `Begin an upgrade of the fleet, or of some tenants.
+
+It starts, or it is refused with all reasons and exit code 3. With --wait the
+command follows it to its end and returns 0 only if every tenant is switched;
+progress goes to standard error, the outcome to standard output.`,
+		Example: "  tms upgrade start --to 0.8.2 --dry-run\n  tms upgrade start --to 0.8.2 --tenant acme --wait -o json",
+	}
+	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error {
+		if dry {
+			return a.plan(ctx, s, f)
+		}
+		if requestID == "" {
+			requestID = rand.Text() // so that the call may be repeated
+		}
+		r, err := call(ctx, s, s.upgrades.Start, &tmsv1.StartRolloutRequest{ToRelease: f.to, Options: f.options(), RequestId: requestID})
+		if err != nil {
+			return a.refusal(s, err)
+		}
+		if !wait {
+			return a.printRollout(s, r)
+		}
+		return a.waitFor(ctx, s, r, nil, goalSwitched)
+	})
+	f.bind(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only show the plan, as tms upgrade plan does")
+	cmd.Flags().BoolVar(&wait, "wait", false, "follow the rollout to its end")
+	cmd.Flags().StringVar(&requestID, "request-id", "", "makes repeated calls one; default is random")
+	return cmd
+}
+
+// refusal prints the reasons of a refusal to programs; people get them from
+// report.
+func (a *app) refusal(s *session, err error) error {
+	refused, ok := asRefusal(err).(*refusedError)
+	if !ok || !s.json {
+		return err
+	}
+	list := make([]any, 0, len(refused.refusals))
+	for _, r := range refused.refusals {
+		v, err := document(r)
+		if err != nil {
+			return err
+		}
+		list = append(list, v)
+	}
+	if err := writeJSON(a.out, map[string]any{"refusals": list}); err != nil {
+		return err
+	}
+	return refused
+}
+
+func (a *app) upgradeWatchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "watch ROLLOUT", Short: "Follow a rollout to its end; exit code as of start --wait",
+		Args: cobra.ExactArgs(1),
+		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
+			r, err := call(ctx, s, s.upgrades.Get, &tmsv1.GetRolloutRequest{Id: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.waitFor(ctx, s, r, nil, goalSwitched)
+		}),
+	}
+}
+
+func (a *app) upgradeListCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{Use: "list", Short: "List rollouts, newest first"}
+	cmd.RunE = a.remote(func(ctx context.Context, cmd *cobra.Command, _ []string, s *session) error {
+		if limit < 1 {
+			return usage(cmd, fmt.Errorf("--limit: %d: give a number of rollouts", limit))
+		}
+		all, err := listRollouts(ctx, s, limit)
+		if err != nil {
+			return err
+		}
+		if s.json {
+			return a.writeRollouts(all)
+		}
+		var rows [][]string
+		for _, r := range all {
+			rows = append(rows, []string{r.GetId(), r.GetState(), r.GetToRelease(), tally(r), stamp(r.GetCreateTime()), seconds(r.GetSeconds()), r.GetCreatedBy(), r.GetReason()})
+		}
+		return writeTable(a.out, []string{"rollout", "state", "to", "tenants", "started", "took", "by", "reason"}, rows)
+	})
+	cmd.Flags().IntVar(&limit, "limit", 20, "most rollouts to list")
+	return cmd
+}
+
+func listRollouts(ctx context.Context, s *session, limit int) ([]*tmsv1.Rollout, error) {
+	const page = 100 // most that one answer holds
+	var all []*tmsv1.Rollout
+	for token := ""; len(all) < limit; {
+		found, err := call(ctx, s, s.upgrades.List, &tmsv1.ListRolloutsRequest{PageSize: int32(min(limit-len(all), page)), PageToken: token})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found.GetRollouts()...)
+		if token = found.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	return all, nil
+}
+
+// tally counts the tenants of a rollout by state: "12 switched, 1 failed".
+func tally(r *tmsv1.Rollout) string {
+	n := map[string]int{}
+	for _, t := range r.GetTenants() {
+		n[t.GetState()]++
+	}
+	parts := make([]string, 0, len(n))
+	for state, count := range n {
+		parts = append(parts, fmt.Sprintf("%d %s", count, state))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+func (a *app) upgradeShowCommand() *cobra.Command {
+	var moves bool
+	cmd := &cobra.Command{Use: "show ROLLOUT", Short: "Show a rollout with its tenants", Args: cobra.ExactArgs(1)}
+	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
+		request := &tmsv1.GetRolloutRequest{Id: args[0]}
+		if moves {
+			request.View = "full"
+		}
+		r, err := call(ctx, s, s.upgrades.Get, request)
+		if err != nil {
+			return err
+		}
+		return a.printRollout(s, r)
+	})
+	cmd.Flags().BoolVar(&moves, "moves", false, "with every target index")
+	return cmd
+}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Logging says what is logged, always to standard error.
+type Logging struct {
+	LogLevel  Level  `flag:"log-level" env:"LOGGING_LEVEL" default:"info" help:"debug, info, warning or error"`
+	LogFormat Format `flag:"log-format" env:"TMS_LOG_FORMAT" default:"text" help:"text or json"`
+}
+
+// Database says where Postgres is.
+type Database struct {
+	DatabaseURL  string        `env:"DATABASE_URL" secret:"url" help:"Postgres, postgres://user:password@host:5432/database"`
+	DatabaseWait time.Duration `flag:"database-wait" env:"TMS_DATABASE_WAIT" default:"30s" help:"how long to wait for Postgres at the start"`
+}
+
+// Check says in one sentence which variable is missing.
+func (d Database) Check() error {
+	if d.DatabaseURL == "" {
+		return errors.New("DATABASE_URL is not set: set it to postgres://user:password@host:5432/database, or start with --dev to try TMS out")
+	}
+	return nil
+}
+
+// Dev says where the embedded servers live.
+type Dev struct {
+	DevDir    string `flag:"dev-dir" env:"TMS_DEV_DIR" help:"data of the embedded servers; default is tms/dev in the user's cache"`
+	DevEngine string `flag:"dev-engine" env:"TMS_DEV_ENGINE" help:"embedded engine: elasticsearch-7.17, elasticsearch-7.10 or opensearch-2.19"`
+}
+
+// Dir is DevDir or its default.
+func (d Dev) Dir() (string, error) {
+	if d.DevDir != "" {
+		return filepath.Abs(d.DevDir)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no directory for the embedded servers: %w: set TMS_DEV_DIR", err)
+	}
+	return filepath.Join(cache, "tms", "dev"), nil
+}
+
+// Serve is what `tms serve` needs.
+type Serve struct {
+	Logging
+	Database
+	ElasticURLs     []string      `env:"TMS_ELASTIC_URLS" secret:"url" help:"nodes of the search cluster, comma-separated, http://user:password@host:9200"`
+	ElasticAPIKey   string        `env:"TMS_ELASTIC_API_KEY" secret:"all" help:"encoded API key for the search cluster, instead of user and password"`
+	ElasticCACert   string        `flag:"elastic-ca-cert" env:"TMS_ELASTIC_CA_CERT" help:"PEM file with the authorities to trust for the search cluster"`
+	InstanceKey     string        `env:"API_KEY" secret:"all" help:"API key of the Tracardi containers, role instance"`
+	Secret          string        `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
+	AdminKey        string        `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
+	HTTPAddr        string        `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
+	GRPCAddr        string        `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
+	DefaultRelease  string        `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
+	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
+	AddrFile        string        `flag:"addr-file" env:"TMS_ADDR_FILE" help:"write the addresses, as printed on standard output, to this file too"`
+	Migrate         bool          `flag:"migrate" env:"TMS_MIGRATE" default:"false" help:"bring the database schema up to date first"`
+	DevMode         bool          `flag:"dev" help:"embedded Postgres and, unless TMS_ELASTIC_URLS is set, embedded engine; keys are generated"`
+	Dev
+}
+
+// minSecret is the number of bytes below which a signing secret can be
+// guessed: 16 random bytes are 128 bits.
+const minSecret = 16
+
+// Check says in one sentence each what is missing or too weak.
+func (s Serve) Check() error {
+	var wrong []error
+	if err := s.Database.Check(); err != nil {
+		wrong = append(wrong, err)
+	}
+	switch {
+	case s.Secret == "":
+		wrong = append(wrong, errors.New("SECRET is not set: set it to a long random string, for instance from `openssl rand -hex 32`, the same for every process"))
+	case len(s.Secret) < minSecret:
+		wrong = append(wrong, fmt.Errorf("SECRET has %d bytes: use at least %d random ones, for instance from `openssl rand -hex 32`", len(s.Secret), minSecret))
+	}
+	if len(s.ElasticURLs) == 0 {
+		wrong = append(wrong, errors.New("TMS_ELASTIC_URLS is not set: set it to the addresses of the search cluster, for instance http://localhost:9200"))
+	}
+	if s.AdminKey != "" && s.AdminKey == s.InstanceKey {
+		wrong = append(wrong, errors.New("TMS_ADMIN_KEY and API_KEY are equal: every Tracardi container would be an administrator; set different ones"))
+	}
+	return errors.Join(wrong...)
+}
+
+// Client is what the commands need that talk to a running TMS.
+type Client struct {
+	Addr      string        `flag:"addr" env:"TMS_ADDR" default:"localhost:8384" help:"gRPC address of TMS"`
+	APIKey    string        `env:"TMS_API_KEY" secret:"all" help:"API key to call TMS with"`
+	TLS       bool          `flag:"tls" env:"TMS_TLS" default:"false" help:"use TLS, with the system's authorities"`
+	Timeout   time.Duration `flag:"timeout" env:"TMS_TIMEOUT" default:"1m" help:"longest time of one call; plans of large fleets take longest"`
+	Reconnect time.Duration `flag:"reconnect" env:"TMS_RECONNECT" default:"5m" help:"how long watching goes on trying to reach TMS again"`
+}
+
+// Level is a log level, in Go's words or in Python's (Tracardi's images say
+// "WARNING").
+type Level struct{ slog.Level }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Level) UnmarshalText(text []byte) error {
+	switch name := strings.ToLower(string(text)); name {
+	case "warning":
+		l.Level = slog.LevelWarn
+	case "critical", "fatal":
+		l.Level = slog.LevelError
+	default:
+		if l.Level.UnmarshalText(text) != nil {
+			return errors.New("write debug, info, warning or error")
+		}
+	}
+	return nil
+}
+
+// Format is the form of log lines: text or json.
+type Format string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *Format) UnmarshalText(text []byte) error {
+	if *f = Format(strings.ToLower(string(text))); *f != "text" && *f != "json" {
+		return errors.New("write text or json")
+	}
+	return nil
+}

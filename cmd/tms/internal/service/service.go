@@ -1,0 +1,272 @@
+// Package service puts the parts together: it is `tms serve` without the
+// command line.
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tracardi/tms/cmd/tms/internal/config"
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/elastic"
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/server"
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// opaqueID names TMS in the engine's task list and slow log.
+const opaqueID = "tms"
+
+// mirrorWait bounds the wait for the first load of the registry: a process
+// that has it answers its first checks from memory.
+const mirrorWait = 10 * time.Second
+
+// minClose is what remains for workers and connections in any case: leases
+// are given back in one statement each.
+const minClose = 3 * time.Second
+
+// Run serves until ctx ends, then closes down in reverse order within the
+// shutdown time-out. announce is called once, when both listeners are open.
+// A search engine that does not answer keeps the process from being ready,
+// not from starting: registry and keys work without it.
+func Run(ctx context.Context, s config.Serve, log *slog.Logger, announce func(Addresses) error) (err error) {
+	var done closers
+	// The transport has taken its share of the time before the rest is closed.
+	rest := max(s.ShutdownTimeout-server.ShutdownTimeout, minClose)
+	defer func() { err = errors.Join(err, done.close(rest)) }()
+	where := Addresses{}
+	if s.DevMode {
+		if where, err = startDev(ctx, &s, log, &done); err != nil {
+			return err
+		}
+	}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	database, err := openDatabase(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	done.add("database", func(context.Context) error { database.Close(); return nil })
+	parts, err := assemble(ctx, s, database, log, &done)
+	if err != nil {
+		return err
+	}
+	web, err := server.New(parts)
+	if err != nil {
+		return err
+	}
+	grpcListener, httpListener, err := listen(ctx, s)
+	if err != nil {
+		return err
+	}
+	where.GRPC, where.HTTP = dialable(grpcListener), dialable(httpListener)
+	if err := announce(where); err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	return web.Run(ctx, grpcListener, httpListener)
+}
+
+// openDatabase waits for Postgres, brings the schema up to date where that is
+// asked for, and refuses to serve one that does not fit this binary.
+func openDatabase(ctx context.Context, s config.Serve, log *slog.Logger) (*db.DB, error) {
+	database, err := waitForDatabase(ctx, s.Database, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.Migrate || s.DevMode {
+		if err := db.Migrate(ctx, s.DatabaseURL); err != nil {
+			database.Close()
+			return nil, err
+		}
+	}
+	if err := database.CheckVersion(ctx); err != nil {
+		database.Close()
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	return database, nil
+}
+
+// waitForDatabase opens the database, patiently when it does not answer:
+// Postgres often starts at the same time as we do.
+func waitForDatabase(ctx context.Context, s config.Database, log *slog.Logger) (*db.DB, error) {
+	const pause = 500 * time.Millisecond
+	deadline := time.Now().Add(s.DatabaseWait)
+	for first := true; ; first = false {
+		database, err := db.Open(ctx, s.DatabaseURL)
+		if err == nil || !tenants.HasReason(err, tenants.ReasonStoreUnavailable) || ctx.Err() != nil {
+			return database, err
+		}
+		if time.Now().Add(pause).After(deadline) {
+			return nil, fmt.Errorf("waited %s: %w", s.DatabaseWait, err)
+		}
+		if first {
+			log.Warn("waiting for the database", "limit", s.DatabaseWait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// assemble builds everything between the database and the transport, and
+// starts what runs in the background.
+func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Logger, done *closers) (server.Config, error) {
+	catalogue, err := releases.Builtin()
+	if err != nil {
+		return server.Config{}, fmt.Errorf("built-in releases: %w", err)
+	}
+	if s.DefaultRelease != "" {
+		if _, err := catalogue.Get(s.DefaultRelease); err != nil {
+			return server.Config{}, fmt.Errorf("--default-release (TMS_DEFAULT_RELEASE): %w", err)
+		}
+	}
+	engine, err := elastic.New(ctx, elastic.Config{
+		URLs: s.ElasticURLs, APIKey: s.ElasticAPIKey, CACert: s.ElasticCACert, OpaqueID: opaqueID, Logger: log,
+	})
+	if err != nil {
+		return server.Config{}, fmt.Errorf("TMS_ELASTIC_URLS: %w", err)
+	}
+	done.add("search engine client", func(context.Context) error { engine.Close(); return nil })
+	sealer, err := tenants.NewSealer(s.Secret)
+	if err != nil {
+		return server.Config{}, err
+	}
+	registry := db.NewRegistry(database, sealer)
+	mirror := tenants.NewMirror(registry, log)
+	keyring := tenants.NewKeyring(tenants.KeyringConfig{
+		Store: registry, Mirror: mirror, Secret: s.Secret, InstanceKey: s.InstanceKey, AdminKey: s.AdminKey, Logger: log,
+	})
+	background(ctx, done, "registry mirror", mirror.Run)
+	background(ctx, done, "keyring", keyring.Run)
+	if err := awaitMirror(ctx, mirror, log); err != nil {
+		return server.Config{}, err
+	}
+	rollouts := db.NewRollouts(database)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, owner(), upgrader.Limits{}, log)
+	queue, err := db.NewQueue(database, rollouts, runner, log)
+	if err != nil {
+		return server.Config{}, err
+	}
+	if err := queue.Start(ctx); err != nil {
+		return server.Config{}, err
+	}
+	done.add("queue", queue.Stop)
+	return server.Config{
+		Tenants: tenants.NewService(registry, mirror, known{catalogue}, nil),
+		Keys:    tenants.NewKeys(registry, mirror, nil), Auth: keyring,
+		Catalogue: catalogue, Upgrades: upgrader.NewService(rollouts, engine, catalogue, nil),
+		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
+	}, nil
+}
+
+// awaitMirror waits for the first load. Without it the process serves too,
+// only more slowly.
+func awaitMirror(ctx context.Context, m *tenants.Mirror, log *slog.Logger) error {
+	timer := time.NewTimer(mirrorWait)
+	defer timer.Stop()
+	select {
+	case <-m.Loaded():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		log.Warn("registry not loaded yet; asking the database for every check", "waited", mirrorWait)
+	}
+	return nil
+}
+
+// readiness says why the process cannot do all of its work now.
+func readiness(database *db.DB, engine *elastic.Client) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := database.CheckVersion(ctx); err != nil {
+			return fmt.Errorf("database: %w", err)
+		}
+		if err := engine.Ping(ctx); err != nil {
+			return fmt.Errorf("search engine: %w", err)
+		}
+		return nil
+	}
+}
+
+// known lets the registry ask the catalogue.
+type known struct{ catalogue *releases.Catalogue }
+
+func (k known) KnownRelease(version string) error {
+	_, err := k.catalogue.Get(version)
+	return err
+}
+
+// owner names this process in leases: machine and process for people, and
+// something random because both come back after a restart of a container.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
+}
+
+func listen(ctx context.Context, s config.Serve) (grpcListener, httpListener net.Listener, err error) {
+	var cfg net.ListenConfig
+	if grpcListener, err = cfg.Listen(ctx, "tcp", s.GRPCAddr); err != nil {
+		return nil, nil, fmt.Errorf("--grpc-addr (TMS_GRPC_ADDR): %w", err)
+	}
+	if httpListener, err = cfg.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--http-addr (TMS_HTTP_ADDR): %w", err), grpcListener.Close())
+	}
+	return grpcListener, httpListener, nil
+}
+
+// closers end what was begun, in reverse, under one deadline.
+type closers struct {
+	all []closer
+}
+
+type closer struct {
+	name string
+	end  func(context.Context) error
+}
+
+func (c *closers) add(name string, end func(context.Context) error) {
+	c.all = append(c.all, closer{name, end})
+}
+
+// background runs f until close-down.
+func background(ctx context.Context, done *closers, name string, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { f(ctx) })
+	done.add(name, func(context.Context) error { cancel(); running.Wait(); return nil })
+}
+
+// close ends all. One that does not end in time is named and left behind: the
+// process is about to end anyway, and everything survives that.
+func (c *closers) close(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var failures []error
+	for i := len(c.all) - 1; i >= 0; i-- {
+		one := c.all[i]
+		ended := make(chan error, 1)
+		go func() { ended <- one.end(ctx) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				failures = append(failures, fmt.Errorf("close %s: %w", one.name, err))
+			}
+		case <-ctx.Done():
+			failures = append(failures, fmt.Errorf("close %s: not done within %s", one.name, limit))
+		}
+	}
+	return errors.Join(failures...)
+}
