@@ -176,3 +176,21 @@ func BenchmarkDigestAdd(b *testing.B) {
 		d.Add("5d9f8a52-4bb5-4fae-9b2a-0d8f6c1b2a77", raw)
 	}
 }
+
+// BenchmarkTransform is what the verifier pays for a source document when its
+// step has a transform: decode, apply, canonical form.
+func BenchmarkTransform(b *testing.B) {
+	c, err := Builtin()
+	require.NoError(b, err)
+	r, err := c.Get("0.8.2")
+	require.NoError(b, err)
+	raw, transform := sampleEvent(), r.Migration.Steps["event"].Transform
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	var dst []byte
+	for b.Loop() {
+		doc, _ := DecodeDoc(raw)
+		_ = transform.Apply(doc)
+		dst = Canonical(dst[:0], doc)
+	}
+}

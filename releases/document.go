@@ -44,8 +44,7 @@ func (s *scanner) value() (any, error) {
 	case '[':
 		return s.list()
 	case '"':
-		text, err := s.text(nil, false)
-		return string(text), err
+		return s.str()
 	case 't':
 		return true, s.word("true")
 	case 'f':
@@ -69,11 +68,11 @@ func (s *scanner) object() (any, error) {
 	}
 	for {
 		s.space()
-		key, err := s.text(nil, false)
+		key, err := s.str()
 		if err != nil {
 			return nil, err
 		}
-		if _, dup := out[string(key)]; dup {
+		if _, dup := out[key]; dup {
 			return nil, s.fail("a key that is there twice")
 		}
 		if err := s.expect(':', "a colon"); err != nil {
@@ -83,7 +82,7 @@ func (s *scanner) object() (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[string(key)] = v
+		out[key] = v
 		if s.peek() != ',' {
 			break
 		}

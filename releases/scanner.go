@@ -177,6 +177,23 @@ func (s *scanner) text(dst []byte, canonical bool) ([]byte, error) {
 	}
 }
 
+// str reads the string at the opening quote, decoded.
+func (s *scanner) str() (string, error) {
+	if s.pos < len(s.buf) && s.buf[s.pos] == '"' {
+		end := s.pos + 1
+		for end < len(s.buf) && plainByte[s.buf[end]] {
+			end++
+		}
+		if end < len(s.buf) && s.buf[end] == '"' { // nothing to decode
+			text := string(s.buf[s.pos+1 : end])
+			s.pos = end + 1
+			return text, nil
+		}
+	}
+	text, err := s.text(nil, false)
+	return string(text), err
+}
+
 // rawSurrogate copies the 0xED at hand, together with what follows it when
 // that makes a surrogate.
 func (s *scanner) rawSurrogate(dst []byte, canonical bool) []byte {
