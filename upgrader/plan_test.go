@@ -1,0 +1,245 @@
+package upgrader
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/releases"
+)
+
+var planDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// viewOf is a tenant as its release's installer leaves it, with the given
+// months for partitioned resources.
+func viewOf(r *releases.Release, tenant string, months ...string) TenantView {
+	v := TenantView{OldStats: map[string]IndexStats{}, Aliases: map[string][]string{}}
+	for _, res := range r.Resources {
+		for _, m := range modesOf(res) {
+			parts := []string{""}
+			if res.Partitioning != releases.Unpartitioned {
+				parts = months
+			}
+			for _, p := range parts {
+				n := IndexName{Mode: m, Prefix: r.Prefix, Tenant: tenant, Base: res.Base, Partition: p}
+				v.Old = append(v.Old, Index{Name: n.String(), Aliases: []string{n.Alias()}, Mapping: res.Mapping})
+				v.OldStats[n.String()] = IndexStats{Docs: 10, Primaries: shardsOf(res), Checkpoints: map[int]int64{0: 9}}
+				v.Aliases[n.Alias()] = append(v.Aliases[n.Alias()], n.String())
+			}
+		}
+	}
+	return v
+}
+
+type planCase struct {
+	catalogue *releases.Catalogue
+	options   Options
+	cluster   ClusterView
+	fleet     []FleetTenant
+	view      TenantView
+	to        string
+}
+
+func newPlanCase(t require.TestingT) *planCase {
+	c, err := releases.Builtin()
+	require.NoError(t, err)
+	r, err := c.Get("0.8.1")
+	require.NoError(t, err)
+	return &planCase{
+		catalogue: c, to: "0.8.2", options: Options{}.WithDefaults(),
+		cluster: ClusterView{Now: planDay, Info: EngineInfo{Product: "elasticsearch", Version: "7.17.29", Flattened: "flattened"}, Shards: ShardBudget{Open: 100, MaxPerNode: 1000, DataNodes: 1}},
+		fleet:   []FleetTenant{{ID: "acme", Release: "0.8.1", State: "active"}},
+		view:    viewOf(r, "acme", "2026-9", "2026-10", "2026-11"),
+	}
+}
+
+func (c *planCase) plan(t require.TestingT) *Plan {
+	target, err := c.catalogue.Get(c.to)
+	require.NoError(t, err)
+	p := newPlanner(c.catalogue, target, c.options, c.cluster)
+	p.fleet(c.fleet)
+	for _, f := range p.candidates(c.fleet) {
+		p.tenant(f, c.view)
+	}
+	return p.finish()
+}
+
+// One row per refusal: code, what it must name, and what makes it happen.
+func TestPlanRefusals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		code  string
+		names []string
+		given func(*planCase)
+	}{
+		{"tenant_unknown", []string{"nobody"}, func(c *planCase) { c.options.Tenants = []string{"acme", "nobody"} }},
+		{"fleet_empty", nil, func(c *planCase) { c.fleet = nil }},
+		{"release_unset", nil, func(c *planCase) { c.fleet[0].Release = "" }},
+		{"no_path", []string{"0.8.1"}, func(c *planCase) { c.to = "0.8.0" }},
+		{"no_path", []string{"9.9.9"}, func(c *planCase) { c.fleet[0].Release = "9.9.9" }},
+		{"rollout_active", []string{"r42"}, func(c *planCase) { c.fleet[0].ActiveRollout = "r42" }},
+		{"tenant_without_indices", []string{"08x.acme.*"}, func(c *planCase) { c.view = TenantView{} }},
+		{"shard_limit", []string{"950", "1000", "cluster.max_shards_per_node"}, func(c *planCase) { c.cluster.Shards.Open = 950 }},
+		{"flattened_unsupported", []string{"elasticsearch 7.10.2", "consent-data-compliance", "settings"}, func(c *planCase) { c.cluster.Info.Flattened, c.cluster.Info.Version = "", "7.10.2" }},
+		{"target_in_use", []string{"0820.acme.tracardi-rule", "acme.tracardi-rule"}, func(c *planCase) {
+			c.view.New = []Index{{Name: "0820.acme.tracardi-rule", Aliases: []string{"acme.tracardi-rule"}}}
+		}},
+		{"target_has_documents", []string{"0820.acme.tracardi-rule", "10001"}, func(c *planCase) {
+			c.view.New = []Index{{Name: "0820.acme.tracardi-rule"}}
+			c.view.NewStats = map[string]IndexStats{"0820.acme.tracardi-rule": {Docs: 10_001}}
+		}},
+		{"index_closed", []string{"08x.acme.tracardi-rule"}, func(c *planCase) { delete(c.view.OldStats, "08x.acme.tracardi-rule") }},
+		{"partition_invalid", []string{"2026-13", "13"}, func(c *planCase) {
+			n := "08x.acme.tracardi-profile-2026-13"
+			c.view.Old = append(c.view.Old, Index{Name: n})
+			c.view.OldStats[n] = IndexStats{Docs: 1}
+		}},
+	} {
+		pc := newPlanCase(t)
+		c.given(pc)
+		plan := pc.plan(t)
+		var found *Refusal
+		for _, r := range plan.Refusals {
+			if r.Code == c.code {
+				found = &r
+			}
+		}
+		require.NotNil(t, found, "%s: %+v", c.code, plan.Refusals)
+		require.NotEmpty(t, found.Remedy, c.code)
+		for _, n := range c.names {
+			require.Contains(t, found.Message+" "+found.Remedy, n, c.code)
+		}
+	}
+}
+
+func TestPlanOfAFreshTenant(t *testing.T) {
+	t.Parallel()
+	pc := newPlanCase(t)
+	plan := pc.plan(t)
+	require.Empty(t, plan.Refusals)
+	tp := plan.Tenants[0]
+	require.Equal(t, []string{"0.8.1", "0.8.2"}, tp.Path)
+	moves := map[string]Move{}
+	for _, m := range tp.Moves {
+		moves[m.Target] = m
+	}
+	// Three months go into the two quarters they belong to.
+	q3, q4 := moves["0820.acme.tracardi-profile-2026-q3"], moves["prod-0820.acme.tracardi-profile-2026-q4"]
+	require.Equal(t, MethodReindex, q3.Method)
+	require.Equal(t, MethodMerge, q4.Method)
+	require.Equal(t, []string{"prod-08x.acme.tracardi-profile-2026-10", "prod-08x.acme.tracardi-profile-2026-11"}, []string{q4.Copies[0].Source, q4.Copies[1].Source})
+	// Entity and console-log end under a partition of the template's pattern.
+	require.Equal(t, MethodReindex, moves["0820.acme.tracardi-entity-2026-q4"].Method)
+	require.Equal(t, MethodReindex, moves["0820.acme.tracardi-console-log-2026-11"].Method)
+	// What is new, and what is static, is only created.
+	require.Equal(t, MethodCreate, moves["0820.acme.tracardi-dispatch-log-2026-11"].Method)
+	require.Equal(t, MethodCreate, moves["static-0820.acme.tracardi-bridge"].Method)
+	require.Equal(t, plan.Shards.Now+tp.Shards, plan.Shards.Peak)
+}
+
+// Every index of the old version that belongs to a resource with a successor
+// is the source of exactly one move, whatever partitions there are; targets
+// are unique and their names come apart as they were put together.
+func TestPlanLosesNothing(t *testing.T) {
+	t.Parallel()
+	c, err := releases.Builtin()
+	require.NoError(t, err)
+	rapid.Check(t, func(t *rapid.T) {
+		var months []string
+		for range rapid.IntRange(1, 8).Draw(t, "partitions") {
+			months = append(months, PartitionAt(
+				rapid.SampledFrom([]releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly}).Draw(t, "kind"),
+				time.Unix(rapid.Int64Range(1.5e9, 1.8e9).Draw(t, "at"), 0)))
+		}
+		months = dedup(months)
+		from := rapid.SampledFrom([]string{"0.8.0", "0.8.1"}).Draw(t, "from")
+		r, err := c.Get(from)
+		require.NoError(t, err)
+		pc := newPlanCase(t)
+		pc.fleet[0].Release, pc.view = from, viewOf(r, "acme", months...)
+		pc.cluster.Shards.MaxPerNode = 1_000_000
+		plan := pc.plan(t)
+		require.Empty(t, plan.Refusals)
+		l, err := newLayout(c, from, "0.8.2")
+		require.NoError(t, err)
+		used := map[string]int{}
+		targets := map[string]bool{}
+		for _, m := range plan.Tenants[0].Moves {
+			require.False(t, targets[m.Target])
+			targets[m.Target] = true
+			n, ok := ParseIndexName(m.Target)
+			require.True(t, ok)
+			require.Equal(t, "0820", n.Prefix)
+			require.Equal(t, m.Partition, n.Partition)
+			for _, cp := range m.Copies {
+				used[cp.Source]++
+			}
+		}
+		for _, ix := range pc.view.Old {
+			n, _ := ParseIndexName(ix.Name)
+			res, _ := l.sourceOf(n)
+			want := 1
+			if _, gone := l.gone[res.Key]; gone || n.Mode == Static {
+				want = 0
+			}
+			require.Equal(t, want, used[ix.Name], ix.Name)
+		}
+	})
+}
+
+func dedup(in []string) []string {
+	seen := map[string]bool{}
+	var out []string
+	for _, s := range in {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func TestCompareMapping(t *testing.T) {
+	t.Parallel()
+	strict := func(props map[string]any) map[string]any {
+		return map[string]any{"dynamic": "strict", "properties": props}
+	}
+	kw := map[string]any{"type": "keyword"}
+	want := strict(map[string]any{"id": kw, "traits": map[string]any{"type": "object", "dynamic": "true"}, "n": map[string]any{"type": "keyword", "ignore_above": float64(64)}})
+	same := strict(map[string]any{"id": kw, "traits": map[string]any{"dynamic": "true", "properties": map[string]any{"learned": kw}}, "n": map[string]any{"type": "keyword", "ignore_above": 64}})
+	require.NoError(t, CompareMapping(want, same))
+	for name, c := range map[string]struct {
+		have  map[string]any
+		names string
+	}{
+		"dynamic":     {map[string]any{"properties": same["properties"]}, "root: dynamic is missing"},
+		"missing":     {strict(map[string]any{"id": kw}), "traits is missing"},
+		"wrong type":  {strict(map[string]any{"id": map[string]any{"type": "text"}, "traits": same["properties"].(map[string]any)["traits"], "n": same["properties"].(map[string]any)["n"]}), "id: type is text, wanted keyword"},
+		"extra field": {strict(map[string]any{"id": kw, "traits": same["properties"].(map[string]any)["traits"], "n": same["properties"].(map[string]any)["n"], "x": kw}), "x is not wanted"},
+	} {
+		require.ErrorContains(t, CompareMapping(want, c.have), c.names, name)
+	}
+}
+
+func TestCompareSettings(t *testing.T) {
+	t.Parallel()
+	want := map[string]any{"number_of_shards": "3", "mapping": map[string]any{"total_fields": map[string]any{"limit": 2000}}}
+	require.NoError(t, CompareSettings(want, map[string]any{"number_of_shards": "3", "uuid": "x", "mapping": map[string]any{"total_fields": map[string]any{"limit": "2000"}}}))
+	err := CompareSettings(want, map[string]any{"number_of_shards": "1"})
+	require.ErrorContains(t, err, `number_of_shards is "1", wanted "3"`)
+	require.True(t, strings.Contains(err.Error(), "total_fields.limit"))
+}
+
+func TestAliasActions(t *testing.T) {
+	t.Parallel()
+	before := map[string][]string{"a": {"old1", "old2"}, "gone": {"old3"}, "static": {"s1"}}
+	after := map[string][]string{"a": {"new1"}, "static": {"s1", "s2"}, "fresh": {"new2"}}
+	require.Equal(t, []AliasAction{
+		{Remove: true, Index: "old1", Alias: "a"}, {Remove: true, Index: "old2", Alias: "a"}, {Remove: true, Index: "old3", Alias: "gone"},
+		{Index: "new1", Alias: "a"}, {Index: "new2", Alias: "fresh"}, {Index: "s2", Alias: "static"},
+	}, aliasActions(before, after))
+	require.Empty(t, aliasActions(after, after))
+}
