@@ -214,6 +214,23 @@ func TestDeadlines(t *testing.T) {
 	require.ErrorIs(t, c.Refresh(ctx, "a"), context.Canceled, "repetition ends with the context")
 }
 
+// TestShardLimitChanged has the answer of a 7.17 whose limit was raised; the
+// shared engines of the other tests must keep theirs.
+func TestShardLimitChanged(t *testing.T) {
+	t.Parallel()
+	_, c := newFake(t, elastic.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/_cluster/health" {
+			fmt.Fprint(w, `{"status":"green","number_of_data_nodes":2,"active_shards":7}`)
+			return
+		}
+		fmt.Fprint(w, `{"persistent":{"cluster":{"max_shards_per_node":"1600"}},
+			"defaults":{"cluster":{"max_shards_per_node":{"frozen":"3000"}}}}`)
+	})
+	b, err := c.Shards(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, upgrader.ShardBudget{Open: 7, DataNodes: 2, MaxPerNode: 1600, SettingsFrom: "persistent"}, b)
+}
+
 func TestOpaqueID(t *testing.T) {
 	t.Parallel()
 	f, c := newFake(t, elastic.Config{OpaqueID: "tms"}, func(w http.ResponseWriter, _ *http.Request) {

@@ -143,7 +143,10 @@ func (c *Client) Shards(ctx context.Context) (upgrader.ShardBudget, error) {
 	const op = "read the cluster's shard limit"
 	var settings map[string]struct {
 		Cluster struct {
-			Max string `json:"max_shards_per_node"`
+			// Once the setting is changed, Elasticsearch 7.17 still lists an
+			// object here among the defaults: that of the setting's child
+			// max_shards_per_node.frozen, which only x-pack uses.
+			Max any `json:"max_shards_per_node"`
 		} `json:"cluster"`
 	}
 	err := c.do(ctx, call{op: op, request: func() esapi.Request {
@@ -166,11 +169,12 @@ func (c *Client) Shards(ctx context.Context) (upgrader.ShardBudget, error) {
 	}
 	for level, from := range map[string]string{"defaults": "default", "persistent": "persistent", "transient": "transient"} {
 		s, ok := settings[level]
-		if !ok || s.Cluster.Max == "" || outranks(b.SettingsFrom, from) {
+		text, isText := s.Cluster.Max.(string)
+		if !ok || !isText || outranks(b.SettingsFrom, from) {
 			continue
 		}
-		if b.MaxPerNode, err = strconv.Atoi(s.Cluster.Max); err != nil {
-			return upgrader.ShardBudget{}, fmt.Errorf("%s: cluster.max_shards_per_node is %q, want a number", op, s.Cluster.Max)
+		if b.MaxPerNode, err = strconv.Atoi(text); err != nil {
+			return upgrader.ShardBudget{}, fmt.Errorf("%s: cluster.max_shards_per_node is %q, want a number", op, text)
 		}
 		b.SettingsFrom = from
 	}
