@@ -35,8 +35,10 @@ func newCluster(url string) *cluster {
 // shards tells how many are open and how many may be.
 func (c *cluster) shards(ctx context.Context) (open, limit int, err error) {
 	var health struct {
-		Active int `json:"active_shards"`
-		Nodes  int `json:"number_of_data_nodes"`
+		Active       int `json:"active_shards"`
+		Initializing int `json:"initializing_shards"`
+		Unassigned   int `json:"unassigned_shards"`
+		Nodes        int `json:"number_of_data_nodes"`
 	}
 	if err := c.call(ctx, http.MethodGet, "/_cluster/health", nil, &health); err != nil {
 		return 0, 0, err
@@ -53,7 +55,7 @@ func (c *cluster) shards(ctx context.Context) (open, limit int, err error) {
 			}
 		}
 	}
-	return health.Active, perNode * max(health.Nodes, 1), nil
+	return health.Active + health.Initializing + health.Unassigned, perNode * max(health.Nodes, 1), nil
 }
 
 // raise sets the limit per node so that needed shards fit with some to spare,

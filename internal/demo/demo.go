@@ -88,7 +88,7 @@ func (d *demo) bringUp(ctx context.Context) error {
 	}
 	d.atEnd(d.stack.Stop)
 	d.cluster = newCluster(d.stack.Engine.URL())
-	d.say("PostgreSQL listens on %s, %s on %s (%s)", d.stack.Postgres.Address(), d.stack.Engine.Kind(), d.stack.Engine.URL(), took(time.Since(began)))
+	d.say("PostgreSQL is up on a private socket, %s on %s (%s)", d.stack.Engine.Kind(), d.stack.Engine.URL(), took(time.Since(began)))
 	began = time.Now()
 	d.server = child.Serve(child.Config{
 		Binary: d.Binary, DatabaseURL: d.stack.Postgres.DSN(), ElasticURLs: d.stack.Engine.URLs(),
