@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -90,13 +91,23 @@ func statusText(st *status.Status) string {
 	}
 	switch st.Code() {
 	case codes.Unavailable:
-		return "cannot reach TMS: " + st.Message() + " (is `tms serve` running? check --addr, TMS_ADDR and TMS_TLS)"
+		return "cannot reach TMS: " + cause(st.Message()) + " (is `tms serve` running? check --addr, TMS_ADDR and TMS_TLS)"
 	case codes.DeadlineExceeded:
 		return "TMS did not answer in time (try again with a larger --timeout)"
 	case codes.Unimplemented:
 		return "this TMS does not know the call: " + st.Message() + " (client and server are of different versions)"
 	}
 	return st.Message()
+}
+
+// cause is the innermost of the layers that gRPC wraps around a failed
+// connection.
+func cause(message string) string {
+	const layer = "desc = "
+	if i := strings.LastIndex(message, layer); i >= 0 {
+		message = message[i+len(layer):]
+	}
+	return strings.TrimPrefix(strings.Trim(message, `"`), "transport: ")
 }
 
 func errorInfo(st *status.Status) *errdetails.ErrorInfo {

@@ -36,7 +36,9 @@ func ended(t *tmsv1.RolloutTenant) bool {
 }
 
 // rolloutEnded says that the whole rollout waits for nothing but a command.
-func rolloutEnded(r *tmsv1.Rollout) bool { return r.GetState() != "running" && r.GetState() != "paused" }
+func rolloutEnded(r *tmsv1.Rollout) bool {
+	return r.GetState() != "running" && r.GetState() != "paused"
+}
 
 // reached says whether all tenants in question have reached the goal.
 func (g goal) reached(r *tmsv1.Rollout, only []string) bool { return len(g.short(r, only)) == 0 }

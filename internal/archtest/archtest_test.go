@@ -1,0 +1,201 @@
+// Package archtest holds the tests of the project's shape: who may import
+// whom, and how long a file may get.
+package archtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is the path of this module.
+const module = "github.com/tracardi/tms/"
+
+// maxLines of a hand-written Go file that is no test.
+const maxLines = 500
+
+// Groups of imports that rules forbid.
+var (
+	wire     = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto", "buf.build/", "github.com/grpc-ecosystem/"}
+	database = []string{"github.com/jackc/", "github.com/riverqueue/", "github.com/pressly/goose", "database/sql"}
+	web      = []string{"net/http", "google.golang.org/grpc"}
+	search   = []string{"github.com/elastic/"}
+	shell    = []string{"github.com/spf13/"}
+	adapters = []string{module + "db", module + "elastic"}
+	outer    = []string{module + "server", module + "cmd", module + "proto", module + "internal", module + "bench"}
+)
+
+// rule forbids imports to packages below a directory of this module.
+type rule struct {
+	dir string
+	why string
+	// forbidden are prefixes of import paths that end at a path element, or
+	// with a slash anywhere.
+	forbidden []string
+}
+
+// rules are the arrows of docs/architecture.md. Direct imports of non-test
+// files are looked at: what a package gets through another one, that one
+// answers for.
+var rules = []rule{
+	{"tenants", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("upgrader"))},
+	{"releases", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("tenants", "upgrader", "backups"))},
+	{"upgrader", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("tenants"))},
+	{"backups", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
+	{"db", "an adapter knows its domains, not the transport nor other adapters", slices.Concat(wire, web, search, shell, outer, local("elastic"))},
+	{"elastic", "an adapter knows its domains, not the transport nor other adapters", slices.Concat(wire, database, shell, outer, local("db", "tenants"))},
+	{"server", "the transport sees domains, not what is behind them", slices.Concat(database, search, shell, adapters, local("cmd", "internal"))},
+	{"proto", "the contract stands alone", slices.Concat(database, search, shell, adapters, local("tenants", "releases", "upgrader", "backups", "server", "cmd", "internal"))},
+	{"internal/devstack", "the servers for development are not part of the service", slices.Concat(wire, search, adapters, local("tenants", "releases", "upgrader", "backups", "server", "cmd", "proto"))},
+	{"internal/fleet", "who judges TMS from outside must not use its ways", slices.Concat(wire, database, search, adapters, local("tenants", "upgrader", "backups", "server", "cmd", "proto"))},
+}
+
+func local(names ...string) []string {
+	paths := make([]string, len(names))
+	for i, n := range names {
+		paths[i] = module + n
+	}
+	return paths
+}
+
+// listed is what `go list -json` tells of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	for _, p := range packages {
+		rel := strings.TrimPrefix(p.ImportPath, module)
+		for _, r := range rules {
+			if !below(rel, r.dir) {
+				continue
+			}
+			for _, imported := range p.Imports {
+				for _, bad := range r.forbidden {
+					// What lives below the rule's own directory is one thing.
+					if below(imported, bad) && !below(imported, module+r.dir) {
+						t.Errorf("%s imports %s: %s", p.ImportPath, imported, r.why)
+					}
+				}
+			}
+		}
+		if strings.HasPrefix(rel, "cmd/") || strings.HasPrefix(rel, "internal/") || strings.HasPrefix(rel, "bench") {
+			continue
+		}
+		if slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, module+"db") }) &&
+			slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, module+"elastic") }) {
+			t.Errorf("%s imports both db and elastic: only cmd and internal put parts together", p.ImportPath)
+		}
+	}
+}
+
+// TestRulesBite makes sure that the rules speak of packages that exist.
+func TestRulesBite(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	if len(packages) < 10 {
+		t.Fatalf("only %d packages found", len(packages))
+	}
+	later := []string{"backups"} // not written yet
+	for _, r := range rules {
+		if slices.Contains(later, r.dir) {
+			continue
+		}
+		if !slices.ContainsFunc(packages, func(p listed) bool { return below(strings.TrimPrefix(p.ImportPath, module), r.dir) }) {
+			t.Errorf("rule for %s: no such package", r.dir)
+		}
+	}
+}
+
+// below says whether path is base or lies below it.
+func below(path, base string) bool {
+	return path == base || strings.HasPrefix(path, strings.TrimSuffix(base, "/")+"/")
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = root(t)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, said.String())
+	}
+	var all []listed
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+// root is the directory with go.mod.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestFileLength(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(root(t), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		lines, generated, err := measure(path)
+		if err == nil && !generated && lines > maxLines {
+			t.Errorf("%s has %d lines, at most %d: split it by what it is about", path, lines, maxLines)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// measure counts lines, and says whether a program wrote them.
+func measure(path string) (lines int, generated bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); ; lines++ {
+		if !s.Scan() {
+			if err := s.Err(); err != nil {
+				return 0, false, fmt.Errorf("%s: %w", path, err)
+			}
+			return lines, generated, nil
+		}
+		generated = generated || strings.HasPrefix(s.Text(), "// Code generated ")
+	}
+}
