@@ -5,8 +5,12 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sort"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
 )
@@ -27,34 +31,48 @@ const (
 // compare proves that the target holds what the sources held at their
 // checkpoints, and remembers those checkpoints.
 func (s *session) compare(ctx context.Context) error {
-	var compared int64
-	var changed []*Move
-	for _, m := range s.moves {
-		if !m.touched() {
-			continue
-		}
-		var err error
-		var n int64
-		switch s.rollout.Options.Verify {
-		case VerifyCount:
-		case VerifySample:
-			n, err = s.compareSample(ctx, m)
-		default:
-			n, err = s.compareFull(ctx, m)
-		}
-		if err != nil {
-			return err
-		}
-		m.ComparedAt = map[string]Checkpoint{}
-		for _, c := range m.Copies {
-			m.ComparedAt[c.Source] = c.Checkpoint
-		}
-		m.Documents = n
-		compared += n
-		changed = append(changed, m)
+	if err := s.refreshBoth(ctx); err != nil {
+		return err
 	}
-	s.t.Proof = &Proof{Level: s.rollout.Options.Verify, Compared: compared}
-	return s.saveMoves(ctx, changed...)
+	stats, err := s.stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return err
+	}
+	var touched []*Move
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, m := range s.moves {
+		if m.touched() {
+			touched = append(touched, m)
+			g.Go(func() error { return s.compareMove(gctx, m, stats[m.Target].MaxSeqNo) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.t.Proof = &Proof{Level: s.rollout.Options.Verify}
+	for _, m := range touched {
+		s.t.Proof.Compared += m.Documents
+	}
+	return s.saveMoves(ctx, touched...)
+}
+
+// compareMove compares one move at the chosen level; to are the sequence
+// numbers up to which the target is read.
+func (s *session) compareMove(ctx context.Context, m *Move, to Checkpoint) (err error) {
+	m.Documents = 0
+	switch s.rollout.Options.Verify {
+	case VerifyCount:
+	case VerifySample:
+		m.Documents, err = s.compareSample(ctx, m)
+	default:
+		m.Documents, err = s.compareFull(ctx, m, to)
+	}
+	m.ComparedAt = map[string]Checkpoint{}
+	for _, c := range m.Copies {
+		m.ComparedAt[c.Source] = c.Checkpoint
+	}
+	return err
 }
 
 // sides are the buckets of both sides of a move.
@@ -68,9 +86,9 @@ func (b *sides) bucket(id string) int {
 }
 
 // compareFull compares all documents; it returns how many the sources hold.
-func (s *session) compareFull(ctx context.Context, m *Move) (int64, error) {
+func (s *session) compareFull(ctx context.Context, m *Move, to Checkpoint) (int64, error) {
 	b := &sides{seed: maphash.MakeSeed()}
-	err := s.readTarget(ctx, m, func(d Doc) error {
+	err := s.readTarget(ctx, m, to, func(d Doc) error {
 		return addDigest(&b.target[b.bucket(d.ID)], d.ID, d.Source)
 	})
 	if err != nil {
@@ -94,7 +112,7 @@ func (s *session) compareFull(ctx context.Context, m *Move) (int64, error) {
 	if len(differ) == 0 {
 		return n, nil
 	}
-	return n, s.compareBuckets(ctx, m, b, differ)
+	return n, s.compareBuckets(ctx, m, to, b, differ)
 }
 
 func addDigest(d *releases.Digest, id string, source []byte) error {
@@ -107,15 +125,8 @@ func addDigest(d *releases.Digest, id string, source []byte) error {
 }
 
 // readTarget calls fn for every document of a move's target.
-func (s *session) readTarget(ctx context.Context, m *Move, fn func(Doc) error) error {
-	if err := s.engine.Refresh(ctx, m.Target); err != nil {
-		return err
-	}
-	stats, err := s.stats(ctx, m.Target)
-	if err != nil {
-		return err
-	}
-	return readAll(ctx, s.engine, m.Target, stats[m.Target].MaxSeqNo, false, func(docs []Doc) error {
+func (s *session) readTarget(ctx context.Context, m *Move, to Checkpoint, fn func(Doc) error) error {
+	return readAll(ctx, s.engine, m.Target, to, false, func(docs []Doc) error {
 		for _, d := range docs {
 			if err := fn(d); err != nil {
 				return err
@@ -157,7 +168,7 @@ func (s *session) readSources(ctx context.Context, m *Move, fn func(Doc, transfo
 // compareBuckets finds out what makes buckets differ: documents that were
 // changed or deleted in the source meanwhile are no fault, catching up and
 // reconciling see to them.
-func (s *session) compareBuckets(ctx context.Context, m *Move, b *sides, differ map[int]bool) error {
+func (s *session) compareBuckets(ctx context.Context, m *Move, to Checkpoint, b *sides, differ map[int]bool) error {
 	want, have := map[string]releases.Digest{}, map[string]releases.Digest{}
 	collect := func(into map[string]releases.Digest, id string, source []byte) error {
 		if !differ[b.bucket(id)] {
@@ -168,7 +179,7 @@ func (s *session) compareBuckets(ctx context.Context, m *Move, b *sides, differ 
 		into[id] = d
 		return err
 	}
-	if err := s.readTarget(ctx, m, func(d Doc) error { return collect(have, d.ID, d.Source) }); err != nil {
+	if err := s.readTarget(ctx, m, to, func(d Doc) error { return collect(have, d.ID, d.Source) }); err != nil {
 		return err
 	}
 	if _, err := s.readSources(ctx, m, func(d Doc, t transformed) error { return collect(want, d.ID, t.source) }); err != nil {
@@ -305,33 +316,38 @@ func (s *session) compareSample(ctx context.Context, m *Move) (int64, error) {
 // with the comparison before it, it proves the whole. The targets need not
 // have been refreshed.
 func (s *session) compareDelta(ctx context.Context) error {
+	var n atomic.Int64
+	var changed []*Move
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
-		changed := false
-		for i := range m.Copies {
-			c := &m.Copies[i]
-			since := m.ComparedAt[c.Source]
-			if !beyond(since, c.Checkpoint) {
-				continue
-			}
-			if err := s.compareSpan(ctx, m, c, since); err != nil {
-				return err
-			}
-			if m.ComparedAt == nil {
-				m.ComparedAt = map[string]Checkpoint{}
-			}
-			m.ComparedAt[c.Source] = c.Checkpoint
-			changed = true
+		if !slices.ContainsFunc(m.Copies, func(c Copy) bool { return beyond(m.ComparedAt[c.Source], c.Checkpoint) }) {
+			continue
 		}
-		if changed {
-			if err := s.saveMoves(ctx, m); err != nil {
-				return err
+		changed = append(changed, m)
+		g.Go(func() error {
+			at := map[string]Checkpoint{}
+			for i := range m.Copies {
+				c := &m.Copies[i]
+				if err := s.compareSpan(gctx, m, c, m.ComparedAt[c.Source], &n); err != nil {
+					return err
+				}
+				at[c.Source] = c.Checkpoint
 			}
-		}
+			m.ComparedAt = at
+			return nil
+		})
 	}
-	return nil
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if s.t.Proof != nil {
+		s.t.Proof.Delta += n.Load()
+	}
+	return s.saveMoves(ctx, changed...)
 }
 
-func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Checkpoint) error {
+func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Checkpoint, n *atomic.Int64) error {
 	for _, shard := range shardsIn(c.Checkpoint) {
 		err := readShard(ctx, s.engine, c.Source, shard, since.at(shard), c.Checkpoint[shard], false, func(docs []Doc, _ int64) error {
 			have, err := s.engine.Get(ctx, m.Target, idsOf(docs))
@@ -345,10 +361,8 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 				if err := s.compareOne(m, d, have); err != nil {
 					return err
 				}
-				if s.t.Proof != nil {
-					s.t.Proof.Delta++
-				}
 			}
+			n.Add(int64(len(docs)))
 			return nil
 		})
 		if err != nil {
