@@ -41,7 +41,7 @@ upgrades), admin (everything).`,
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringVar(&role, "role", "", "instance, viewer, provisioner, operator or admin")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "lifetime, such as 720h; default is no expiry")
-	require(cmd, "name", "role")
+	needs(cmd, "name", "role")
 	return cmd
 }
 

@@ -116,14 +116,15 @@ func writeTable(w io.Writer, header []string, rows [][]string) error {
 // writeFields prints names and values, one a line, and leaves out what is
 // empty.
 func writeFields(w io.Writer, pairs ...string) error {
+	fields := slices.Collect(slices.Chunk(pairs, 2))
 	width := 0
-	for i := 0; i < len(pairs); i += 2 {
-		width = max(width, len(pairs[i]))
+	for _, f := range fields {
+		width = max(width, len(f[0]))
 	}
 	var b strings.Builder
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			fmt.Fprintf(&b, "%-*s  %s\n", width, pairs[i], pairs[i+1])
+	for _, f := range fields {
+		if f[1] != "" {
+			fmt.Fprintf(&b, "%-*s  %s\n", width, f[0], f[1])
 		}
 	}
 	_, err := io.WriteString(w, b.String())

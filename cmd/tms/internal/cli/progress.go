@@ -98,8 +98,9 @@ type tenantBar struct {
 	text atomic.Pointer[string]
 }
 
-func newBars(out io.Writer) *bars {
-	b := &bars{all: mpb.New(mpb.WithOutput(out), mpb.WithWidth(32)), tenants: map[string]*tenantBar{}, printed: map[string]bool{}}
+func newBars(out io.Writer, options ...mpb.ContainerOption) *bars {
+	options = append(options, mpb.WithOutput(out), mpb.WithWidth(32))
+	b := &bars{all: mpb.New(options...), tenants: map[string]*tenantBar{}, printed: map[string]bool{}}
 	b.fleet = b.all.AddBar(0, mpb.BarPriority(1<<20), mpb.PrependDecorators(decor.Name("fleet ")), mpb.AppendDecorators(text(&b.summary)))
 	return b
 }

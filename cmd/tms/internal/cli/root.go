@@ -102,9 +102,9 @@ func suggestions(cmd *cobra.Command, typed string) string {
 	return ""
 }
 
-// require makes a missing flag wrong usage. cobra's own required flags cannot
+// needs makes a missing flag wrong usage. cobra's own required flags cannot
 // be told from other errors.
-func require(cmd *cobra.Command, flags ...string) {
+func needs(cmd *cobra.Command, flags ...string) {
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		for _, name := range flags {
 			if !cmd.Flags().Changed(name) {

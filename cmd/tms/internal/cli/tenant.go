@@ -135,7 +135,7 @@ already, or be installed by Tracardi later. The install token is shown.`,
 	f.bind(cmd)
 	cmd.Flags().StringVar(&requestID, "request-id", "", "makes repeated calls one; default is random")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
-	require(cmd, "release")
+	needs(cmd, "release")
 	return cmd
 }
 

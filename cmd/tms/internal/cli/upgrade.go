@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.BoolVar(&f.holdSwitch, "hold-switch", false, "stop every tenant before its fence until tms upgrade switch")
 	flags.DurationVar(&f.fenceTimeout, "fence-timeout", 0, "longest time in which a tenant's writes may be refused (default 10s)")
 	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
-	require(cmd, "to")
+	needs(cmd, "to")
 }
 
 func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
@@ -118,8 +119,8 @@ progress goes to standard error, the outcome to standard output.`,
 // refusal prints the reasons of a refusal to programs; people get them from
 // report.
 func (a *app) refusal(s *session, err error) error {
-	refused, ok := asRefusal(err).(*refusedError)
-	if !ok || !s.json {
+	var refused *refusedError
+	if !errors.As(asRefusal(err), &refused) || !s.json {
 		return err
 	}
 	list := make([]any, 0, len(refused.refusals))
