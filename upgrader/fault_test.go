@@ -83,7 +83,7 @@ func (e *dyingEngine) PutSettings(ctx context.Context, s map[string]any, names .
 func TestWorkerDiesAnywhere(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 2, "event", "profile", "rule", "bridge")
+	tenant := b.tenant("0.8.1", 2)
 	require.NoError(t, tenant.Fill(t.Context(), 600))
 	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 40})
 	r := b.start("0.8.2", upgrader.Options{}, tenant)
@@ -196,7 +196,7 @@ func (s *frozenStore) Extend(ctx context.Context, l *upgrader.Lease, ttl time.Du
 func TestSleeperIsOvertaken(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 1, "event", "profile", "rule", "bridge")
+	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 200))
 	r := b.start("0.8.2", upgrader.Options{}, tenant)
 	limits := upgrader.Limits{LeaseTTL: 500 * time.Millisecond}
@@ -222,7 +222,7 @@ func TestSleeperIsOvertaken(t *testing.T) {
 func TestWrecks(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 1, smallRelease...)
+	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 200))
 	wreck := "0820." + tenant.Name() + ".tracardi-source"
 	res, err := b.engine.Bulk(t.Context(), []upgrader.BulkOp{{Index: wreck, ID: "@@heartbeats-1", Source: json.RawMessage(`{"id":"@@heartbeats-1","type":["x"],"surprise":1}`)}})
@@ -244,7 +244,7 @@ func TestWrecks(t *testing.T) {
 func TestNewPartitionDuringRollout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 1, smallRelease...)
+	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 100))
 	b.worker(b.engine)
 	r := b.start("0.8.2", upgrader.Options{HoldSwitch: true}, tenant)

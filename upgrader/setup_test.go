@@ -21,9 +21,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(devtest.Main(m)) }
 
-// smallRelease are the resources that most tests run with: one of every kind
-// (plain, partitioned, merged, split into partitions, with a transform).
-var smallRelease = []string{"event", "profile", "session", "rule", "entity", "event-source", "bridge"}
+// smallRelease are the resources that the tests run with: one of every kind
+// (plain, partitioned, merged, put into a partition, with a transform, new,
+// static, without a successor). The full layout runs in internal/e2e.
+var smallRelease = []string{"event", "profile", "session", "rule", "entity", "event-source", "event-management", "item", "dispatch-log", "bridge", "api-instance"}
 
 // bundle is TMS without its transport: stores on an own database, the shared
 // engine, and as many workers as a test wants.
@@ -43,9 +44,9 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	ctx := t.Context()
 	b := &bundle{t: t, url: devtest.Engine(t)}
-	var err error
-	b.catalogue, err = releases.Builtin()
+	whole, err := releases.Builtin()
 	require.NoError(t, err)
+	b.catalogue = whole.Restrict(smallRelease...)
 	b.db, err = db.Open(ctx, devtest.Database(t, db.Migrate))
 	require.NoError(t, err)
 	t.Cleanup(b.db.Close)
@@ -88,9 +89,9 @@ func (b *bundle) registered(id string) (release string) {
 }
 
 // tenant installs a tenant in the engine and registers it.
-func (b *bundle) tenant(release string, months int, only ...string) *fleet.Tenant {
+func (b *bundle) tenant(release string, months int) *fleet.Tenant {
 	b.t.Helper()
-	t, err := fleet.New(fleet.Config{URL: b.url, Catalogue: b.catalogue, Release: release, Tenant: devtest.Prefix(b.t), Seed: 1, Months: months, Only: only})
+	t, err := fleet.New(fleet.Config{URL: b.url, Catalogue: b.catalogue, Release: release, Tenant: devtest.Prefix(b.t), Seed: 1, Months: months})
 	require.NoError(b.t, err)
 	require.NoError(b.t, t.Install(b.t.Context()))
 	b.register(t.Name(), release)

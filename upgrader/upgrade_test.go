@@ -13,7 +13,7 @@ import (
 func TestUpgradeUnderWrites(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 3, smallRelease...)
+	tenant := b.tenant("0.8.1", 3)
 	require.NoError(t, tenant.Fill(t.Context(), 3000))
 	b.worker(b.engine)
 	watch := tenant.Watch(t.Context())
@@ -45,7 +45,7 @@ func (b *bundle) run(to string, o upgrader.Options, tenants ...*fleet.Tenant) *u
 func TestForthBackForth(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 2, smallRelease...)
+	tenant := b.tenant("0.8.1", 2)
 	require.NoError(t, tenant.Fill(t.Context(), 400))
 	b.worker(b.engine)
 
@@ -84,7 +84,7 @@ func TestForthBackForth(t *testing.T) {
 func TestChain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.0", 2, "event", "profile", "session", "rule", "entity", "event-management", "bridge")
+	tenant := b.tenant("0.8.0", 2)
 	require.NoError(t, tenant.Fill(t.Context(), 400))
 	b.worker(b.engine)
 	plan, err := b.service.Plan(t.Context(), upgrader.Request{ToRelease: "0.8.2", Options: upgrader.Options{Tenants: []string{tenant.Name()}}})
@@ -111,7 +111,7 @@ func TestChain(t *testing.T) {
 func TestAwkwardDocuments(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 3, smallRelease...)
+	tenant := b.tenant("0.8.1", 3)
 	require.NoError(t, tenant.Fill(t.Context(), 300))
 	odd, err := tenant.Awkward(t.Context(), true)
 	require.NoError(t, err)
@@ -149,7 +149,7 @@ func TestAwkwardDocuments(t *testing.T) {
 func TestHoldPauseResumeSwitch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 1, smallRelease...)
+	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 200))
 	b.worker(b.engine)
 	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 50})
@@ -175,7 +175,7 @@ func TestHoldPauseResumeSwitch(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.1", 1, smallRelease...)
+	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 200))
 	b.worker(b.engine)
 	r := b.start("0.8.2", upgrader.Options{HoldSwitch: true}, tenant)
