@@ -1,0 +1,256 @@
+package docstest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/internal/devstack/devtest"
+	"github.com/tracardi/tms/internal/fleet"
+	"github.com/tracardi/tms/releases"
+)
+
+const (
+	// blockLimit is for a block with an upgrade in it, on a machine that runs
+	// other tests beside.
+	blockLimit = 3 * time.Minute
+	startLimit = time.Minute
+	// documentsPerTenant is enough for every index to have some.
+	documentsPerTenant = 200
+)
+
+// resources of the installed tenants: one of every kind. The upgrade makes the
+// complete layout of the new release all the same.
+var resources = []string{"event", "profile", "rule", "entity", "bridge"}
+
+// TestDocuments runs every sh block of every document.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	for _, d := range documents(t) {
+		t.Run(d.path, func(t *testing.T) { // one after the other: two cores
+			checkMake(t, d)
+			if parts := scenarioParts(d); len(parts) > 0 {
+				newScenario(t, d.path, parts).play(parts)
+			}
+		})
+	}
+}
+
+// part is some lines of a block, or one that starts a server.
+type part struct {
+	line  int
+	text  string
+	serve bool
+}
+
+// scenarioParts cuts a document's blocks into what is run piece by piece.
+func scenarioParts(d document) []part {
+	var all []part
+	for _, b := range d.blocks {
+		if b.lang != "sh" {
+			continue
+		}
+		p := part{line: b.line}
+		for i, line := range strings.SplitAfter(b.text, "\n") {
+			switch {
+			case strings.HasPrefix(line, "make"):
+			case strings.HasPrefix(line, "tms serve"):
+				all = append(all, p, part{line: b.line + i, text: line, serve: true})
+				p = part{line: b.line + i + 1}
+			default:
+				p.text += line
+			}
+		}
+		all = append(all, p)
+	}
+	kept := all[:0]
+	for _, p := range all {
+		if strings.TrimSpace(p.text) != "" {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+var target = regexp.MustCompile(`^make ([a-z]+)`)
+
+// checkMake looks the targets of "make …" up.
+func checkMake(t *testing.T, d document) {
+	t.Helper()
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	require.NoError(t, err)
+	for _, b := range d.blocks {
+		for i, line := range strings.Split(b.text, "\n") {
+			if m := target.FindStringSubmatch(line); m != nil {
+				require.Contains(t, string(makefile), "\n"+m[1]+":", "%s:%d: no such target", d.path, b.line+i)
+			}
+		}
+	}
+}
+
+// scenario is a shell session of one document.
+type scenario struct {
+	t       *testing.T
+	path    string
+	dir     string            // working directory of the commands; bin/tms is in it
+	state   string            // file with the variables, read before a part and written after it
+	rename  map[string]string // words of the documents -> of this run
+	running bool
+}
+
+func newScenario(t *testing.T, path string, parts []part) *scenario {
+	t.Helper()
+	s := &scenario{t: t, path: path, dir: t.TempDir(), rename: map[string]string{}}
+	s.state = filepath.Join(s.dir, "state.sh")
+	require.NoError(t, os.Symlink(binaries(t), filepath.Join(s.dir, "bin")))
+	for name, value := range map[string]string{
+		"PATH":             filepath.Join(s.dir, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME":             s.dir,
+		"DATABASE_URL":     devtest.Database(t, nil),
+		"TMS_ELASTIC_URLS": devtest.Engine(t),
+		"SECRET":           "a secret of the documents' test",
+		"API_KEY":          "instance-key-of-the-documents",
+		"TMS_ADMIN_KEY":    "admin-key-of-the-documents",
+		"TMS_API_KEY":      "admin-key-of-the-documents",
+		"TMS_HTTP_ADDR":    "127.0.0.1:0",
+		"TMS_GRPC_ADDR":    "127.0.0.1:0",
+		"LOGGING_LEVEL":    "warning",
+	} {
+		s.export(name, value)
+	}
+	for _, name := range []string{"acme", "globex"} {
+		if strings.Contains(fmt.Sprint(parts), name) {
+			s.install(name)
+		}
+	}
+	for _, p := range parts {
+		if p.serve {
+			return s
+		}
+	}
+	s.serve(part{line: 1, text: "tms serve --migrate"})
+	return s
+}
+
+// install puts a tenant into the search engine, as Tracardi's installer would.
+func (s *scenario) install(name string) {
+	s.t.Helper()
+	catalogue, err := releases.Builtin()
+	require.NoError(s.t, err)
+	id := devtest.Prefix(s.t)
+	tenant, err := fleet.New(fleet.Config{
+		URL: devtest.Engine(s.t), Catalogue: catalogue, Release: "0.8.1", Tenant: id, Seed: 1, Months: 2, Only: resources,
+	})
+	require.NoError(s.t, err)
+	require.NoError(s.t, tenant.Install(s.t.Context()))
+	require.NoError(s.t, tenant.Fill(s.t.Context(), documentsPerTenant))
+	s.rename[name] = id
+}
+
+func (s *scenario) play(parts []part) {
+	s.t.Helper()
+	for _, p := range parts {
+		if p.serve {
+			s.serve(p)
+			continue
+		}
+		s.run(p)
+	}
+}
+
+// run executes lines and fails the test, with everything they said, when one
+// of them fails.
+func (s *scenario) run(p part) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), blockLimit)
+	defer cancel()
+	script := "set -eua\n. " + s.state + "\n" + s.words(p.text) + "\nexport -p >" + s.state + "\n"
+	var said bytes.Buffer
+	cmd := s.command(ctx, script)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := cmd.Run()
+	s.t.Logf("%s:%d\n%s\n%s", s.path, p.line, p.text, said.String())
+	require.NoError(s.t, err, "%s:%d", s.path, p.line)
+}
+
+// words puts the names of this run in place of the documents'.
+func (s *scenario) words(text string) string {
+	for from, to := range s.rename {
+		text = regexp.MustCompile(`\b`+regexp.QuoteMeta(from)+`\b`).ReplaceAllString(text, to)
+	}
+	return text
+}
+
+// command runs a script in a process group of its own, which ends with ctx:
+// what the script started must not outlive the test.
+func (s *scenario) command(ctx context.Context, script string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "sh", "-c", script) //nolint:gosec // the documents' own commands are the point
+	cmd.Dir, cmd.Env = s.dir, []string{}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = startLimit / 2
+	return cmd
+}
+
+func (s *scenario) export(name, value string) {
+	s.t.Helper()
+	f, err := os.OpenFile(s.state, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(s.t, err)
+	_, err = fmt.Fprintf(f, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	require.NoError(s.t, errors.Join(err, f.Close()))
+}
+
+// serve starts the server that a line asks for and waits for its addresses.
+func (s *scenario) serve(p part) {
+	s.t.Helper()
+	require.False(s.t, s.running, "%s:%d: a second server", s.path, p.line)
+	s.running = true
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := s.command(ctx, ". "+s.state+"\nexec "+s.words(strings.TrimSpace(p.text)))
+	said := &bytes.Buffer{}
+	cmd.Stderr = said
+	out, err := cmd.StdoutPipe()
+	require.NoError(s.t, err)
+	require.NoError(s.t, cmd.Start())
+	s.t.Cleanup(func() {
+		cancel()
+		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			s.t.Errorf("tms serve: %v", err)
+		}
+		if s.t.Failed() {
+			s.t.Logf("log of the server:\n%s", said)
+		}
+	})
+	var where struct {
+		GRPC string `json:"grpc_addr"`
+		HTTP string `json:"http_addr"`
+	}
+	line := make(chan []byte, 1)
+	go func() {
+		raw, _ := bufio.NewReader(out).ReadBytes('\n') // a server that ends closes it
+		line <- raw
+	}()
+	select {
+	case raw := <-line:
+		if err := json.Unmarshal(raw, &where); err != nil {
+			s.t.Fatalf("%s:%d: the server did not start: %v", s.path, p.line, err) // its log follows
+		}
+	case <-time.After(startLimit):
+		s.t.Fatalf("%s:%d: the server did not start within %s", s.path, p.line, startLimit)
+	}
+	s.export("TMS_ADDR", where.GRPC)
+	s.rename["localhost:8383"] = where.HTTP
+}
