@@ -76,28 +76,70 @@ type listed struct {
 
 func TestImports(t *testing.T) {
 	t.Parallel()
-	packages := list(t)
-	for _, p := range packages {
-		rel := strings.TrimPrefix(p.ImportPath, module)
-		for _, r := range rules {
-			if !below(rel, r.dir) {
-				continue
-			}
-			for _, imported := range p.Imports {
-				for _, bad := range r.forbidden {
-					// What lives below the rule's own directory is one thing.
-					if below(imported, bad) && !below(imported, module+r.dir) {
-						t.Errorf("%s imports %s: %s", p.ImportPath, imported, r.why)
-					}
-				}
-			}
+	for _, p := range list(t) {
+		for _, complaint := range check(p) {
+			t.Error(complaint)
 		}
-		if strings.HasPrefix(rel, "cmd/") || strings.HasPrefix(rel, "internal/") || strings.HasPrefix(rel, "bench") {
+	}
+}
+
+// check lists what a package imports against the rules.
+func check(p listed) (complaints []string) {
+	rel := strings.TrimPrefix(p.ImportPath, module)
+	for _, r := range rules {
+		if !below(rel, r.dir) {
 			continue
 		}
-		if slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, module+"db") }) &&
-			slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, module+"elastic") }) {
-			t.Errorf("%s imports both db and elastic: only cmd and internal put parts together", p.ImportPath)
+		for _, imported := range p.Imports {
+			// What lives below the rule's own directory is one thing.
+			forbidden := slices.ContainsFunc(r.forbidden, func(bad string) bool { return below(imported, bad) })
+			if forbidden && !below(imported, module+r.dir) {
+				complaints = append(complaints, fmt.Sprintf("%s imports %s: %s", p.ImportPath, imported, r.why))
+			}
+		}
+	}
+	for _, free := range []string{"cmd", "internal", "bench"} {
+		if below(rel, free) {
+			return complaints
+		}
+	}
+	if imports(p, "db") && imports(p, "elastic") {
+		complaints = append(complaints, p.ImportPath+" imports db and elastic: only cmd and internal put parts together")
+	}
+	return complaints
+}
+
+func imports(p listed, dir string) bool {
+	return slices.ContainsFunc(p.Imports, func(i string) bool { return below(i, module+dir) })
+}
+
+// TestCheckBites plants one import against every kind of rule.
+func TestCheckBites(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		dir, imported string
+		forbidden     bool
+	}{
+		{"upgrader", "github.com/jackc/pgx/v5", true},
+		{"upgrader", "google.golang.org/protobuf/proto", true},
+		{"tenants", "net/http", true},
+		{"tenants", "net/url", false},
+		{"releases", module + "elastic", true},
+		{"upgrader", module + "releases", false},
+		{"upgrader/deep", "database/sql", true},
+		{"server", module + "db", true},
+		{"server", "google.golang.org/grpc", false},
+		{"server/ui", module + "elastic", true},
+		{"server", module + "server/ui", false},
+		{"db", module + "upgrader", false},
+		{"db", module + "elastic", true},
+		{"elastic", "net/http", false},
+		{"cmd/tms", module + "db", false},
+		{"internal/fleet", module + "upgrader", true},
+	} {
+		got := check(listed{ImportPath: module + c.dir, Imports: []string{"fmt", c.imported}})
+		if (len(got) > 0) != c.forbidden {
+			t.Errorf("%s imports %s: forbidden %v, want %v", c.dir, c.imported, len(got) > 0, c.forbidden)
 		}
 	}
 }

@@ -76,7 +76,15 @@ func tenantLine(t *tmsv1.RolloutTenant) string {
 	if t.GetQuarantined() > 0 {
 		text += fmt.Sprintf(", %d in quarantine", t.GetQuarantined())
 	}
-	return text + withReason(t.GetReason())
+	return text + withReason(reasonOf(t))
+}
+
+// reasonOf is a tenant's reason; after a rollback it says what was left behind.
+func reasonOf(t *tmsv1.RolloutTenant) string {
+	if t.GetReason() == "" && t.GetWritesSinceSwitch() > 0 {
+		return fmt.Sprintf("%d writes since the switch stay in the new version", t.GetWritesSinceSwitch())
+	}
+	return t.GetReason()
 }
 
 // maxBars is how many tenants get a bar at once, so that a terminal of 24

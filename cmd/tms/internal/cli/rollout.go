@@ -78,7 +78,7 @@ func tenantRow(t *tmsv1.RolloutTenant) []string {
 	}
 	return []string{
 		t.GetTenantId(), t.GetState(), t.GetRelease(), indicesText(t.GetIndices(), t.GetIndicesByMethod()), fmt.Sprint(t.GetDocuments()),
-		fmt.Sprint(t.GetQuarantined()), fence, verified, seconds(t.GetSeconds()), t.GetReason(),
+		fmt.Sprint(t.GetQuarantined()), fence, verified, seconds(t.GetSeconds()), reasonOf(t),
 	}
 }
 

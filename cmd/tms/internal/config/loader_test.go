@@ -126,8 +126,8 @@ func TestShowMasks(t *testing.T) {
 func TestMaskURL(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"postgres://tms:hunter2@db:5432/tms?sslmode=disable":   "postgres://tms:xxxxx@db:5432/tms?sslmode=disable",
-		"postgres://tms@/tms?host=%2Frun%2Fpg&password=hunter": "postgres://tms@/tms?host=%2Frun%2Fpg&password=xxxxx",
+		"postgres://tms:hunter2@db:5432/tms?sslmode=disable":             "postgres://tms:xxxxx@db:5432/tms?sslmode=disable",
+		"postgres://tms@/tms?host=%2Frun%2Fpg&password=hunter&port=5432": "postgres://tms@/tms?host=%2Frun%2Fpg&password=xxxxx&port=5432",
 		"http://es:9200":             "http://es:9200",
 		"user=tms password=hunter2":  "(set)",
 		"http://u:p%zz@es":           "(set)",

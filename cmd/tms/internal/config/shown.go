@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -54,6 +55,9 @@ func (f field) maskOne(text string) string {
 	return masked
 }
 
+// harmless are parameters of a Postgres URL that hold no secret.
+var harmless = []string{"host", "port", "sslmode", "application_name", "connect_timeout"}
+
 // MaskURL keeps what says where, and hides the rest: the password, and the
 // parameters, which may hold one too.
 func MaskURL(text string) string {
@@ -63,7 +67,7 @@ func MaskURL(text string) string {
 	}
 	query := u.Query()
 	for name := range query {
-		if !strings.EqualFold(name, "host") && !strings.EqualFold(name, "sslmode") {
+		if !slices.Contains(harmless, name) {
 			query.Set(name, "xxxxx")
 		}
 	}

@@ -72,6 +72,8 @@ func Run(ctx context.Context, s config.Serve, log *slog.Logger, announce func(Ad
 	if err := announce(where); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
+	log.Info("serving", "grpc", where.GRPC, "http", where.HTTP)
+	defer log.Info("closing down")
 	return web.Run(ctx, grpcListener, httpListener)
 }
 
