@@ -26,6 +26,10 @@ import (
 // stackLimit includes fetching the engine's jars on a new machine.
 const stackLimit = 20 * time.Minute
 
+// shortLivedDocs is the number of documents up to which an engine whose JVM
+// does not optimise much is through sooner.
+const shortLivedDocs = 100_000
+
 // demo is one run.
 type demo struct {
 	Options
@@ -82,7 +86,14 @@ func (d *demo) bringUp(ctx context.Context) error {
 	began := time.Now()
 	starting, cancel := context.WithTimeout(ctx, stackLimit)
 	defer cancel()
-	d.stack, err = devstack.Up(starting, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{Kind: devstack.EngineKind(d.Engine)}})
+	d.stack, err = devstack.Up(starting, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{
+		Kind: devstack.EngineKind(d.Engine),
+		// In a minute of life half of the machine would go into optimising code.
+		ShortLived: d.Docs*d.Tenants <= shortLivedDocs,
+		// Four new shards at a time is a default for nodes that recover large
+		// ones from disk; here hundreds of empty ones come into being.
+		Settings: map[string]string{"cluster.routing.allocation.node_initial_primaries_recoveries": "32"},
+	}})
 	if err != nil {
 		return err
 	}

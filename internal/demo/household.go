@@ -20,6 +20,10 @@ var names = []string{
 	"kale", "larch", "maple", "nettle", "olive", "poplar", "quince", "rowan", "sage", "thyme",
 }
 
+// watchShare is the part of a second after which another look at some tenant's
+// aliases may follow: twenty looks a second in all leave the engine its time.
+const watchShare = 50 * time.Millisecond
+
 func tenantName(i int) string {
 	if i < len(names) {
 		return names[i]
@@ -52,6 +56,7 @@ func (d *demo) register(ctx context.Context) error {
 		tenant, err := fleet.New(fleet.Config{
 			URL: d.stack.Engine.URL(), Catalogue: catalogue, Release: d.From, Tenant: name,
 			Seed: d.Seed + uint64(i), Months: d.Months,
+			WatchInterval: time.Duration(d.Tenants) * watchShare,
 		})
 		if err != nil {
 			return err

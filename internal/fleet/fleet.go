@@ -52,6 +52,9 @@ type Config struct {
 	// Parallel is the number of requests in flight while installing. The
 	// default 16 is where the creation of indices stops becoming faster.
 	Parallel int
+	// WatchInterval is the pause between two looks of a Watcher, default 50 ms.
+	// A look costs the engine some milliseconds, so a fleet should share them.
+	WatchInterval time.Duration
 	Logger   *slog.Logger // default: discard
 	Client   *http.Client // default: own connection pool
 }
@@ -91,6 +94,9 @@ func New(cfg Config) (*Tenant, error) {
 	cfg.Months = max(cfg.Months, 1)
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = 16
+	}
+	if cfg.WatchInterval <= 0 {
+		cfg.WatchInterval = watchInterval
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

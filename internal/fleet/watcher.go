@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// watchInterval is how often a Watcher looks. A switch is one update of the
-// cluster state, so that no interval is too long to miss what lasts.
+// watchInterval is how often a Watcher looks unless Config says otherwise. A
+// switch is one update of the cluster state, so that no interval is too long to
+// miss what lasts.
 const watchInterval = 50 * time.Millisecond
 
 // Watcher looks at a tenant's aliases again and again while it is upgraded.
@@ -67,7 +68,7 @@ func (w *Watcher) Stop() WatchResult {
 
 func (w *Watcher) run(ctx context.Context) {
 	defer close(w.done)
-	ticker := time.NewTicker(watchInterval)
+	ticker := time.NewTicker(w.tenant.cfg.WatchInterval)
 	defer ticker.Stop()
 	first := map[string]bool{}
 	for {
