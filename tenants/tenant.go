@@ -49,6 +49,9 @@ type Tenant struct {
 	// TokenUnreadable says that the stored install token cannot be opened with
 	// the SECRET in force.
 	TokenUnreadable bool
+	// TokenSealedOld says that the install token is sealed with the former
+	// SECRET; the next change of the tenant seals it anew.
+	TokenSealedOld bool
 	Labels          map[string]string
 	Attributes      json.RawMessage // a JSON object, nil for none
 	Release         string
@@ -59,6 +62,8 @@ type Tenant struct {
 	ExpiresAt       time.Time // zero for never
 	DeletedAt       time.Time // zero when not deleted
 	PurgeAt         time.Time // set with DeletedAt
+	PurgeStartedAt  time.Time // from when on there is no undeletion
+	PurgedAt        time.Time // with it, all that is left is the id and these dates
 	Revision        int64     // grows with every change
 }
 
@@ -169,28 +174,4 @@ func validateAttributes(a json.RawMessage, v *violations) {
 	if err := json.Unmarshal(a, &obj); err != nil {
 		v.add("attributes", "is not a JSON object")
 	}
-}
-
-// IDFromHost reads the tenant from a request's host name the way Tracardi
-// does: the first of at least three labels, letters and digits only. It
-// returns "" when the host names no tenant.
-func IDFromHost(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
-		host = host[:i]
-	}
-	label, rest, ok := strings.Cut(host, ".")
-	if !ok || !strings.Contains(rest, ".") {
-		return ""
-	}
-	id := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, label)
-	if ValidateID(id) != nil {
-		return ""
-	}
-	return id
 }

@@ -21,35 +21,6 @@ func TestValidateID(t *testing.T) {
 	}
 }
 
-// Whatever host name Tracardi reads a tenant from, the registry can hold the
-// tenant; and a tenant's id finds itself in its own host name.
-func TestIDAndHostAgree(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		id := rapid.StringMatching(`[a-z0-9]{1,70}`).Draw(t, "id")
-		got := IDFromHost(id + ".example.com")
-		if ValidateID(id) == nil && got != id {
-			t.Fatalf("host of %q names %q", id, got)
-		}
-		if ValidateID(id) != nil && got != "" {
-			t.Fatalf("%q is no tenant, host names %q", id, got)
-		}
-		if any := IDFromHost(rapid.String().Draw(t, "host")); any != "" && ValidateID(any) != nil {
-			t.Fatalf("host names the impossible tenant %q", any)
-		}
-	})
-}
-
-func TestIDFromHost(t *testing.T) {
-	t.Parallel()
-	for host, id := range map[string]string{
-		"company-x.example.com": "companyx", "Acme.Example.COM": "acme", "acme.example.com:8686": "acme", "acme.example.com.": "acme",
-		"acme.com": "", "localhost": "", "ab.example.com": "", "123.example.com": "", "10.0.0.1": "", "127.0.0.1:80": "", "[::1]:80": "", "": "", "-.-.-": "",
-	} {
-		require.Equal(t, id, IDFromHost(host), host)
-	}
-}
-
 func valid() *Tenant { return &Tenant{ID: "acme", Release: "0.8.1", Cluster: "default"} }
 
 func TestValidateNamesEveryField(t *testing.T) {
