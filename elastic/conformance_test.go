@@ -55,6 +55,7 @@ var conformance = []struct {
 	{"write block by pattern and back", testBlockNames},
 	{"documents come back byte for byte", testDocumentBytes},
 	{"pages of a shard", testPages},
+	{"documents per stretch of sequence numbers", testSeqNoCounts},
 	{"stats carry sequence numbers", testStats},
 	{"unassigned shards are no silent zero", testUnassigned},
 	{"counts", testCount},

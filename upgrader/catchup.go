@@ -145,6 +145,7 @@ func (s *session) delta(ctx context.Context, m *Move, c *Copy, to map[int]int64)
 	n := 0
 	for _, shard := range shardsIn(to) {
 		err := readShard(ctx, s.engine, c.Source, shard, c.Checkpoint.at(shard), to[shard], false, func(docs []Doc, _ int64) error {
+			s.noteTouched(c.Source, docs)
 			_, err := s.put(ctx, m, c, docs, true)
 			n += len(docs)
 			return err

@@ -39,6 +39,9 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 		if o, err := s.chase(ctx, StepFence); err != nil || o != OutcomeDone {
 			return o, err
 		}
+		if err := s.rememberIDs(ctx); err != nil {
+			return OutcomeRetry, err
+		}
 		if err := s.reconcile(ctx); err != nil {
 			return OutcomeRetry, err
 		}
@@ -141,6 +144,9 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 		if err := s.resettle(ctx, m); err != nil {
 			return err
 		}
+	}
+	if err := s.removeVanished(ctx); err != nil {
+		return err
 	}
 	return s.refreshBoth(ctx)
 }

@@ -93,6 +93,7 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	s := &session{
 		r: r, lease: lease, keeper: keeper,
 		engine: &leasedEngine{Engine: r.engine, keeper: keeper},
+		hot:    map[string]bool{},
 		log:    r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
 	}
 	next, err := s.run(keeper.ctx)

@@ -32,6 +32,11 @@ type session struct {
 	looked  time.Time
 	steered bool
 	noted   time.Time // when progress was stored last
+	// hot are sources that catching up found written to; ids are what is
+	// remembered of them for the fence. Memory only: without them the fence
+	// takes longer, nothing else.
+	hot map[string]bool
+	ids map[string]*remembered
 }
 
 // holdPause is how often a held tenant catches up; pausedPause how often a

@@ -1,0 +1,215 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Behind the fence there is no time to read all ids of both sides only to
+// find the handful of documents that were deleted in the last second. So the
+// ids of the sources that are being written to are read before the fence,
+// with their sequence numbers; behind it, counting the documents per stretch
+// of sequence numbers shows in which stretches something has gone, and only
+// those are read again.
+const (
+	// narrowest is the width of a counted stretch of sequence numbers: about
+	// a page of ids, so that reading one again is one call. Wider ones are
+	// counted where there would be more than mostStretches, which is well
+	// below what an engine allows in one answer (search.max_buckets).
+	narrowest     = 1_000
+	mostStretches = 5_000
+	// mostRemembered bounds the ids kept in memory per source, at some 60
+	// bytes each. A larger source is compared as a whole.
+	mostRemembered = 500_000
+)
+
+// remembered are the ids of one source as of a moment, and those that catching
+// up has met since.
+type remembered struct {
+	mu      sync.Mutex
+	shards  map[int][]seqID // ascending; nil when there were too many
+	touched map[string]struct{}
+}
+
+type seqID struct {
+	seq int64
+	id  string
+}
+
+// noteTouched remembers which documents catching up has met.
+func (s *session) noteTouched(source string, docs []Doc) {
+	s.mu.Lock()
+	s.hot[source] = true
+	r := s.ids[source]
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range docs {
+		r.touched[d.ID] = struct{}{}
+	}
+}
+
+// rememberIDs reads the ids of every source that was written to lately.
+func (s *session) rememberIDs(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	fresh := map[string]*remembered{}
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			c := &m.Copies[i]
+			if !s.hot[c.Source] {
+				continue
+			}
+			r := &remembered{touched: map[string]struct{}{}}
+			fresh[c.Source] = r
+			g.Go(func() (err error) { r.shards, err = readIDs(gctx, s.engine, c); return err })
+		}
+	}
+	// Registered before the reading begins: what is touched meanwhile counts.
+	s.mu.Lock()
+	s.ids = fresh
+	s.mu.Unlock()
+	return g.Wait()
+}
+
+// readIDs reads ids and sequence numbers up to the checkpoint.
+func readIDs(ctx context.Context, e Engine, c *Copy) (map[int][]seqID, error) {
+	out := map[int][]seqID{}
+	n := 0
+	for _, shard := range shardsIn(c.Checkpoint) {
+		var ids []seqID
+		err := readShard(ctx, e, c.Source, shard, -1, c.Checkpoint[shard], true, func(docs []Doc, _ int64) error {
+			n += len(docs)
+			if n > mostRemembered {
+				return errTooMany
+			}
+			for _, d := range docs {
+				ids = append(ids, seqID{d.SeqNo, d.ID})
+			}
+			return nil
+		})
+		if errors.Is(err, errTooMany) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[shard] = ids
+	}
+	return out, nil
+}
+
+// errTooMany ends the reading of a source that is too large to remember.
+var errTooMany = errors.New("too many ids to remember")
+
+// removeVanished deletes from the targets what was deleted from remembered
+// sources since. It may only run behind the fence.
+func (s *session) removeVanished(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			c := &m.Copies[i]
+			if r := s.ids[c.Source]; r != nil && r.shards != nil {
+				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r) })
+			}
+		}
+	}
+	return g.Wait()
+}
+
+func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered) error {
+	suspects := make([]string, 0, len(r.touched))
+	for id := range r.touched {
+		suspects = append(suspects, id)
+	}
+	for shard, ids := range r.shards {
+		missing, err := s.missing(ctx, c.Source, shard, ids)
+		if err != nil {
+			return err
+		}
+		suspects = append(suspects, missing...)
+	}
+	for len(suspects) > 0 {
+		n := min(len(suspects), pageSize)
+		if err := s.removeIfGone(ctx, m, suspects[:n]); err != nil {
+			return err
+		}
+		suspects = suspects[n:]
+	}
+	return nil
+}
+
+// missing returns the remembered ids of a shard that no longer stand where
+// they stood: deleted, or written again.
+func (s *session) missing(ctx context.Context, source string, shard int, ids []seqID) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	stretch := max(narrowest, ids[len(ids)-1].seq/mostStretches+1)
+	counts, err := s.engine.SeqNoCounts(ctx, source, shard, stretch)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for len(ids) > 0 {
+		start := ids[0].seq / stretch * stretch
+		n := sort.Search(len(ids), func(i int) bool { return ids[i].seq >= start+stretch })
+		part := ids[:n]
+		ids = ids[n:]
+		if counts[start] >= int64(len(part)) {
+			continue // nothing can have come to a stretch that was full before
+		}
+		there := map[string]struct{}{}
+		err := readShard(ctx, s.engine, source, shard, start-1, start+stretch-1, true, func(docs []Doc, _ int64) error {
+			for _, d := range docs {
+				there[d.ID] = struct{}{}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range part {
+			if _, ok := there[x.id]; !ok {
+				out = append(out, x.id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// removeIfGone deletes from a target those ids that none of its sources has.
+func (s *session) removeIfGone(ctx context.Context, m *Move, ids []string) error {
+	there := map[string]bool{}
+	for i := range m.Copies {
+		docs, err := s.engine.Get(ctx, m.Copies[i].Source, ids)
+		if err != nil {
+			return err
+		}
+		for id := range docs {
+			there[id] = true
+		}
+	}
+	var ops []BulkOp
+	for _, id := range ids {
+		if !there[id] {
+			ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	bad, err := s.bulk(ctx, ops)
+	if err != nil {
+		return err
+	}
+	return refusedError(bad)
+}
