@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 // built is the directory with the tms program of this tree.
 var built = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(scratch, "bin")
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "tms"), "./cmd/tms") //nolint:noctx // go test's own time-out ends it
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "tms"), "./cmd/tms")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)

@@ -51,7 +51,7 @@ func TestCommands(t *testing.T) {
 		}
 		for _, b := range d.blocks {
 			for i, line := range strings.Split(b.text, "\n") {
-				seen += helps.check(t, d.path, span{b.line + i, strings.TrimPrefix(strings.TrimSpace(line), "$ ")})
+				seen += helps.check(t, d.path, span{b.line + i, strings.TrimPrefix(line, "bin/")})
 			}
 		}
 	}
