@@ -47,8 +47,9 @@ lint: ## Linters only
 generate: ## Generate Go, gateway and OpenAPI from proto/
 	scripts/generate.sh
 
-bench: setup ## Benchmarks on real servers; results and how to read them are in docs/benchmarks.md
-	$(STACK) -- go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./bench/... ./server/...
+bench: setup ## Ratios to bare engine calls and bare RPCs; docs/benchmarks.md says how to read them
+	go run ./bench/check
+	go run ./bench/fleet
 
 build: ## bin/tms
 	go $(BUILD)
