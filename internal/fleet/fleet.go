@@ -55,8 +55,8 @@ type Config struct {
 	// WatchInterval is the pause between two looks of a Watcher, default 50 ms.
 	// A look costs the engine some milliseconds, so a fleet should share them.
 	WatchInterval time.Duration
-	Logger   *slog.Logger // default: discard
-	Client   *http.Client // default: own connection pool
+	Logger        *slog.Logger // default: discard
+	Client        *http.Client // default: own connection pool
 }
 
 // Tenant is one tenant of the simulated fleet. Install, Fill, Awkward and
