@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,12 +29,18 @@ const (
 // bare upgrades the fleet with the calls that no upgrade can do without: read
 // the listing, create the targets, copy with the engine's _reindex, put the
 // templates, move the aliases. No record, no catch-up, no fence, no proof.
-func (c *cluster) bare(ctx context.Context, plan *upgrader.Plan) error {
+//
+// With a meter its phases are noted under the names of TMS's steps.
+func (c *cluster) bare(ctx context.Context, plan *upgrader.Plan, m *meter) error {
+	b := bareRun{cluster: c, engine: c.engine, m: m}
+	if m != nil {
+		b.engine = meteredEngine{c.engine, m}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(upgradeTenants)
 	for _, t := range plan.Tenants {
 		g.Go(func() error {
-			if err := c.bareTenant(gctx, t); err != nil {
+			if err := b.tenant(gctx, t); err != nil {
 				return fmt.Errorf("bare loop, tenant %s: %w", t.TenantID, err)
 			}
 			return nil
@@ -42,39 +49,64 @@ func (c *cluster) bare(ctx context.Context, plan *upgrader.Plan) error {
 	return g.Wait()
 }
 
-func (c *cluster) bareTenant(ctx context.Context, t upgrader.TenantPlan) error {
-	old := patterns(fromPrefix(c), t.TenantID)
-	listing, err := c.engine.Indices(ctx, old...)
-	if err != nil {
-		return err
+// bareRun is one run of the bare loop.
+type bareRun struct {
+	*cluster
+	engine upgrader.Engine
+	m      *meter
+}
+
+// phase does a part of the work on a tenant and notes its time.
+func (c bareRun) phase(name, tenant string, do func() error) error {
+	start := time.Now()
+	err := do()
+	if c.m != nil {
+		c.m.stepped(name, tenant, time.Since(start).Seconds(), time.Now())
 	}
-	stats, err := c.engine.Stats(ctx, old...)
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (c bareRun) tenant(ctx context.Context, t upgrader.TenantPlan) error {
+	old := patterns(fromPrefix(c.cluster), t.TenantID)
+	var listing []upgrader.Index
+	var stats map[string]upgrader.IndexStats
 	to, err := c.catalogue.Get(toRelease)
 	if err != nil {
 		return err
 	}
-	if err := c.each(ctx, upgradeCreates, t.Moves, func(ctx context.Context, m upgrader.Move) error {
-		res, _ := to.Resource(m.Resource)
-		return c.engine.CreateIndex(ctx, m.Target, bareBody(res, m))
-	}); err != nil {
+	prepare := func() (err error) {
+		if listing, err = c.engine.Indices(ctx, old...); err != nil {
+			return err
+		}
+		if stats, err = c.engine.Stats(ctx, old...); err != nil {
+			return err
+		}
+		return each(ctx, upgradeCreates, t.Moves, func(ctx context.Context, m upgrader.Move) error {
+			res, _ := to.Resource(m.Resource)
+			return c.engine.CreateIndex(ctx, m.Target, bareBody(res, m))
+		})
+	}
+	copies := func() error {
+		return each(ctx, upgradeCopies, t.Moves, func(ctx context.Context, m upgrader.Move) error {
+			return c.copies(ctx, to, m, stats)
+		})
+	}
+	change := func() error {
+		if err := c.templates(ctx, to, t.TenantID); err != nil {
+			return err
+		}
+		return c.engine.UpdateAliases(ctx, bareAliases(listing, t.Moves))
+	}
+	if err := c.phase("prepare", t.TenantID, prepare); err != nil {
 		return err
 	}
-	// Sources of one target follow each other, as in a merge they must.
-	if err := c.each(ctx, upgradeCopies, t.Moves, func(ctx context.Context, m upgrader.Move) error {
-		return c.bareCopies(ctx, to, m, stats)
-	}); err != nil {
+	if err := c.phase("copy", t.TenantID, copies); err != nil {
 		return err
 	}
-	if err := c.bareTemplates(ctx, to, t.TenantID); err != nil {
-		return err
-	}
-	return c.engine.UpdateAliases(ctx, bareAliases(listing, t.Moves))
+	return c.phase("switch", t.TenantID, change)
 }
 
-func (c *cluster) each(ctx context.Context, limit int, moves []upgrader.Move, do func(context.Context, upgrader.Move) error) error {
+func each(ctx context.Context, limit int, moves []upgrader.Move, do func(context.Context, upgrader.Move) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(limit)
 	for _, m := range moves {
@@ -96,7 +128,9 @@ func bareBody(r releases.Resource, m upgrader.Move) upgrader.IndexBody {
 	return upgrader.IndexBody{Settings: settings, Mappings: r.Mapping}
 }
 
-func (c *cluster) bareCopies(ctx context.Context, to *releases.Release, m upgrader.Move, stats map[string]upgrader.IndexStats) error {
+// copies fills one target. Its sources follow each other, as in a merge they
+// must.
+func (c bareRun) copies(ctx context.Context, to *releases.Release, m upgrader.Move, stats map[string]upgrader.IndexStats) error {
 	for _, copied := range m.Copies {
 		st := stats[copied.Source]
 		if st.Docs == 0 {
@@ -115,7 +149,7 @@ func (c *cluster) bareCopies(ctx context.Context, to *releases.Release, m upgrad
 }
 
 // reindex copies one source and waits for the end, as one call.
-func (c *cluster) reindex(ctx context.Context, t releases.Transform, source, target string, st upgrader.IndexStats) error {
+func (c bareRun) reindex(ctx context.Context, t releases.Transform, source, target string, st upgrader.IndexStats) error {
 	body := map[string]any{"source": map[string]any{"index": source}, "dest": map[string]any{"index": target}}
 	if script, params := t.Painless(); script != "" {
 		body["script"] = map[string]any{"lang": "painless", "source": script, "params": params}
@@ -127,7 +161,12 @@ func (c *cluster) reindex(ctx context.Context, t releases.Transform, source, tar
 		Updated  int64             `json:"updated"`
 		Failures []json.RawMessage `json:"failures"`
 	}
-	if err := c.post(ctx, "/_reindex?"+q.Encode(), body, &answer); err != nil {
+	start := time.Now()
+	err := c.post(ctx, "/_reindex?"+q.Encode(), body, &answer)
+	if c.m != nil {
+		c.m.asked("_reindex, to its end", source, start)
+	}
+	if err != nil {
 		return err
 	}
 	if len(answer.Failures) > 0 || answer.Created+answer.Updated != answer.Total {
@@ -136,7 +175,7 @@ func (c *cluster) reindex(ctx context.Context, t releases.Transform, source, tar
 	return nil
 }
 
-func (c *cluster) bareTemplates(ctx context.Context, to *releases.Release, tenant string) error {
+func (c bareRun) templates(ctx context.Context, to *releases.Release, tenant string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(upgradeCreates)
 	for _, r := range to.Resources {

@@ -41,7 +41,7 @@ func (c *cluster) upgrade(ctx context.Context, verify upgrader.VerifyLevel, m *m
 		engine, rows = meteredEngine{c.engine, m}, meteredStore{store, m}
 	}
 	log := slog.New(stepHandler{Handler: c.log.Handler(), m: m})
-	runner := upgrader.NewRunner(rows, engine, c.catalogue, "bench", upgrader.Limits{}, log)
+	runner := upgrader.NewRunner(rows, engine, c.catalogue, "bench", c.cfg.limits, log)
 	queue, err := db.NewQueue(c.db, store, runner, c.log)
 	if err != nil {
 		return finished{}, err
