@@ -21,6 +21,7 @@ var access = map[string]tenants.Permission{
 	tmsv1.TenantService_Delete_FullMethodName:   tenants.PermTenants,
 	tmsv1.TenantService_Undelete_FullMethodName: tenants.PermTenants,
 	tmsv1.TenantService_Check_FullMethodName:    tenants.PermCheck,
+	tmsv1.TenantService_Resolve_FullMethodName:  tenants.PermCheck,
 
 	tmsv1.ApiKeyService_Create_FullMethodName: tenants.PermKeys,
 	tmsv1.ApiKeyService_List_FullMethodName:   tenants.PermKeys,

@@ -11,9 +11,9 @@ import (
 // Bounds of a host name as a request carries it.
 const (
 	maxHostLength = 253 // RFC 1035, without the trailing dot
-	// maxHostInput bounds the work before the name is looked at: a name of
-	// maxHostLength whose every letter takes four bytes, a dot and a port.
-	maxHostInput  = 4*maxHostLength + len(".:65535")
+	// maxHostInput bounds the work before the name is looked at, in bytes as
+	// given: international names are expensive to map.
+	maxHostInput  = maxHostLength + len(".:65535")
 	minHostLabels = 3 // tenant.domain.tld
 )
 

@@ -785,6 +785,118 @@ func (x *CheckTenantResponse) GetRelease() string {
 	return ""
 }
 
+// ResolveTenantRequest carries a host name.
+type ResolveTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in a Host header, with or without port.
+	Host          string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveTenantRequest) Reset() {
+	*x = ResolveTenantRequest{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveTenantRequest) ProtoMessage() {}
+
+func (x *ResolveTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveTenantRequest.ProtoReflect.Descriptor instead.
+func (*ResolveTenantRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResolveTenantRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+// ResolveTenantResponse is the tenant that a host name means.
+type ResolveTenantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First of at least three labels, letters and digits only, in lower case.
+	// Empty when the host names no tenant.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why it names none; empty when it does. One of: invalid_host, ip_address,
+	// too_few_labels, too_short, number.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The reason as a sentence.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveTenantResponse) Reset() {
+	*x = ResolveTenantResponse{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveTenantResponse) ProtoMessage() {}
+
+func (x *ResolveTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveTenantResponse.ProtoReflect.Descriptor instead.
+func (*ResolveTenantResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResolveTenantResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ResolveTenantResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ResolveTenantResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_tms_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_tms_v1_tenant_proto_rawDesc = "" +
@@ -861,7 +973,14 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x18\n" +
-	"\arelease\x18\x04 \x01(\tR\arelease2\x92\x05\n" +
+	"\arelease\x18\x04 \x01(\tR\arelease\"6\n" +
+	"\x14ResolveTenantRequest\x12\x1e\n" +
+	"\x04host\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x84\x02R\x04host\"Y\n" +
+	"\x15ResolveTenantResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage2\xf7\x05\n" +
 	"\rTenantService\x12R\n" +
 	"\x06Create\x12\x1b.tms.v1.CreateTenantRequest\x1a\x0e.tms.v1.Tenant\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12I\n" +
 	"\x03Get\x12\x18.tms.v1.GetTenantRequest\x1a\x0e.tms.v1.Tenant\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tenants/{id}\x12T\n" +
@@ -869,7 +988,8 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\x06Update\x12\x1b.tms.v1.UpdateTenantRequest\x1a\x0e.tms.v1.Tenant\"'\x82\xd3\xe4\x93\x02!:\x06tenant2\x17/v1/tenants/{tenant.id}\x12O\n" +
 	"\x06Delete\x12\x1b.tms.v1.DeleteTenantRequest\x1a\x0e.tms.v1.Tenant\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/tenants/{id}\x12_\n" +
 	"\bUndelete\x12\x1d.tms.v1.UndeleteTenantRequest\x1a\x0e.tms.v1.Tenant\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/tenants/{id}:undelete\x12z\n" +
-	"\x05Check\x12\x1a.tms.v1.CheckTenantRequest\x1a\x1b.tms.v1.CheckTenantResponse\"8\x82\xd3\xe4\x93\x022Z\x18\x12\x16/v1/hosts/{host}:check\x12\x16/v1/tenants/{id}:checkB\x8a\x02\x92A\xda\x01\x12J\n" +
+	"\x05Check\x12\x1a.tms.v1.CheckTenantRequest\x1a\x1b.tms.v1.CheckTenantResponse\"8\x82\xd3\xe4\x93\x022Z\x18\x12\x16/v1/hosts/{host}:check\x12\x16/v1/tenants/{id}:check\x12c\n" +
+	"\aResolve\x12\x1c.tms.v1.ResolveTenantRequest\x1a\x1d.tms.v1.ResolveTenantResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tenants:resolveB\x8a\x02\x92A\xda\x01\x12J\n" +
 	"\x03TMS\x12?Tenant management and fleet upgrades for multi-tenant Tracardi.2\x02v12\x10application/json:\x10application/jsonZZ\n" +
 	"X\n" +
 	"\x06bearer\x12N\b\x02\x129Bearer, a space, and an API key or a token made from one.\x1a\rAuthorization \x02b\f\n" +
@@ -889,7 +1009,7 @@ func file_tms_v1_tenant_proto_rawDescGZIP() []byte {
 	return file_tms_v1_tenant_proto_rawDescData
 }
 
-var file_tms_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tms_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tms_v1_tenant_proto_goTypes = []any{
 	(*Tenant)(nil),                // 0: tms.v1.Tenant
 	(*CreateTenantRequest)(nil),   // 1: tms.v1.CreateTenantRequest
@@ -901,25 +1021,27 @@ var file_tms_v1_tenant_proto_goTypes = []any{
 	(*UndeleteTenantRequest)(nil), // 7: tms.v1.UndeleteTenantRequest
 	(*CheckTenantRequest)(nil),    // 8: tms.v1.CheckTenantRequest
 	(*CheckTenantResponse)(nil),   // 9: tms.v1.CheckTenantResponse
-	nil,                           // 10: tms.v1.Tenant.LabelsEntry
-	nil,                           // 11: tms.v1.ListTenantsRequest.LabelsEntry
-	(*structpb.Struct)(nil),       // 12: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
+	(*ResolveTenantRequest)(nil),  // 10: tms.v1.ResolveTenantRequest
+	(*ResolveTenantResponse)(nil), // 11: tms.v1.ResolveTenantResponse
+	nil,                           // 12: tms.v1.Tenant.LabelsEntry
+	nil,                           // 13: tms.v1.ListTenantsRequest.LabelsEntry
+	(*structpb.Struct)(nil),       // 14: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 16: google.protobuf.FieldMask
 }
 var file_tms_v1_tenant_proto_depIdxs = []int32{
-	10, // 0: tms.v1.Tenant.labels:type_name -> tms.v1.Tenant.LabelsEntry
-	12, // 1: tms.v1.Tenant.attributes:type_name -> google.protobuf.Struct
-	13, // 2: tms.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	13, // 3: tms.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
-	13, // 4: tms.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 5: tms.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
-	13, // 6: tms.v1.Tenant.purge_time:type_name -> google.protobuf.Timestamp
+	12, // 0: tms.v1.Tenant.labels:type_name -> tms.v1.Tenant.LabelsEntry
+	14, // 1: tms.v1.Tenant.attributes:type_name -> google.protobuf.Struct
+	15, // 2: tms.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	15, // 3: tms.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	15, // 4: tms.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 5: tms.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
+	15, // 6: tms.v1.Tenant.purge_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: tms.v1.CreateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	11, // 8: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
+	13, // 8: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
 	0,  // 9: tms.v1.ListTenantsResponse.tenants:type_name -> tms.v1.Tenant
 	0,  // 10: tms.v1.UpdateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	14, // 11: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 11: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 12: tms.v1.TenantService.Create:input_type -> tms.v1.CreateTenantRequest
 	2,  // 13: tms.v1.TenantService.Get:input_type -> tms.v1.GetTenantRequest
 	3,  // 14: tms.v1.TenantService.List:input_type -> tms.v1.ListTenantsRequest
@@ -927,15 +1049,17 @@ var file_tms_v1_tenant_proto_depIdxs = []int32{
 	6,  // 16: tms.v1.TenantService.Delete:input_type -> tms.v1.DeleteTenantRequest
 	7,  // 17: tms.v1.TenantService.Undelete:input_type -> tms.v1.UndeleteTenantRequest
 	8,  // 18: tms.v1.TenantService.Check:input_type -> tms.v1.CheckTenantRequest
-	0,  // 19: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
-	0,  // 20: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
-	4,  // 21: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
-	0,  // 22: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
-	0,  // 23: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
-	0,  // 24: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
-	9,  // 25: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
+	10, // 19: tms.v1.TenantService.Resolve:input_type -> tms.v1.ResolveTenantRequest
+	0,  // 20: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
+	0,  // 21: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
+	4,  // 22: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
+	0,  // 23: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
+	0,  // 24: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
+	0,  // 25: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
+	9,  // 26: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
+	11, // 27: tms.v1.TenantService.Resolve:output_type -> tms.v1.ResolveTenantResponse
+	20, // [20:28] is the sub-list for method output_type
+	12, // [12:20] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -952,7 +1076,7 @@ func file_tms_v1_tenant_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_tenant_proto_rawDesc), len(file_tms_v1_tenant_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	TenantService_Delete_FullMethodName   = "/tms.v1.TenantService/Delete"
 	TenantService_Undelete_FullMethodName = "/tms.v1.TenantService/Undelete"
 	TenantService_Check_FullMethodName    = "/tms.v1.TenantService/Check"
+	TenantService_Resolve_FullMethodName  = "/tms.v1.TenantService/Resolve"
 )
 
 // TenantServiceClient is the client API for TenantService service.
@@ -51,6 +52,9 @@ type TenantServiceClient interface {
 	Undelete(ctx context.Context, in *UndeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Check answers whether a tenant may be served, from memory.
 	Check(ctx context.Context, in *CheckTenantRequest, opts ...grpc.CallOption) (*CheckTenantResponse, error)
+	// Resolve reads the tenant's id from a host name as Tracardi does. It does
+	// not ask whether such a tenant exists: that is Check.
+	Resolve(ctx context.Context, in *ResolveTenantRequest, opts ...grpc.CallOption) (*ResolveTenantResponse, error)
 }
 
 type tenantServiceClient struct {
@@ -131,6 +135,16 @@ func (c *tenantServiceClient) Check(ctx context.Context, in *CheckTenantRequest,
 	return out, nil
 }
 
+func (c *tenantServiceClient) Resolve(ctx context.Context, in *ResolveTenantRequest, opts ...grpc.CallOption) (*ResolveTenantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveTenantResponse)
+	err := c.cc.Invoke(ctx, TenantService_Resolve_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TenantServiceServer is the server API for TenantService service.
 // All implementations should embed UnimplementedTenantServiceServer
 // for forward compatibility.
@@ -154,6 +168,9 @@ type TenantServiceServer interface {
 	Undelete(context.Context, *UndeleteTenantRequest) (*Tenant, error)
 	// Check answers whether a tenant may be served, from memory.
 	Check(context.Context, *CheckTenantRequest) (*CheckTenantResponse, error)
+	// Resolve reads the tenant's id from a host name as Tracardi does. It does
+	// not ask whether such a tenant exists: that is Check.
+	Resolve(context.Context, *ResolveTenantRequest) (*ResolveTenantResponse, error)
 }
 
 // UnimplementedTenantServiceServer should be embedded to have
@@ -183,6 +200,9 @@ func (UnimplementedTenantServiceServer) Undelete(context.Context, *UndeleteTenan
 }
 func (UnimplementedTenantServiceServer) Check(context.Context, *CheckTenantRequest) (*CheckTenantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedTenantServiceServer) Resolve(context.Context, *ResolveTenantRequest) (*ResolveTenantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resolve not implemented")
 }
 func (UnimplementedTenantServiceServer) testEmbeddedByValue() {}
 
@@ -330,6 +350,24 @@ func _TenantService_Check_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TenantService_Resolve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).Resolve(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_Resolve_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).Resolve(ctx, req.(*ResolveTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TenantService_ServiceDesc is the grpc.ServiceDesc for TenantService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -364,6 +402,10 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Check",
 			Handler:    _TenantService_Check_Handler,
+		},
+		{
+			MethodName: "Resolve",
+			Handler:    _TenantService_Resolve_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
