@@ -86,14 +86,7 @@ func (d *demo) bringUp(ctx context.Context) error {
 	began := time.Now()
 	starting, cancel := context.WithTimeout(ctx, stackLimit)
 	defer cancel()
-	d.stack, err = devstack.Up(starting, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{
-		Kind: devstack.EngineKind(d.Engine),
-		// In a minute of life half of the machine would go into optimising code.
-		ShortLived: d.Docs*d.Tenants <= shortLivedDocs,
-		// Four new shards at a time is a default for nodes that recover large
-		// ones from disk; here hundreds of empty ones come into being.
-		Settings: map[string]string{"cluster.routing.allocation.node_initial_primaries_recoveries": "32"},
-	}})
+	d.stack, err = devstack.Up(starting, devstack.Options{Dir: dir, Engine: d.engineOptions()})
 	if err != nil {
 		return err
 	}
@@ -116,6 +109,31 @@ func (d *demo) bringUp(ctx context.Context) error {
 	d.upgrades = tmsv1.NewUpgradeServiceClient(d.conn)
 	d.say("tms serve listens on %s (gRPC) and http://%s (%s)", d.server.GRPC(), d.server.HTTP(), took(time.Since(began)))
 	return nil
+}
+
+// engineOptions fits the engine to the size of the fleet.
+func (d *demo) engineOptions() devstack.EngineOptions {
+	o := devstack.EngineOptions{
+		Kind: devstack.EngineKind(d.Engine),
+		// In a minute of life half of the machine would go into optimising code.
+		ShortLived: d.Docs*d.Tenants <= shortLivedDocs,
+		Heap:       "1g",
+		Settings: map[string]string{
+			// Four new shards at a time is a default for nodes that recover
+			// large ones from disk; here hundreds of empty ones come into being.
+			"cluster.routing.allocation.node_initial_primaries_recoveries": "32",
+			// Such a JVM collects garbage late, and the breaker would take it
+			// for data and refuse requests.
+			"indices.breaker.total.use_real_memory": "false",
+		},
+	}
+	switch { // a tenant's indices take some 10 MB while both versions stand
+	case d.Tenants > 40:
+		o.Heap = "4g"
+	case d.Tenants > 8 || d.Docs*d.Tenants > shortLivedDocs:
+		o.Heap = "2g"
+	}
+	return o
 }
 
 // directory is where the servers keep their data.
