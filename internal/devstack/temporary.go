@@ -15,7 +15,11 @@ import (
 // are removed by the next call: each is locked by its owner and by the servers
 // in it, and an unlocked one is garbage.
 func TemporaryDir(purpose string) (dir string, release func(), err error) {
-	root := filepath.Join(os.TempDir(), fmt.Sprintf("tms-%s-%d", purpose, os.Geteuid()))
+	return temporaryDirIn(os.TempDir(), purpose)
+}
+
+func temporaryDirIn(base, purpose string) (dir string, release func(), err error) {
+	root := filepath.Join(base, fmt.Sprintf("tms-%s-%d", purpose, os.Geteuid()))
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return "", nil, fmt.Errorf("create temporary directory: %w", err)
 	}

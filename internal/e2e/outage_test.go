@@ -32,7 +32,7 @@ func reached(state string) func(*tmsv1.Rollout) bool {
 // ownEngine starts an engine that a test may stop and kill.
 func ownEngine(t *testing.T, settings map[string]string) *devstack.Node {
 	t.Helper()
-	dir, release, err := devstack.TemporaryDir("e2e")
+	dir, release, err := devstack.MemoryDir("e2e")
 	require.NoError(t, err)
 	t.Cleanup(release)
 	e, err := devstack.StartEngine(context.WithoutCancel(t.Context()), devstack.EngineOptions{Dir: filepath.Join(dir, "engine"), ShortLived: true, Settings: settings, Heap: "768m"})
@@ -78,7 +78,7 @@ func TestEngineOutages(t *testing.T) {
 // TestPostgresRestart takes the database away in the middle of a rollout.
 func TestPostgresRestart(t *testing.T) {
 	t.Parallel()
-	dir, release, err := devstack.TemporaryDir("e2e")
+	dir, release, err := devstack.MemoryDir("e2e")
 	require.NoError(t, err)
 	t.Cleanup(release)
 	pg, err := devstack.StartPostgres(t.Context(), devstack.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Unsafe: true})

@@ -165,7 +165,7 @@ func processDir() (string, error) {
 	if servers.dir != "" {
 		return servers.dir, nil
 	}
-	dir, release, err := devstack.TemporaryDir("test")
+	dir, release, err := devstack.MemoryDir("test")
 	if err != nil {
 		return "", err
 	}

@@ -50,7 +50,7 @@ func run(argv []string, also, heap string) (int, error) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	dir, release, err := devstack.TemporaryDir("withstack")
+	dir, release, err := devstack.MemoryDir("withstack")
 	if err != nil {
 		return exitNoStack, err
 	}
