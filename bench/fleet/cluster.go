@@ -58,6 +58,9 @@ func up(ctx context.Context, cfg config, log *slog.Logger) (c *cluster, err erro
 	if c.catalogue, err = releases.Builtin(); err != nil {
 		return c, err
 	}
+	if len(cfg.only) > 0 {
+		c.catalogue = c.catalogue.Restrict(cfg.only...)
+	}
 	dir, release, err := devstack.TemporaryDir("bench")
 	if err != nil {
 		return c, err
@@ -108,7 +111,7 @@ func (c *cluster) fill(ctx context.Context) error {
 		id := fmt.Sprintf("bench%02d", i)
 		t, err := fleet.New(fleet.Config{
 			URL: c.stack.Engine.URL(), Catalogue: c.catalogue, Release: fromRelease, Tenant: id,
-			Seed: uint64(i), Months: c.cfg.months, Only: c.cfg.only, Parallel: upgradeCreates,
+			Seed: uint64(i), Months: c.cfg.months, Parallel: upgradeCreates,
 		})
 		if err != nil {
 			return err

@@ -120,6 +120,11 @@ func (e meteredEngine) Page(ctx context.Context, p upgrader.PageRequest) ([]upgr
 	return e.Engine.Page(ctx, p)
 }
 
+func (e meteredEngine) SeqNoCounts(ctx context.Context, index string, shard int, width int64) (map[int64]int64, error) {
+	defer e.m.asked("SeqNoCounts", index, time.Now())
+	return e.Engine.SeqNoCounts(ctx, index, shard, width)
+}
+
 func (e meteredEngine) Get(ctx context.Context, index string, ids []string) (map[string]upgrader.Doc, error) {
 	defer e.m.asked("Get", index, time.Now())
 	return e.Engine.Get(ctx, index, ids)
