@@ -134,7 +134,7 @@ func (b *bundle) rollout(args ...string) (int, *tmsv1.Rollout) {
 	b.t.Helper()
 	got := b.tms(append([]string{"upgrade"}, append(args, "-o", "json")...)...)
 	r := &tmsv1.Rollout{}
-	require.NoError(b.t, protojson.Unmarshal([]byte(got.stdout), r), "tms upgrade %s: exit code %d\n%s\n%s", strings.Join(args, " "), got.code, got.stdout, got.stderr)
+	require.NoError(b.t, protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal([]byte(got.stdout), r), "tms upgrade %s: exit code %d\n%s\n%s", strings.Join(args, " "), got.code, got.stdout, got.stderr)
 	return got.code, r
 }
 
