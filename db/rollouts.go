@@ -324,9 +324,9 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 		}
 		batch.Queue(`
 			update rollout_tenants set state = $3, intent = $4, switch_allowed = $5, attempts = $6, next_at = $7,
-				retriable = $8, finished_at = $9, commands = commands + 1
+				retriable = $8, finished_at = $9, fence_tries = $10, commands = commands + 1
 			where rollout_id = $1 and tenant_id = $2`,
-			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, t.NextAt, t.Retriable, orNull(t.FinishedAt))
+			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, t.NextAt, t.Retriable, orNull(t.FinishedAt), t.FenceTries)
 		if t.Working() {
 			work = append(work, upgrader.Work{RolloutID: t.RolloutID, TenantID: t.TenantID, Epoch: t.Epoch})
 		}
@@ -335,4 +335,21 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 		return nil, nil
 	}
 	return work, tx.SendBatch(ctx, batch).Close()
+}
+
+// OwnTargets implements upgrader.Store.
+func (r *Rollouts) OwnTargets(ctx context.Context, tenant string) (map[string]bool, error) {
+	rows, err := r.db.pool.Query(ctx, `select distinct target from rollout_moves where tenant_id = $1 and state <> 'planned'`, tenant)
+	if err != nil {
+		return nil, failure(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, failure(err)
+	}
+	out := make(map[string]bool, len(names))
+	for _, n := range names {
+		out[n] = true
+	}
+	return out, nil
 }

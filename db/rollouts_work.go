@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -65,7 +66,7 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 			where rollout_id = $1 and tenant_id = $2 and working and next_at <= now()
 				and (lease_until is null or lease_until <= now())
 			returning epoch`, rollout, tenant, owner, ttl).Scan(&l.Epoch)
-		if err == pgx.ErrNoRows {
+		if errors.Is(err, pgx.ErrNoRows) {
 			return upgrader.ErrConflict
 		}
 		return err

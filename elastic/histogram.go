@@ -13,12 +13,12 @@ import (
 
 // SeqNoCounts implements upgrader.Engine. The caller chooses a width that
 // gives fewer stretches than search.max_buckets (65,535 by default).
-func (c *Client) SeqNoCounts(ctx context.Context, index string, shard int, width int64) (map[int64]int64, error) {
+func (c *Client) SeqNoCounts(ctx context.Context, index string, shard int, to, width int64) (map[int64]int64, error) {
 	op := fmt.Sprintf("count documents of %s, shard %d, per %d sequence numbers", index, shard, width)
 	if err := checkNames(op, index); err != nil {
 		return nil, err
 	}
-	body := fmt.Appendf(nil, `{"size":0,"track_total_hits":false,"aggs":{"n":{"histogram":{"field":"_seq_no","interval":%d,"min_doc_count":1}}}}`, width)
+	body := fmt.Appendf(nil, `{"size":0,"track_total_hits":false,"query":{"range":{"_seq_no":{"lte":%d}}},"aggs":{"n":{"histogram":{"field":"_seq_no","interval":%d,"min_doc_count":1}}}}`, to, width)
 	res, err := c.fetch(ctx, call{op: op, request: fixed(request{
 		method: http.MethodPost, path: "/" + index + "/_search", body: body,
 		query: query("preference", "_shards:"+strconv.Itoa(shard),

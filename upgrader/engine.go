@@ -68,10 +68,11 @@ type Engine interface {
 	// Page reads documents of one shard in the order of their sequence
 	// numbers: those with From < _seq_no <= To. It sees what was refreshed.
 	Page(ctx context.Context, p PageRequest) ([]Doc, error)
-	// SeqNoCounts counts the documents of one shard per stretch of width
-	// sequence numbers, keyed by the first number of the stretch (a multiple
-	// of width); empty stretches are absent. It sees what was refreshed.
-	SeqNoCounts(ctx context.Context, index string, shard int, width int64) (map[int64]int64, error)
+	// SeqNoCounts counts the documents of one shard with _seq_no <= to, per
+	// stretch of width sequence numbers, keyed by the first number of the
+	// stretch (a multiple of width); empty stretches are absent. It sees what
+	// was refreshed.
+	SeqNoCounts(ctx context.Context, index string, shard int, to, width int64) (map[int64]int64, error)
 	// Get fetches documents by id, in real time (refreshed or not). Documents
 	// that do not exist are absent from the result.
 	Get(ctx context.Context, index string, ids []string) (map[string]Doc, error)

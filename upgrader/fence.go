@@ -33,6 +33,10 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 		if done {
 			return s.afterSwitch(ctx)
 		}
+		// It has not, and cannot any more: the engine gave up on the call
+		// before the lease ran out. What the operator wants counts again.
+		s.t.State = TenantFenced
+		return OutcomeWaitSteered, nil
 	}
 	if s.t.State == TenantCompared {
 		// Nobody waits yet: make the delta behind the fence as small as it gets.
@@ -58,7 +62,7 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 // fenced does what happens behind the fence.
 func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	if s.t.FenceTries++; s.t.FenceTries > maxFences {
-		return OutcomeFail, failf("the fence was lifted %d times because the last delta did not fit into %s; raise --fence-timeout, or slow the writers down, then retry", maxFences, s.rollout.Options.FenceTimeout)
+		return OutcomeFail, failf("the fence was lifted %d times because the last delta did not fit into %s; slow the writers down, then retry; or cancel, and start again with a longer --fence-timeout", maxFences, s.rollout.Options.FenceTimeout)
 	}
 	s.t.State, s.t.Record.FencedAt = TenantFenced, s.r.now()
 	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
@@ -272,9 +276,20 @@ func (s *session) unblockOld(ctx context.Context) error {
 		return err
 	}
 	var names []string
+	var hidden []AliasAction
 	for _, ix := range there {
 		if ix.WriteBlocked {
 			names = append(names, ix.Name)
+		}
+		n, ok := ParseIndexName(ix.Name)
+		if _, known := s.l.sourceOf(n); ok && known && !s.isOld(ix.Name) && len(ix.Aliases) == 0 {
+			// Made through a frozen template: its readers must see it now.
+			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})
+		}
+	}
+	if len(hidden) > 0 {
+		if err := s.engine.UpdateAliases(ctx, hidden); err != nil {
+			return err
 		}
 	}
 	if len(names) == 0 {

@@ -21,6 +21,8 @@ type TenantView struct {
 	NewStats  map[string]IndexStats
 	Aliases   map[string][]string // alias -> indices
 	Templates []Template          // of the old version
+	// Own are targets that earlier rollouts made: what a rollback left.
+	Own map[string]bool
 }
 
 // lookAt reads a TenantView.

@@ -43,12 +43,17 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 		}
 		return StepNone
 	}
+	if t.State == TenantVerified {
+		// The switch was asked for and may have happened: first of all that
+		// must be found out, whatever the operator wants.
+		return StepFence
+	}
 	if t.Intent == IntentCancel {
 		return StepUndo
 	}
 	if wish == WishPause {
 		// A pause must not leave a tenant whose writes are refused.
-		if t.State == TenantFenced || t.State == TenantVerified {
+		if t.State == TenantFenced {
 			return StepUnfence
 		}
 		return StepNone
@@ -65,7 +70,7 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 			return StepHold
 		}
 		return StepFence
-	case TenantFenced, TenantVerified:
+	case TenantFenced:
 		return StepFence
 	}
 	return StepNone
@@ -297,7 +302,7 @@ var tenantCommands = map[string]tenantCommand{
 		already: func(t RolloutTenant) bool { return t.State.BeforeSwitch() || t.State == TenantSwitched },
 		legal:   func(t RolloutTenant) bool { return t.State == TenantFailed && t.Intent != IntentCancel },
 		apply: func(t *RolloutTenant) {
-			t.State, t.Retriable, t.FinishedAt = TenantPlanned, false, time.Time{}
+			t.State, t.Retriable, t.FinishedAt, t.FenceTries = TenantPlanned, false, time.Time{}, 0
 		},
 	},
 	"switch": {

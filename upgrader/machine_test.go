@@ -50,7 +50,8 @@ func TestNextStep(t *testing.T) {
 		{"copying, paused", WishPause, at(TenantCopying), StepNone},
 		{"compared, paused", WishPause, at(TenantCompared), StepNone},
 		{"fenced, paused", WishPause, at(TenantFenced), StepUnfence},
-		{"verified, paused", WishPause, at(TenantVerified), StepUnfence},
+		{"verified, paused: has it switched?", WishPause, at(TenantVerified), StepFence},
+		{"verified, cancel: has it switched?", WishCancel, at(TenantVerified, intent(IntentCancel)), StepFence},
 		{"copying, cancel", WishCancel, at(TenantCopying, intent(IntentCancel)), StepUndo},
 		{"fenced, cancel", WishCancel, at(TenantFenced, intent(IntentCancel)), StepUndo},
 		{"cancel wins over pause", WishPause, at(TenantCopying, intent(IntentCancel)), StepUndo},
@@ -152,6 +153,9 @@ func TestMachineEnds(t *testing.T) {
 			x.State = NextState(before, step, o)
 			if before == TenantSwitched && x.State.BeforeSwitch() {
 				t.Fatalf("%s leads from %s to %s", step, before, x.State)
+			}
+			if o == OutcomeDone && x.State == TenantSwitched && x.Intent == IntentCancel {
+				x.Intent = IntentNone // too late
 			}
 			if o == OutcomeFail || (o == OutcomeDone && (step == StepUndo || step == StepRollback || step == StepFinalize)) {
 				x.Intent = IntentNone

@@ -291,6 +291,10 @@ func (tp *tenantPlan) obstacles() {
 			continue
 		}
 		docs := tp.view.NewStats[ix.Name].Docs
+		if tp.view.Own[ix.Name] {
+			tp.note("index %s is left from an earlier rollout (%d documents): it is replaced, documents that the old version does not have are kept in quarantine", ix.Name, docs)
+			continue
+		}
 		if docs > MaxQuarantine {
 			tp.refuse("target_has_documents",
 				fmt.Sprintf("index %s of %s exists already, with %d documents that TMS did not put there", ix.Name, tp.l.to.Version, docs),

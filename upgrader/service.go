@@ -137,7 +137,11 @@ func (s *Service) look(ctx context.Context, t FleetTenant, target *releases.Rele
 	if err != nil {
 		return TenantView{}, nil // the planner has refused it already
 	}
-	return lookAt(ctx, s.engine, t.ID, from.Prefix, target.Prefix)
+	v, err := lookAt(ctx, s.engine, t.ID, from.Prefix, target.Prefix)
+	if err == nil && len(v.New) > 0 {
+		v.Own, err = s.store.OwnTargets(ctx, t.ID)
+	}
+	return v, err
 }
 
 func unavailable(err error) error {

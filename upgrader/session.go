@@ -129,6 +129,12 @@ func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
 			outcome, err = OutcomeFail, fmt.Errorf("after %d attempts: %w", s.t.Attempts+1, err)
 		}
 	}
+	if outcome == OutcomeFail && s.t.State == TenantVerified {
+		// Readers may be on the new version already: opening the old one
+		// again, or calling the tenant failed, would be wrong. It is tried
+		// until it succeeds, and says why it does not.
+		outcome = OutcomeRetry
+	}
 	if outcome == OutcomeFail && !s.t.Record.FencedAt.IsZero() && step != StepRollback {
 		// Nothing of a failed tenant stays fenced; when even that cannot be
 		// done now, the tenant is not failed yet.
@@ -151,7 +157,7 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 		s.t.Attempts++
 		s.t.Reason = err.Error()
 		s.t.NextAt = now.Add(Backoff(s.t.Attempts))
-		if !s.t.Record.FencedAt.IsZero() {
+		if !s.t.Record.FencedAt.IsZero() && s.t.State != TenantVerified {
 			// Somebody's writes are refused: no long pauses.
 			s.t.NextAt = now.Add(min(Backoff(s.t.Attempts), time.Second))
 		}
@@ -165,6 +171,9 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 		s.t.Reason = ""
 		if step == StepUndo || step == StepRollback || step == StepFinalize {
 			s.t.IntentDone, s.t.Intent = s.t.Intent, IntentNone
+		}
+		if s.t.State == TenantSwitched {
+			s.t.IntentDone = IntentCancel // came too late
 		}
 	}
 	if s.t.State.Ended() && (before != s.t.State) {

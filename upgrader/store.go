@@ -17,6 +17,10 @@ type Store interface {
 	// all, or those of ids that exist. The caller notices which are missing.
 	Fleet(ctx context.Context, ids []string) ([]FleetTenant, error)
 
+	// OwnTargets returns the names of indices that earlier rollouts of the
+	// tenant have made as targets, whether they still exist or not.
+	OwnTargets(ctx context.Context, tenant string) (map[string]bool, error)
+
 	// CreateRollout stores a rollout, its tenants and their moves, and wakes
 	// the workers. A tenant that is part of another unfinished rollout is a
 	// *ServiceError with ReasonRefused.

@@ -33,7 +33,11 @@ func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
 		s.t.State = TenantFenced
 		return OutcomeRetry, err
 	}
-	if err := s.engine.UpdateAliases(ctx, aliasActions(before, after)); err != nil {
+	// The engine gives up on the call when we do, and we before the lease
+	// could run out: nobody who takes over is surprised by a late switch.
+	actx, cancel := context.WithTimeout(ctx, s.r.limits.LeaseTTL/2)
+	defer cancel()
+	if err := s.engine.UpdateAliases(actx, aliasActions(before, after)); err != nil {
 		return OutcomeRetry, err
 	}
 	return OutcomeDone, nil

@@ -153,8 +153,9 @@ func (s *session) missing(ctx context.Context, source string, shard int, ids []s
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	stretch := max(narrowest, ids[len(ids)-1].seq/mostStretches+1)
-	counts, err := s.engine.SeqNoCounts(ctx, source, shard, stretch)
+	top := ids[len(ids)-1].seq // what came later must not fill a gap
+	stretch := max(narrowest, top/mostStretches+1)
+	counts, err := s.engine.SeqNoCounts(ctx, source, shard, top, stretch)
 	if err != nil {
 		return nil, err
 	}

@@ -120,9 +120,9 @@ func (e meteredEngine) Page(ctx context.Context, p upgrader.PageRequest) ([]upgr
 	return e.Engine.Page(ctx, p)
 }
 
-func (e meteredEngine) SeqNoCounts(ctx context.Context, index string, shard int, width int64) (map[int64]int64, error) {
+func (e meteredEngine) SeqNoCounts(ctx context.Context, index string, shard int, to, width int64) (map[int64]int64, error) {
 	defer e.m.asked("SeqNoCounts", index, time.Now())
-	return e.Engine.SeqNoCounts(ctx, index, shard, width)
+	return e.Engine.SeqNoCounts(ctx, index, shard, to, width)
 }
 
 func (e meteredEngine) Get(ctx context.Context, index string, ids []string) (map[string]upgrader.Doc, error) {

@@ -23,8 +23,12 @@ func goalCancelled(t *tmsv1.RolloutTenant, named bool) bool {
 }
 
 func goalRolledBack(t *tmsv1.RolloutTenant, named bool) bool {
-	return t.GetState() == "rolled_back" || !named && ended(t) && t.GetState() != "switched"
+	return t.GetState() == "rolled_back" || !named && ended(t) && (t.GetState() != "switched" || untouched(t))
 }
+
+// untouched says that the rollout had nothing to do for the tenant: it was on
+// the release already, and there is nothing to go back from.
+func untouched(t *tmsv1.RolloutTenant) bool { return t.GetIndices() == 0 }
 
 func goalFinalized(t *tmsv1.RolloutTenant, named bool) bool {
 	return t.GetState() == "done" || !named && ended(t) && t.GetState() != "switched"
