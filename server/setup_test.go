@@ -35,7 +35,7 @@ const (
 
 // bundle is a complete server on a database of its own.
 type bundle struct {
-	*testing.T
+	testing.TB
 	log      *lockedBuffer
 	clock    *clock
 	db       *db.DB
@@ -88,10 +88,10 @@ type knownReleases struct{ *releases.Catalogue }
 
 func (k knownReleases) KnownRelease(v string) error { _, err := k.Get(v); return err }
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &bundle{T: t, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
+	b := &bundle{TB: t, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d, err := db.Open(ctx, devtest.Database(t, db.Migrate))
 	require.NoError(t, err)

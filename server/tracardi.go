@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,12 +22,25 @@ type tracardi struct {
 }
 
 func (h *tracardi) register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api-key/{key}", h.token)
-	mux.HandleFunc("POST /tenant", h.create)
-	mux.HandleFunc("GET /tenant", h.list)
-	mux.HandleFunc("GET /tenants", h.list)
-	mux.HandleFunc("GET /tenant/{id}", h.get)
-	mux.HandleFunc("DELETE /tenant/{id}", h.remove)
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /api-key/{key}":  h.token,
+		"POST /tenant":        h.create,
+		"GET /tenant":         h.list,
+		"GET /tenants":        h.list,
+		"GET /tenant/{id}":    h.get,
+		"DELETE /tenant/{id}": h.remove,
+	} {
+		mux.Handle(pattern, private(handler))
+	}
+}
+
+// private keeps answers out of caches: they hold tokens and install tokens,
+// and whether a tenant is allowed changes from one moment to the next.
+func private(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // tracardiTenant is a tenant as these routes show it.
@@ -68,7 +80,6 @@ func (h *tracardi) token(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, token)
 }
 
@@ -133,7 +144,12 @@ func (h *tracardi) remove(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t, err := h.tenants.Delete(r.Context(), c, r.PathValue("id"), "")
+	id := r.PathValue("id")
+	if tenants.ValidateID(id) != nil { // cannot exist, and may be no text at all
+		writeDetail(w, http.StatusNotFound, fmt.Sprintf("Tenant [%.63q] not found", id))
+		return
+	}
+	t, err := h.tenants.Delete(r.Context(), c, id, "")
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -148,7 +164,7 @@ func (h *tracardi) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var body tracardiBody
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+	if err := readBody(r.Body, &body); err != nil {
 		writeViolations(w, []bodyError{notJSON(err)})
 		return
 	}
@@ -207,7 +223,7 @@ func writeViolations(w http.ResponseWriter, all []bodyError) {
 }
 
 // bodyNames are the names of these routes for fields of the registry.
-var bodyNames = map[string]string{"display_name": "name", "expire_time": "expire"}
+var bodyNames = map[string]string{"display_name": "name", "expire_time": "expire", "attributes": "license_id"}
 
 func bodyErrors(e *tenants.Error) []bodyError {
 	kind := "value_error"

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"time"
 
@@ -24,6 +25,16 @@ type tracardiBody struct {
 	Release string `json:"release"`
 	Domain  string `json:"domain"`
 	GUIURL  string `json:"gui_url"`
+}
+
+// readBody reads one JSON value and nothing after it: half of what a program
+// meant to say must not become a tenant.
+func readBody(r io.Reader, into *tracardiBody) error {
+	raw, err := io.ReadAll(r) // bounded by the server
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // tenant reads the body; release is used when it names none.
@@ -81,7 +92,8 @@ func looseTime(raw json.RawMessage) (time.Time, bool) {
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), true
+			t = t.UTC() // may move it out of the years that RFC 3339 can write
+			return t, t.Year() >= 1 && t.Year() <= 9999
 		}
 	}
 	return time.Time{}, false

@@ -71,7 +71,11 @@ func TestTracardiRefusesBodies(t *testing.T) {
 		"name":         {`{"id": "acme", "name": "` + strings.Repeat("x", 201) + `"}`, `["body","name"]`, "value_error"},
 		"expire":       {`{"id": "acme", "expire": "tomorrow"}`, `["body","expire"]`, "value_error.datetime"},
 		"release":      {`{"id": "acme", "release": "9.9.9"}`, `["body","release"]`, "value_error"},
-		"not JSON":     {`{"id": `, `["body"]`, "value_error.jsondecode"},
+		"not JSON":     {`{"id": `, `["body", 7]`, "value_error.jsondecode"},
+		"two values":   {`{"id": "acme"} {}`, `["body", 16]`, "value_error.jsondecode"},
+		"NUL":          {`{"id": "acme", "name": "a\u0000b"}`, `["body","name"]`, "value_error"},
+		"NUL inside":   {`{"id": "acme", "license_id": "\u0000"}`, `["body","license_id"]`, "value_error"},
+		"year 10000":   {`{"id": "acme", "expire": "9999-12-31T23:00:00-02:00"}`, `["body","expire"]`, "value_error.datetime"},
 		"a list":       {`[]`, `["body"]`, "value_error.jsondecode"},
 		"too large":    {`{"name": "` + strings.Repeat("x", 2<<20) + `"}`, `["body"]`, "value_error.jsondecode"},
 	} {

@@ -52,19 +52,19 @@ type Tenant struct {
 	// TokenSealedOld says that the install token is sealed with the former
 	// SECRET; the next change of the tenant seals it anew.
 	TokenSealedOld bool
-	Labels          map[string]string
-	Attributes      json.RawMessage // a JSON object, nil for none
-	Release         string
-	Cluster         string
-	Suspended       bool
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
-	ExpiresAt       time.Time // zero for never
-	DeletedAt       time.Time // zero when not deleted
-	PurgeAt         time.Time // set with DeletedAt
-	PurgeStartedAt  time.Time // from when on there is no undeletion
-	PurgedAt        time.Time // with it, all that is left is the id and these dates
-	Revision        int64     // grows with every change
+	Labels         map[string]string
+	Attributes     json.RawMessage // a JSON object, nil for none
+	Release        string
+	Cluster        string
+	Suspended      bool
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	ExpiresAt      time.Time // zero for never
+	DeletedAt      time.Time // zero when not deleted
+	PurgeAt        time.Time // set with DeletedAt
+	PurgeStartedAt time.Time // from when on there is no undeletion
+	PurgedAt       time.Time // with it, all that is left is the id and these dates
+	Revision       int64     // grows with every change
 }
 
 // Etag identifies the stored version of the tenant (AIP-154).
@@ -142,6 +142,7 @@ func (t *Tenant) Validate() error {
 	if len(t.Cluster) > MaxLabelLength || !namePattern.MatchString(t.Cluster) {
 		v.add("cluster", fmt.Sprintf("%q is not a name of a-z, 0-9 and -", short(t.Cluster)))
 	}
+	t.validateText(&v)
 	validateLabels(t.Labels, &v)
 	validateAttributes(t.Attributes, &v)
 	return v.err()
