@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes sure that what `make demo` and `make test` need besides Go is there:
-# JDK 17 (java, javac), Maven, the PostgreSQL server programs, and make and gcc
-# (for `go test -race`). As root on a machine with apt what is missing is
-# installed; elsewhere one sentence says what it is, and the exit code is 1.
+# JDK 17 (java, javac), Maven, the PostgreSQL server programs, make and gcc
+# (for `go test -race`), and Python 3 with venv (for the tests of the Python
+# client). As root on a machine with apt what is missing is installed;
+# elsewhere one sentence says what it is, and the exit code is 1.
 # Silent and quick when nothing is missing.
 set -eu
 
@@ -25,6 +26,11 @@ have_postgres() {
 	return 1
 }
 
+# Debian splits off ensurepip, without which venv makes nothing useful.
+have_python() {
+	have python3 && python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
 # What is missing, as names of Debian packages and in words.
 packages=
 words=
@@ -39,6 +45,7 @@ look() {
 	have mvn || miss maven "Maven (mvn)"
 	have_postgres || miss postgresql "the PostgreSQL server (initdb and postgres)"
 	have make || miss make "make"
+	have_python || miss "python3 python3-venv" "Python 3.10 or later with venv"
 	have gcc || have clang || miss "gcc libc6-dev" "a C compiler (gcc, for go test -race)"
 }
 

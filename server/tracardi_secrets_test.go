@@ -66,14 +66,19 @@ func (b *bundle) raw(head string) {
 // failing is an authenticator whose every way to fail is chosen by the key.
 type failing struct{ server.Authenticator }
 
-func (failing) Token(_ context.Context, key string) (string, time.Time, error) {
+func (f failing) Token(ctx context.Context, key string) (string, time.Time, error) {
+	_, err := f.Authenticate(ctx, key)
+	return "", time.Time{}, err
+}
+
+func (failing) Authenticate(_ context.Context, key string) (tenants.Principal, error) {
 	switch {
 	case strings.HasPrefix(key, "panic"):
 		panic("authenticator broken")
 	case strings.HasPrefix(key, "unavailable"):
-		return "", time.Time{}, &tenants.Error{Code: tenants.CodeUnavailable, Reason: tenants.ReasonStoreUnavailable, Message: "the database does not answer", Err: errors.New("dial tcp: refused")}
+		return tenants.Principal{}, &tenants.Error{Code: tenants.CodeUnavailable, Reason: tenants.ReasonStoreUnavailable, Message: "the database does not answer", Err: errors.New("dial tcp: refused")}
 	}
-	return "", time.Time{}, errors.New("a failure without a name")
+	return tenants.Principal{}, errors.New("a failure without a name")
 }
 
 // Failures are logged with their cause, panics with their stack, and still
