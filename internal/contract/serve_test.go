@@ -51,7 +51,7 @@ func serve(t *testing.T) service {
 	output(t, build)
 
 	s := service{logs: &record{}}
-	c := exec.Command(binary, "serve") //nolint:gosec,noctx // ended below, as an operator would
+	c := exec.Command(binary, "serve") // ended below, as an operator would
 	c.Env = append(os.Environ(),
 		"DATABASE_URL="+devtest.Database(t, db.Migrate), "TMS_ELASTIC_URLS=http://127.0.0.1:1",
 		"API_KEY="+apiKey, "SECRET="+secret, "LOGGING_LEVEL=DEBUG", "TMS_ADMIN_KEY="+adminKey,
