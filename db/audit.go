@@ -22,8 +22,8 @@ func appendAudit(ctx context.Context, tx pgx.Tx, a tenants.Audit) error {
 		return fmt.Errorf("audit detail of %s: %w", a.Action, err)
 	}
 	_, err = tx.Exec(ctx, `
-		insert into audit (at, key_id, role, request_id, action, subject, detail)
-		values ($1, $2, $3, $4, $5, $6, $7)`,
-		a.At, a.Caller.KeyID, string(a.Caller.Role), a.Caller.RequestID, a.Action, a.Subject, raw)
+		insert into audit (at, key_id, role, request_id, origin, action, subject, detail)
+		values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		a.At, a.Caller.KeyID, string(a.Caller.Role), a.Caller.RequestID, a.Caller.Origin, a.Action, a.Subject, raw)
 	return err
 }

@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -43,7 +45,11 @@ func failure(err error) error {
 		return &opaque{code: pg.Code, constraint: pg.ConstraintName, err: err}
 	}
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) {
+	var network net.Error
+	// A server that goes away in the middle of an answer leaves an EOF, or a
+	// connection reset.
+	broken := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)
+	if broken || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) {
 		return unavailable(err)
 	}
 	return &opaque{err: err}

@@ -10,14 +10,14 @@ import (
 	"github.com/tracardi/tms/tenants"
 )
 
-const keyColumns = `id, hash, display_name, role, created_by, created_at, expires_at, revoked_at, last_used_at, coalesce(successor_id, '')`
+const keyColumns = `id, hash, display_name, role, created_by, created_at, expires_at, revoked_at, last_used_at, coalesce(successor_id, ''), tenants`
 
 func scanKey(row pgx.CollectableRow) (*tenants.APIKey, error) {
 	var k tenants.APIKey
 	var hash []byte
 	var role string
 	var expires, revoked, used *time.Time
-	if err := row.Scan(&k.ID, &hash, &k.DisplayName, &role, &k.CreatedBy, &k.CreatedAt, &expires, &revoked, &used, &k.SuccessorID); err != nil {
+	if err := row.Scan(&k.ID, &hash, &k.DisplayName, &role, &k.CreatedBy, &k.CreatedAt, &expires, &revoked, &used, &k.SuccessorID, &k.Tenants); err != nil {
 		return nil, err
 	}
 	copy(k.Hash[:], hash) // the schema holds it to 32 bytes
@@ -61,9 +61,9 @@ func (r *Registry) Keys(ctx context.Context, before time.Time, beforeID string, 
 func (r *Registry) CreateKey(ctx context.Context, k *tenants.APIKey, replaces string, until time.Time, a tenants.Audit) error {
 	return r.db.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			insert into api_keys (id, hash, display_name, role, created_by, created_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7)`,
-			k.ID, k.Hash[:], k.DisplayName, string(k.Role), k.CreatedBy, k.CreatedAt, timeOrNull(k.ExpiresAt))
+			insert into api_keys (id, hash, display_name, role, created_by, created_at, expires_at, tenants)
+			values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			k.ID, k.Hash[:], k.DisplayName, string(k.Role), k.CreatedBy, k.CreatedAt, timeOrNull(k.ExpiresAt), k.Tenants)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (b *registryBundle) start(t *testing.T, store tenants.Store) (p *process, s
 		t.Fatal("mirror not loaded")
 	}
 	return &process{
-		mirror: m, service: tenants.NewService(store, m, anyRelease{}, nil), keys: tenants.NewKeys(store, m, nil),
+		mirror: m, service: tenants.NewService(store, m, anyRelease{}, nil, nil), keys: tenants.NewKeys(store, m, nil, nil),
 		ring: tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: m, Secret: "s", AdminKey: "admin"}),
 	}, stop
 }
@@ -66,7 +66,7 @@ func TestChangesReachOtherProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, allowed(one), "who wrote sees it at once")
 	within(t, "creation", func() bool { return allowed(two) })
-	_, err = two.service.Delete(ctx, caller, "acme", "")
+	_, err = two.service.Delete(ctx, caller, tenants.EventRequest{ID: "acme", Etag: tenants.AnyEtag})
 	require.NoError(t, err)
 	require.False(t, allowed(two))
 	within(t, "deletion", func() bool { return !allowed(one) })
@@ -77,11 +77,15 @@ func TestChangesReachOtherProcesses(t *testing.T) {
 		v, err := one.service.Check(ctx, "acme")
 		return err == nil && v.Allowed && v.Tenant.Release == "0.8.2"
 	})
+	_, err = b.db.Pool().Exec(ctx, `update tenants set deleted_at = now(), purge_at = now(), purge_started_at = now()`)
+	require.NoError(t, err)
+	_, err = b.db.Pool().Exec(ctx, `update tenants set purged_at = now(), display_name = '', email = '', domain = '', gui_url = '', labels = '{}', attributes = null, install_token = ''`)
+	require.NoError(t, err)
 	_, err = b.db.Pool().Exec(ctx, `delete from tenants`)
 	require.NoError(t, err)
 	within(t, "purge", func() bool { return !allowed(one) && !allowed(two) })
 
-	k, secret, err := one.keys.Create(ctx, caller, "test", tenants.RoleViewer, 0)
+	k, secret, err := one.keys.Create(ctx, caller, tenants.KeyRequest{Name: "test", Role: tenants.RoleViewer})
 	require.NoError(t, err)
 	within(t, "key", func() bool { _, err := two.ring.Authenticate(ctx, secret); return err == nil })
 	_, err = one.keys.Revoke(ctx, caller, k.ID)

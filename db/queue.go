@@ -62,12 +62,13 @@ type Queue struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	kick   chan struct{}
+	parts  []QueuePart
 }
 
-// NewQueue makes store wake workers, and, with a runner, works itself. Call
-// Start to begin.
-func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger) (*Queue, error) {
-	q := &Queue{store: store, log: log, kick: make(chan struct{}, 1)}
+// NewQueue makes store wake workers, and, with a runner, works itself; parts
+// add other kinds of work. Call Start to begin.
+func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger, parts ...QueuePart) (*Queue, error) {
+	q := &Queue{store: store, log: log, kick: make(chan struct{}, 1), parts: parts}
 	cfg := &river.Config{
 		Logger:                      slog.New(quiet{log.Handler()}),
 		JobTimeout:                  jobTimeout,
@@ -81,6 +82,11 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger)
 		if err := river.AddWorkerSafely(ws, &tenantWorker{runner: runner, queue: q}); err != nil {
 			return nil, fmt.Errorf("queue: %w", err)
 		}
+		for _, p := range parts {
+			if err := p.register(ws, log); err != nil {
+				return nil, err
+			}
+		}
 		cfg.Workers = ws
 		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}
 	}
@@ -90,6 +96,9 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger)
 	}
 	q.client = client
 	store.wake = q.insert
+	for _, p := range parts {
+		p.attach(q)
+	}
 	return q, nil
 }
 
@@ -151,6 +160,11 @@ func (q *Queue) look(ctx context.Context) {
 func (q *Queue) wakeDue(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	for _, p := range q.parts {
+		if err := p.due(ctx, q); err != nil {
+			return err
+		}
+	}
 	work, err := q.store.Due(ctx, workers)
 	if err != nil || len(work) == 0 {
 		return err

@@ -31,23 +31,29 @@ func NewRegistry(d *DB, sealer *tenants.Sealer) *Registry {
 }
 
 const tenantColumns = `id, display_name, email, domain, gui_url, install_token, labels, attributes,
-	release, cluster, suspended, created_at, updated_at, expires_at, deleted_at, purge_at, revision`
+	release, cluster, suspended, created_at, updated_at, expires_at, deleted_at, purge_at, purge_started_at, purged_at, revision`
 
 func (r *Registry) scanTenant(row pgx.CollectableRow) (*tenants.Tenant, error) {
 	var t tenants.Tenant
 	var token []byte
-	var expires, deleted, purge *time.Time
+	var expires, deleted, purge, purging, purged *time.Time
 	err := row.Scan(&t.ID, &t.DisplayName, &t.Email, &t.Domain, &t.GUIURL, &token, &t.Labels, &t.Attributes,
-		&t.Release, &t.Cluster, &t.Suspended, &t.CreatedAt, &t.UpdatedAt, &expires, &deleted, &purge, &t.Revision)
+		&t.Release, &t.Cluster, &t.Suspended, &t.CreatedAt, &t.UpdatedAt, &expires, &deleted, &purge, &purging, &purged, &t.Revision)
 	if err != nil {
 		return nil, err
 	}
 	t.ExpiresAt, t.DeletedAt, t.PurgeAt = timeOrZero(expires), timeOrZero(deleted), timeOrZero(purge)
-	if t.InstallToken, err = r.sealer.Open(t.ID, token); err != nil {
+	t.PurgeStartedAt, t.PurgedAt = timeOrZero(purging), timeOrZero(purged)
+	if !t.PurgedAt.IsZero() {
+		return &t, nil // a tombstone has no token
+	}
+	var current bool
+	if t.InstallToken, current, err = r.sealer.Open(t.ID, token); err != nil {
 		// A changed SECRET must not take the registry down: Check needs no
 		// token.
 		t.TokenUnreadable = true
 	}
+	t.TokenSealedOld = !current && err == nil
 	return &t, nil
 }
 
@@ -116,21 +122,52 @@ func (r *Registry) AllTenants(ctx context.Context) ([]*tenants.Tenant, error) {
 
 const tenantFilter = `
 	from tenants
-	where ($1 = '' and ($2 or deleted_at is null) or tenant_state(tenants, $3) = $1)
+	where ($1 = '' and (deleted_at is null or $2 and purged_at is null) or tenant_state(tenants, $3) = $1)
 		and ($4 = '' or release = $4)
-		and labels @> $5`
+		and ($5 = '' or cluster = $5)
+		and labels @> $6
+		and ($7::text[] is null or id = any($7))`
+
+// orderColumns is the column behind each field of tenants.OrderFields and the
+// type of its values.
+var orderColumns = map[string][2]string{
+	"create_time":  {"created_at", "timestamptz"},
+	"update_time":  {"updated_at", "timestamptz"},
+	"display_name": {`display_name collate "C"`, "text"},
+	"release":      {`release collate "C"`, "text"},
+}
+
+// tenantPage is the order by and the position of a page; $8 and $9 are the
+// values where the page before ended, $10 is the limit.
+func tenantPage(o tenants.Order, first bool) string {
+	direction, beyond := "asc", ">"
+	if o.Descending {
+		direction, beyond = "desc", "<"
+	}
+	key, row, position := "", "id", "$9"
+	if column, ok := orderColumns[o.Field]; ok {
+		key = column[0] + " " + direction + ", "
+		row, position = "("+column[0]+", id)", "($8::text::"+column[1]+", $9)"
+	}
+	// Postgres wants to know the type of every parameter.
+	where := " and $8::text is not null and $9::text is not null"
+	if !first {
+		where += " and " + row + " " + beyond + " " + position
+	}
+	return where + " order by " + key + "id " + direction + " limit nullif($10, 0)"
+}
 
 // Tenants implements tenants.Store.
 func (r *Registry) Tenants(ctx context.Context, f tenants.Filter) ([]*tenants.Tenant, int, error) {
-	args := []any{string(f.State), f.ShowDeleted, f.Now, f.Release, labelsJSON(f.Labels)}
+	args := []any{string(f.State), f.ShowDeleted, f.Now, f.Release, f.Cluster, labelsJSON(f.Labels), f.IDs}
 	var total int
 	var ts []*tenants.Tenant
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select count(*)`+tenantFilter, args...).Scan(&total); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `select `+tenantColumns+tenantFilter+`
-			and id > $6 order by id limit nullif($7, 0)`, append(args, f.AfterID, f.Limit)...)
+		rows, err := tx.Query(ctx, `select `+tenantColumns+tenantFilter+tenantPage(f.Order, f.AfterID == ""),
+			append(args, f.AfterKey, f.AfterID, f.Limit)...)
 		if err != nil {
 			return err
 		}
@@ -149,12 +186,16 @@ func (r *Registry) CreateTenant(ctx context.Context, t *tenants.Tenant, c tenant
 				return err
 			}
 		}
+		revision, err := removeTombstone(ctx, tx, t.ID, c.AllowReuse)
+		if err != nil {
+			return err
+		}
 		_, err = tx.Exec(ctx, `
 			insert into tenants (id, display_name, email, domain, gui_url, install_token, labels, attributes,
-				release, cluster, suspended, created_at, updated_at, expires_at)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)`,
+				release, cluster, suspended, created_at, updated_at, expires_at, revision)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14)`,
 			t.ID, t.DisplayName, t.Email, t.Domain, t.GUIURL, r.sealer.Seal(t.ID, t.InstallToken), labelsJSON(t.Labels), attributesJSON(t.Attributes),
-			t.Release, t.Cluster, t.Suspended, t.CreatedAt, timeOrNull(t.ExpiresAt))
+			t.Release, t.Cluster, t.Suspended, t.CreatedAt, timeOrNull(t.ExpiresAt), revision)
 		if err != nil {
 			return tenantConflict(err, t)
 		}
@@ -169,6 +210,24 @@ func (r *Registry) CreateTenant(ctx context.Context, t *tenants.Tenant, c tenant
 		return appendAudit(ctx, tx, a)
 	})
 	return stored, err
+}
+
+// removeTombstone makes room for a tenant whose id was used before, and
+// returns the first revision of the new one: it grows over both lives, so that
+// memories of the first are recognised.
+func removeTombstone(ctx context.Context, tx pgx.Tx, id string, allowed bool) (int64, error) {
+	var revision int64
+	err := tx.QueryRow(ctx, `select revision from tenants where id = $1 and purged_at is not null for update`, id).Scan(&revision)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return 1, nil
+	case err != nil:
+		return 0, err
+	case !allowed:
+		return 0, tenants.PurgedError(id)
+	}
+	_, err = tx.Exec(ctx, `delete from tenants where id = $1 and purged_at is not null`, id)
+	return revision + 1, err
 }
 
 // tenantOfRequest returns the tenant that an earlier call with the same
@@ -254,15 +313,20 @@ func (r *Registry) ChangeTenant(ctx context.Context, id string, dry bool, a tena
 func (r *Registry) updateTenant(ctx context.Context, tx pgx.Tx, was, t *tenants.Tenant) error {
 	// Sealing anew would change the row, and with it the etag, at every save.
 	var token []byte
-	if t.InstallToken != was.InstallToken {
+	switch {
+	case !t.PurgedAt.IsZero():
+		token = []byte{}
+	case t.InstallToken != was.InstallToken || was.TokenSealedOld:
 		token = r.sealer.Seal(t.ID, t.InstallToken)
 	}
 	_, err := tx.Exec(ctx, `
 		update tenants set display_name = $2, email = $3, domain = $4, gui_url = $5,
 			install_token = coalesce($6, install_token), labels = $7, attributes = $8, release = $9,
-			cluster = $10, suspended = $11, expires_at = $12, deleted_at = $13, purge_at = $14
+			cluster = $10, suspended = $11, expires_at = $12, deleted_at = $13, purge_at = $14,
+			purge_started_at = $15, purged_at = $16
 		where id = $1`,
 		t.ID, t.DisplayName, t.Email, t.Domain, t.GUIURL, token, labelsJSON(t.Labels), attributesJSON(t.Attributes), t.Release,
-		t.Cluster, t.Suspended, timeOrNull(t.ExpiresAt), timeOrNull(t.DeletedAt), timeOrNull(t.PurgeAt))
+		t.Cluster, t.Suspended, timeOrNull(t.ExpiresAt), timeOrNull(t.DeletedAt), timeOrNull(t.PurgeAt),
+		timeOrNull(t.PurgeStartedAt), timeOrNull(t.PurgedAt))
 	return err
 }

@@ -11,39 +11,97 @@ import (
 	"github.com/tracardi/tms/tenants"
 )
 
+// rule is what a method needs: a permission of the key's role, and, of a key
+// that is restricted to tenants, that the request stays within them.
+type rule struct {
+	need  tenants.Permission
+	scope scope
+}
+
+// scope says which tenants a request is about.
+type scope struct {
+	// free requests show a restricted key nothing of other tenants: they are
+	// about none, or their handler filters.
+	free bool
+	// of names the tenants; none means all of them. A nil of is always all.
+	of func(request any) []string
+}
+
+var (
+	free  = scope{free: true}
+	fleet = scope{} // refused to restricted keys
+)
+
+// of is the scope of a request of one type.
+func of[R any](ids func(R) []string) scope {
+	return scope{of: func(request any) []string {
+		if r, ok := request.(R); ok {
+			return ids(r)
+		}
+		return nil // refused
+	}}
+}
+
+// byID is the scope of requests whose id is a tenant's.
+func byID[R interface{ GetId() string }]() scope {
+	return of(func(r R) []string { return []string{r.GetId()} })
+}
+
+func checked(r *tmsv1.CheckTenantRequest) []string {
+	if r.GetId() == "" {
+		return []string{tenants.IDFromHost(r.GetHost())}
+	}
+	return []string{r.GetId()}
+}
+
+func batchChecked(r *tmsv1.BatchCheckTenantsRequest) []string {
+	ids := append([]string{}, r.GetIds()...)
+	for _, h := range r.GetHosts() {
+		ids = append(ids, tenants.IDFromHost(h))
+	}
+	return ids
+}
+
 // access is what every method needs. A method without a row is refused, and a
 // test refuses to have one.
-var access = map[string]tenants.Permission{
-	tmsv1.TenantService_Create_FullMethodName:   tenants.PermTenants,
-	tmsv1.TenantService_Get_FullMethodName:      tenants.PermRead,
-	tmsv1.TenantService_List_FullMethodName:     tenants.PermRead,
-	tmsv1.TenantService_Update_FullMethodName:   tenants.PermTenants,
-	tmsv1.TenantService_Delete_FullMethodName:   tenants.PermTenants,
-	tmsv1.TenantService_Undelete_FullMethodName: tenants.PermTenants,
-	tmsv1.TenantService_Check_FullMethodName:    tenants.PermCheck,
-	tmsv1.TenantService_Resolve_FullMethodName:  tenants.PermCheck,
+var access = map[string]rule{
+	tmsv1.TenantService_Create_FullMethodName:     {tenants.PermTenants, of(func(r *tmsv1.CreateTenantRequest) []string { return []string{r.GetTenant().GetId()} })},
+	tmsv1.TenantService_Get_FullMethodName:        {tenants.PermRead, byID[*tmsv1.GetTenantRequest]()},
+	tmsv1.TenantService_BatchGet_FullMethodName:   {tenants.PermRead, of((*tmsv1.BatchGetTenantsRequest).GetIds)},
+	tmsv1.TenantService_List_FullMethodName:       {tenants.PermRead, free},
+	tmsv1.TenantService_Update_FullMethodName:     {tenants.PermTenants, of(func(r *tmsv1.UpdateTenantRequest) []string { return []string{r.GetTenant().GetId()} })},
+	tmsv1.TenantService_Delete_FullMethodName:     {tenants.PermTenants, byID[*tmsv1.DeleteTenantRequest]()},
+	tmsv1.TenantService_Undelete_FullMethodName:   {tenants.PermTenants, byID[*tmsv1.UndeleteTenantRequest]()},
+	tmsv1.TenantService_Purge_FullMethodName:      {tenants.PermPurge, byID[*tmsv1.PurgeTenantRequest]()},
+	tmsv1.TenantService_Check_FullMethodName:      {tenants.PermCheck, of(checked)},
+	tmsv1.TenantService_BatchCheck_FullMethodName: {tenants.PermCheck, of(batchChecked)},
+	tmsv1.TenantService_Resolve_FullMethodName:    {tenants.PermCheck, free}, // the rule alone, no registry
 
-	tmsv1.ApiKeyService_Create_FullMethodName: tenants.PermKeys,
-	tmsv1.ApiKeyService_List_FullMethodName:   tenants.PermKeys,
-	tmsv1.ApiKeyService_Rotate_FullMethodName: tenants.PermKeys,
-	tmsv1.ApiKeyService_Revoke_FullMethodName: tenants.PermKeys,
+	tmsv1.OperationService_Get_FullMethodName:  {tenants.PermRead, free}, // handler looks whose it is
+	tmsv1.OperationService_List_FullMethodName: {tenants.PermRead, free},
 
-	tmsv1.ReleaseService_List_FullMethodName: tenants.PermRead,
-	tmsv1.ReleaseService_Get_FullMethodName:  tenants.PermRead,
+	tmsv1.ApiKeyService_Create_FullMethodName: {tenants.PermKeys, fleet},
+	tmsv1.ApiKeyService_List_FullMethodName:   {tenants.PermKeys, fleet},
+	tmsv1.ApiKeyService_Rotate_FullMethodName: {tenants.PermKeys, fleet},
+	tmsv1.ApiKeyService_Revoke_FullMethodName: {tenants.PermKeys, fleet},
 
-	tmsv1.UpgradeService_Plan_FullMethodName:           tenants.PermRead, // writes nothing
-	tmsv1.UpgradeService_Get_FullMethodName:            tenants.PermRead,
-	tmsv1.UpgradeService_List_FullMethodName:           tenants.PermRead,
-	tmsv1.UpgradeService_Watch_FullMethodName:          tenants.PermRead,
-	tmsv1.UpgradeService_Start_FullMethodName:          tenants.PermUpgrades,
-	tmsv1.UpgradeService_Pause_FullMethodName:          tenants.PermUpgrades,
-	tmsv1.UpgradeService_Resume_FullMethodName:         tenants.PermUpgrades,
-	tmsv1.UpgradeService_Cancel_FullMethodName:         tenants.PermUpgrades,
-	tmsv1.UpgradeService_Retry_FullMethodName:          tenants.PermUpgrades,
-	tmsv1.UpgradeService_Switch_FullMethodName:         tenants.PermUpgrades,
-	tmsv1.UpgradeService_Rollback_FullMethodName:       tenants.PermUpgrades,
-	tmsv1.UpgradeService_Finalize_FullMethodName:       tenants.PermUpgrades,
-	tmsv1.UpgradeService_ListQuarantine_FullMethodName: tenants.PermUpgrades, // shows customers' documents
+	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
+	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
+
+	// A rollout shows all of its tenants, and commands concern all of them.
+	tmsv1.UpgradeService_Plan_FullMethodName:           {tenants.PermRead, of(func(r *tmsv1.PlanRolloutRequest) []string { return r.GetOptions().GetTenants() })}, // writes nothing
+	tmsv1.UpgradeService_Get_FullMethodName:            {tenants.PermRead, fleet},
+	tmsv1.UpgradeService_List_FullMethodName:           {tenants.PermRead, fleet},
+	tmsv1.UpgradeService_Watch_FullMethodName:          {tenants.PermRead, fleet},
+	tmsv1.UpgradeService_Start_FullMethodName:          {tenants.PermUpgrades, of(func(r *tmsv1.StartRolloutRequest) []string { return r.GetOptions().GetTenants() })},
+	tmsv1.UpgradeService_Pause_FullMethodName:          {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Resume_FullMethodName:         {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Cancel_FullMethodName:         {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Retry_FullMethodName:          {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Switch_FullMethodName:         {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Finalize_FullMethodName:       {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_ListQuarantine_FullMethodName: {tenants.PermUpgrades, fleet}, // shows customers' documents
 }
 
 // open services need no key: they tell nothing that the source does not.
@@ -63,18 +121,46 @@ func isOpen(method string) bool {
 
 // authorize says whether the caller may call the method.
 func authorize(p tenants.Principal, method string) error {
-	need, ok := access[method]
-	if ok && p.Role.Can(need) {
+	r, ok := access[method]
+	if !ok || !p.Role.Can(r.need) {
+		return refusedRole(p, method)
+	}
+	if p.Tenants != nil && !r.scope.free && r.scope.of == nil {
+		return tenants.RestrictedError(p, method)
+	}
+	return nil
+}
+
+// within says whether a request stays within the tenants of its caller.
+func within(p tenants.Principal, method string, request any) error {
+	if p.Tenants == nil || isOpen(method) {
 		return nil
 	}
-	return refusedRole(p, method)
+	s := access[method].scope
+	if s.free {
+		return nil
+	}
+	var ids []string
+	if s.of != nil {
+		ids = s.of(request)
+	}
+	if len(ids) == 0 {
+		return tenants.RestrictedError(p, "all tenants")
+	}
+	for _, id := range ids {
+		if !p.MayTouch(id) {
+			return tenants.RestrictedError(p, fmt.Sprintf("tenant %q", id))
+		}
+	}
+	return nil
 }
 
 func refusedRole(p tenants.Principal, what string) error {
 	return &tenants.Error{
 		Code: tenants.CodePermissionDenied, Reason: tenants.ReasonRoleTooSmall,
-		Message: fmt.Sprintf("API key %s with role %s may not call %s", p.KeyID, p.Role, what),
-		Remedy:  "use a key whose role allows it, see `tms key create --help`",
+		Message:  fmt.Sprintf("API key %s with role %s may not call %s", p.KeyID, p.Role, what),
+		Remedy:   "use a key whose role allows it, see `tms key create --help`",
+		Metadata: map[string]string{"key": p.KeyID, "role": string(p.Role)},
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 type keyService struct{ keys Keys }
 
 func (s *keyService) Create(ctx context.Context, r *tmsv1.CreateApiKeyRequest) (*tmsv1.ApiKeySecret, error) {
-	k, secret, err := s.keys.Create(ctx, callerOf(ctx), r.GetDisplayName(), tenants.Role(r.GetRole()), r.GetTtl().AsDuration())
+	k, secret, err := s.keys.Create(ctx, callerOf(ctx), tenants.KeyRequest{
+		Name: r.GetDisplayName(), Role: tenants.Role(r.GetRole()), TTL: r.GetTtl().AsDuration(), Tenants: r.GetTenants(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +56,6 @@ func keyToProto(k *tenants.APIKey) *tmsv1.ApiKey {
 	return &tmsv1.ApiKey{
 		Id: k.ID, DisplayName: k.DisplayName, Role: string(k.Role), State: k.StateAt(time.Now()),
 		CreateTime: stamp(k.CreatedAt), ExpireTime: stamp(k.ExpiresAt), RevokeTime: stamp(k.RevokedAt), LastUseTime: stamp(k.LastUsedAt),
-		SuccessorId: k.SuccessorID, CreatedBy: k.CreatedBy,
+		SuccessorId: k.SuccessorID, CreatedBy: k.CreatedBy, Tenants: k.Tenants,
 	}
 }

@@ -43,9 +43,9 @@ func serveForBenchmark(b *testing.B) (grpcAddr, httpAddr string) {
 	require.NoError(b, err)
 	store := db.NewRegistry(d, sealer)
 	mirror := tenants.NewMirror(store, nil)
-	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil)
+	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil, nil)
 	s, err := server.New(server.Config{
-		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil), Catalogue: catalogue, Upgrades: &scriptedUpgrades{},
+		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, nil), Catalogue: catalogue, Upgrades: &scriptedUpgrades{},
 		Auth:   tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: secret, InstanceKey: instanceKey}),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

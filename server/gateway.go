@@ -12,7 +12,9 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tracardi/tms/proto/openapi"
@@ -39,12 +41,17 @@ func (s *Server) buildHTTP() error {
 		}}),
 		runtime.WithIncomingHeaderMatcher(incomingHeader),
 		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) {
-			return "X-Request-Id", key == requestIDHeader
+			name, ok := outgoingHeaders[key]
+			return name, ok
 		}),
+		runtime.WithErrorHandler(func(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+			runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, explained(status.Convert(err)).Err())
+		}),
+		runtime.WithRoutingErrorHandler(routingError),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		tmsv1.RegisterTenantServiceHandler, tmsv1.RegisterApiKeyServiceHandler,
-		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler,
+		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler, tmsv1.RegisterOperationServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {
@@ -58,9 +65,26 @@ func (s *Server) buildHTTP() error {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
-	s.handler = s.guarded(mux)
+	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, throttle: s.limits, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
+	s.handler = s.guarded(hardened(mux))
 	return nil
+}
+
+// outgoingHeaders are what of gRPC's headers REST clients see.
+var outgoingHeaders = map[string]string{
+	requestIDHeader: "X-Request-Id", staleHeader: "Tms-Stale-Seconds", retryAfterHeader: "Retry-After",
+}
+
+// routingError answers paths and methods that the contract does not have.
+func routingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	st := detailed(codes.NotFound, "no such path under /v1", info(reasonUnknownCall, nil))
+	switch code {
+	case http.StatusMethodNotAllowed:
+		st = detailed(codes.Unimplemented, "the path knows other methods", info(reasonUnknownCall, nil))
+	case http.StatusBadRequest:
+		st = detailed(codes.InvalidArgument, "the path cannot be read", info(reasonMalformed, nil))
+	}
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: code, Err: st.Err()})
 }
 
 // incomingHeader passes what the interceptors read, and nothing that could be
@@ -109,12 +133,11 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	_, _ = w.Write(b) // the client went away
 }
 
-// guarded bounds bodies, survives panics and logs calls that do not pass the
+// guarded survives panics and logs calls that do not pass the
 // gateway (those have a line of gRPC's). It logs the route and never the
 // path: Tracardi's holds an API key.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		began := time.Now()
 		out := &statusWriter{ResponseWriter: w, code: http.StatusOK}
 		defer func() {

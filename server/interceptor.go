@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
@@ -21,8 +24,11 @@ import (
 )
 
 const (
-	requestIDHeader = "x-request-id"
-	apiKeyHeader    = "x-api-key"
+	requestIDHeader  = "x-request-id"
+	apiKeyHeader     = "x-api-key"
+	forwardedHeader  = "x-forwarded-for"   // set by the gateway, for itself
+	staleHeader      = "tms-stale-seconds" // how old an answer from memory is, when the database does not answer
+	retryAfterHeader = "retry-after"
 	// callTimeout bounds calls whose clients set no deadline. Planning for a
 	// large fleet is what takes longest.
 	callTimeout = 2 * time.Minute
@@ -33,6 +39,7 @@ const (
 // call is what is known about a request.
 type call struct {
 	requestID string
+	origin    string
 	principal tenants.Principal
 }
 
@@ -48,22 +55,79 @@ func callOf(ctx context.Context) *call {
 // callerOf is who asks, for the audit trail.
 func callerOf(ctx context.Context) tenants.Caller {
 	c := callOf(ctx)
-	return tenants.Caller{KeyID: c.principal.KeyID, Role: c.principal.Role, RequestID: c.requestID}
+	return tenants.Caller{KeyID: c.principal.KeyID, Role: c.principal.Role, RequestID: c.requestID, Origin: c.origin}
 }
 
 // gate is the first interceptor of every call: it gives the call its id,
 // knows the caller, translates errors and writes the log.
 type gate struct {
-	auth Authenticator
-	log  *slog.Logger
+	auth     Authenticator
+	throttle *throttle
+	log      *slog.Logger
 }
 
-// quiet methods are called for every request of every Tracardi container;
-// only their failures are logged above debug.
+// quiet methods are called for every request of every Tracardi container and
+// answered from memory; only their failures are logged above debug.
 var quiet = map[string]bool{tmsv1.TenantService_Check_FullMethodName: true}
 
+func newCall(ctx context.Context) *call {
+	return &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader)), origin: originOf(ctx)}
+}
+
+// originOf is the address a call came from; what the client itself says about
+// it counts only when the client is our own gateway.
+func originOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return ""
+	}
+	if p.Addr.Network() != pipeNetwork {
+		return hostOf(p.Addr.String())
+	}
+	if v := metadata.ValueFromIncomingContext(ctx, forwardedHeader); len(v) > 0 {
+		hops := strings.Split(v[len(v)-1], ",")
+		return strings.TrimSpace(hops[len(hops)-1])
+	}
+	return ""
+}
+
+// pipeNetwork is the network of addresses of bufconn.
+const pipeNetwork = "bufconn"
+
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// staleness tells the client how old an answer from memory is.
+func (g *gate) staleness(set, setTrailer func(metadata.MD)) {
+	if age := g.auth.Staleness(); age > 0 {
+		md := metadata.Pairs(staleHeader, staleSeconds(age))
+		set(md)
+		setTrailer(md)
+	}
+}
+
+func staleSeconds(age time.Duration) string { return strconv.Itoa(int(age/time.Second) + 1) }
+
+// retryAfter is the header of an error that says how long to wait; nil
+// without one.
+func retryAfter(err error) metadata.MD {
+	var e *tenants.Error
+	if !errors.As(err, &e) || e.RetryAfter <= 0 {
+		return nil
+	}
+	return metadata.Pairs(retryAfterHeader, retrySeconds(e.RetryAfter))
+}
+
+func retrySeconds(d time.Duration) string {
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
+}
+
 func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	c := &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader))}
+	c := newCall(ctx)
 	ctx = context.WithValue(ctx, callKey{}, c)
 	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, c.requestID)) // fails only without a transport
 	began := time.Now()
@@ -73,17 +137,30 @@ func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, hand
 		defer cancel()
 	}
 	if err = g.admit(ctx, c, i.FullMethod); err == nil {
+		err = within(c.principal, i.FullMethod, req)
+	}
+	if err == nil {
 		resp, err = handler(ctx, req)
+	}
+	g.staleness(
+		func(md metadata.MD) { _ = grpc.SetHeader(ctx, md) }, // as above
+		func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) },
+	)
+	if md := retryAfter(err); md != nil {
+		_ = grpc.SetHeader(ctx, md)
 	}
 	return resp, g.done(ctx, c, i.FullMethod, began, err)
 }
 
 func (g *gate) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	c := &call{requestID: requestID(metadata.ValueFromIncomingContext(ss.Context(), requestIDHeader))}
+	c := newCall(ss.Context())
 	ctx := context.WithValue(ss.Context(), callKey{}, c)
 	_ = ss.SetHeader(metadata.Pairs(requestIDHeader, c.requestID))
 	began := time.Now()
 	err := g.admit(ctx, c, i.FullMethod)
+	if md := retryAfter(err); md != nil {
+		ss.SetTrailer(md)
+	}
 	if err == nil {
 		err = handler(srv, &streamWithContext{ss, ctx})
 	}
@@ -114,6 +191,9 @@ func (g *gate) admit(ctx context.Context, c *call, method string) error {
 		return err
 	}
 	c.principal = p
+	if err := g.throttle.admit(p.KeyID, quiet[method]); err != nil {
+		return err
+	}
 	return authorize(p, method)
 }
 

@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -31,10 +33,17 @@ import (
 
 // Limits of the listeners.
 const (
-	maxMessage        = 4 << 20 // bytes of one gRPC message, gRPC's own default
-	maxBody           = 1 << 20 // bytes of one HTTP body; tenants are small
-	gatewayBuffer     = 256 << 10
+	maxMessage    = 4 << 20  // bytes of one gRPC message, gRPC's own default
+	maxBody       = 1 << 20  // bytes of one HTTP body; tenants are small
+	maxHeaders    = 64 << 10 // bytes of the headers of one request, HTTP and gRPC
+	gatewayBuffer = 256 << 10
+	// maxStreams of one connection at a time; the gateway's calls share one.
+	maxStreams = 1000
+	// Slow clients: headers and body must arrive within these times, and an
+	// answer that is no stream must have been taken within writeTimeout.
 	readHeaderTimeout = 10 * time.Second
+	readBodyTimeout   = 15 * time.Second
+	writeTimeout      = callTimeout + 30*time.Second
 	idleTimeout       = 2 * time.Minute
 	// ShutdownTimeout bounds the end: calls in flight may finish within it.
 	ShutdownTimeout = 10 * time.Second
@@ -48,15 +57,23 @@ type Tenants interface {
 	Get(ctx context.Context, id string) (*tenants.Tenant, error)
 	List(context.Context, tenants.ListRequest) (tenants.ListResult, error)
 	Update(context.Context, tenants.Caller, tenants.UpdateRequest) (*tenants.Tenant, error)
-	Delete(ctx context.Context, c tenants.Caller, id, etag string) (*tenants.Tenant, error)
-	Undelete(ctx context.Context, c tenants.Caller, id string) (*tenants.Tenant, error)
+	BatchGet(ctx context.Context, ids []string) ([]*tenants.Tenant, error)
+	Delete(context.Context, tenants.Caller, tenants.EventRequest) (*tenants.Tenant, error)
+	Undelete(context.Context, tenants.Caller, tenants.EventRequest) (*tenants.Tenant, error)
 	Check(ctx context.Context, id string) (tenants.Verdict, error)
 	CheckHost(ctx context.Context, host string) (tenants.Verdict, error)
 }
 
+// Purges ends tenants, *tenants.Purges.
+type Purges interface {
+	Begin(context.Context, tenants.Caller, tenants.PurgeRequest) (*tenants.Operation, error)
+	Operation(ctx context.Context, id string) (*tenants.Operation, error)
+	Operations(ctx context.Context, f tenants.OperationFilter, pageToken string) ([]*tenants.Operation, string, error)
+}
+
 // Keys manages API keys, *tenants.Keys.
 type Keys interface {
-	Create(ctx context.Context, c tenants.Caller, name string, role tenants.Role, ttl time.Duration) (*tenants.APIKey, string, error)
+	Create(context.Context, tenants.Caller, tenants.KeyRequest) (*tenants.APIKey, string, error)
 	List(ctx context.Context, limit int, pageToken string) ([]*tenants.APIKey, string, error)
 	Rotate(ctx context.Context, c tenants.Caller, id string, overlap time.Duration) (*tenants.APIKey, string, error)
 	Revoke(ctx context.Context, c tenants.Caller, id string) (*tenants.APIKey, error)
@@ -66,6 +83,8 @@ type Keys interface {
 type Authenticator interface {
 	Authenticate(ctx context.Context, credential string) (tenants.Principal, error)
 	Token(ctx context.Context, key string) (string, time.Time, error)
+	// Staleness is how old answers from memory are, 0 for fresh.
+	Staleness() time.Duration
 }
 
 // Catalogue knows the releases, *releases.Catalogue.
@@ -91,13 +110,20 @@ type Upgrades interface {
 	Finalize(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 }
 
-// Config is what a Server is made of. All fields but the last two are needed.
+// Config is what a Server is made of. The fields from Pages on may be left
+// empty.
 type Config struct {
 	Tenants   Tenants
+	Purges    Purges
 	Keys      Keys
 	Auth      Authenticator
 	Catalogue Catalogue
 	Upgrades  Upgrades
+	// Pages signs page tokens; nil makes tokens that only this process accepts.
+	Pages *tenants.Pages
+	// RateLimit is how many calls a second each API key may make to this
+	// process, fifty times as many where memory answers; 0 for no limit.
+	RateLimit float64
 	// Ready says why the process cannot serve now, nil when it can.
 	Ready func(context.Context) error
 	// DefaultRelease is the release of tenants that are provisioned through
@@ -109,6 +135,7 @@ type Config struct {
 // Server serves the contract over gRPC and HTTP.
 type Server struct {
 	cfg     Config
+	limits  *throttle
 	grpc    *grpc.Server
 	health  *health.Server
 	pipe    *bufconn.Listener // between the gateway and gRPC
@@ -122,7 +149,14 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: c, health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
+	if c.Pages == nil {
+		pages, err := tenants.NewPages(rand.Text())
+		if err != nil {
+			return nil, err
+		}
+		c.Pages = pages
+	}
+	s := &Server{cfg: c, limits: newThrottle(c.RateLimit), health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
 	if err := s.buildGRPC(); err != nil {
 		return nil, err
 	}
@@ -140,22 +174,33 @@ func (s *Server) buildGRPC() error {
 	if err != nil {
 		return fmt.Errorf("validation rules of the contract: %w", err)
 	}
-	g := &gate{auth: s.cfg.Auth, log: s.cfg.Logger}
+	g := &gate{auth: s.cfg.Auth, throttle: s.limits, log: s.cfg.Logger}
 	s.grpc = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
 		grpc.ChainStreamInterceptor(g.stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validatedStream(validator)),
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.UnknownServiceHandler(unknownCall),
 		grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
-	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants})
+	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants, s.cfg.Purges})
+	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
-	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.closing})
+	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil
+}
+
+// unknownCall answers what is not part of the contract. The caller has been
+// recognised; nothing is said to others.
+func unknownCall(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	return detailed(codes.Unimplemented, fmt.Sprintf("call %.100q is not known", method), info(reasonUnknownCall, nil)).Err()
 }
 
 // Handler is the HTTP side; it answers /v1 only while Run runs.
@@ -165,7 +210,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // ShutdownTimeout. It closes both listeners. It runs once.
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	web := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaders,
 		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
 	}
 	group, running := errgroup.WithContext(ctx)

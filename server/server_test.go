@@ -70,17 +70,23 @@ func TestTenantLifecycle(t *testing.T) {
 		Tenant: &tmsv1.Tenant{Id: "acme", Etag: created.GetEtag()}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"labels"}},
 	})
 	refused(t, err, codes.Aborted, "ETAG_MISMATCH")
+	_, err = b.tenants.Update(b.admin(), &tmsv1.UpdateTenantRequest{
+		Tenant: &tmsv1.Tenant{Id: "acme"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"labels"}},
+	})
+	refused(t, err, codes.InvalidArgument, "ETAG_REQUIRED")
+	_, err = b.tenants.Delete(b.admin(), &tmsv1.DeleteTenantRequest{Id: "acme"})
+	refused(t, err, codes.InvalidArgument, "ETAG_REQUIRED")
 
 	checked, err := b.tenants.Check(b.admin(), &tmsv1.CheckTenantRequest{Id: "acme"})
 	require.NoError(t, err)
 	require.False(t, checked.GetAllowed())
 	require.Equal(t, "suspended", checked.GetReason())
 
-	deleted, err := b.tenants.Delete(b.admin(), &tmsv1.DeleteTenantRequest{Id: "acme"})
+	deleted, err := b.tenants.Delete(b.admin(), &tmsv1.DeleteTenantRequest{Id: "acme", Etag: updated.GetEtag()})
 	require.NoError(t, err)
 	require.Equal(t, "deleted", deleted.GetState())
 	require.NotNil(t, deleted.GetPurgeTime())
-	_, err = b.tenants.Delete(b.admin(), &tmsv1.DeleteTenantRequest{Id: "acme"})
+	_, err = b.tenants.Delete(b.admin(), &tmsv1.DeleteTenantRequest{Id: "acme", Etag: "*"})
 	refused(t, err, codes.FailedPrecondition, "WRONG_STATE")
 	back, err := b.tenants.Undelete(b.admin(), &tmsv1.UndeleteTenantRequest{Id: "acme"})
 	require.NoError(t, err)
@@ -223,16 +229,16 @@ func TestRESTPassesTheSameGates(t *testing.T) {
 	r = b.http("PATCH", "/v1/tenants/acme", adminKey, `{"display_name": "Acme", "labels": {"ring": "canary"}, "etag": "`+r.json(t)["etag"].(string)+`"}`)
 	require.Equal(t, 200, r.code, r.body)
 	require.Equal(t, "Acme", r.json(t)["display_name"])
-	r = b.http("PATCH", "/v1/tenants/acme", adminKey, `{"attributes": {"a": {"b": 1}}, "expire_time": "2099-01-01T00:00:00Z"}`)
+	r = b.http("PATCH", "/v1/tenants/acme", adminKey, `{"etag": "*", "attributes": {"a": {"b": 1}}, "expire_time": "2099-01-01T00:00:00Z"}`)
 	require.Equal(t, 200, r.code, r.body)
 	require.Equal(t, map[string]any{"a": map[string]any{"b": 1.0}}, r.json(t)["attributes"])
-	r = b.http("PATCH", "/v1/tenants/acme?update_mask=expire_time", adminKey, `{}`)
+	r = b.http("PATCH", "/v1/tenants/acme?update_mask=expire_time", adminKey, `{"etag": "*"}`)
 	require.Equal(t, 200, r.code, r.body)
 	require.NotContains(t, r.json(t), "expire_time", "cleared by a mask without a value")
 	require.Equal(t, 200, b.http("GET", "/v1/tenants?labels[ring]=canary&page_size=5", adminKey, "").code)
 	require.Equal(t, true, b.http("GET", "/v1/tenants/acme:check", instanceKey, "").json(t)["allowed"])
 	require.Equal(t, true, b.http("GET", "/v1/hosts/acme.example.com:check", instanceKey, "").json(t)["allowed"])
-	require.Equal(t, 200, b.http("DELETE", "/v1/tenants/acme", adminKey, "").code)
+	require.Equal(t, 200, b.http("DELETE", "/v1/tenants/acme?etag=*", adminKey, "").code)
 	require.Equal(t, "deleted", b.http("GET", "/v1/tenants/acme:check", instanceKey, "").json(t)["reason"])
 	require.Equal(t, 200, b.http("POST", "/v1/tenants/acme:undelete", adminKey, "{}").code)
 
@@ -246,7 +252,10 @@ func TestRESTPassesTheSameGates(t *testing.T) {
 		"not found":     {"GET", "/v1/tenants/nobody", adminKey, "", 404, "TENANT_NOT_FOUND"},
 		"exists":        {"POST", "/v1/tenants", adminKey, `{"id": "acme", "release": "0.8.1"}`, 409, "TENANT_EXISTS"},
 		"invalid":       {"POST", "/v1/tenants", adminKey, `{"id": "1"}`, 400, "INVALID_FIELD"},
-		"unknown field": {"POST", "/v1/tenants", adminKey, `{"idd": "acme"}`, 400, ""},
+		"unknown field": {"POST", "/v1/tenants", adminKey, `{"idd": "acme"}`, 400, "REQUEST_MALFORMED"},
+		"no such path":  {"GET", "/v1/nothing", adminKey, "", 404, "CALL_UNKNOWN"},
+		"method":        {"PUT", "/v1/tenants", adminKey, "", 405, "CALL_UNKNOWN"},
+		"no etag":       {"DELETE", "/v1/tenants/acme", adminKey, "", 400, "ETAG_REQUIRED"},
 	} {
 		r := b.http(c.method, c.path, c.credential, c.body)
 		require.Equal(t, c.code, r.code, "%s: %s", name, r.body)
@@ -343,7 +352,7 @@ func TestNothingIsUnimplemented(t *testing.T) {
 		done.State = upgrader.RolloutComplete
 		s.rollout = done
 	})
-	for _, d := range []grpc.ServiceDesc{tmsv1.TenantService_ServiceDesc, tmsv1.ApiKeyService_ServiceDesc, tmsv1.ReleaseService_ServiceDesc, tmsv1.UpgradeService_ServiceDesc} {
+	for _, d := range []grpc.ServiceDesc{tmsv1.TenantService_ServiceDesc, tmsv1.ApiKeyService_ServiceDesc, tmsv1.ReleaseService_ServiceDesc, tmsv1.UpgradeService_ServiceDesc, tmsv1.OperationService_ServiceDesc} {
 		for _, m := range d.Methods {
 			err := b.conn.Invoke(b.admin(), "/"+d.ServiceName+"/"+m.MethodName, &emptypb.Empty{}, &emptypb.Empty{})
 			require.NotEqual(t, codes.Unimplemented, status.Code(err), m.MethodName)

@@ -41,9 +41,12 @@ type bundle struct {
 	db       *db.DB
 	server   *server.Server
 	upgrades *scriptedUpgrades
+	cluster  *emptyCluster
+	purges   *tenants.Purges
 	conn     *grpc.ClientConn
 	url      string
 	tenants  tmsv1.TenantServiceClient
+	jobs     tmsv1.OperationServiceClient
 	keys     tmsv1.ApiKeyServiceClient
 	releases tmsv1.ReleaseServiceClient
 	rollouts tmsv1.UpgradeServiceClient
@@ -90,10 +93,16 @@ func (k knownReleases) KnownRelease(v string) error { _, err := k.Get(v); return
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
+	return setupOn(t, devtest.Database(t, db.Migrate), 0)
+}
+
+// setupOn is a server on a given database, with a limit of calls.
+func setupOn(t testing.TB, dsn string, rateLimit float64) *bundle {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &bundle{TB: t, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d, err := db.Open(ctx, devtest.Database(t, db.Migrate))
+	d, err := db.Open(ctx, dsn)
 	require.NoError(t, err)
 	b.db = d
 	sealer, err := tenants.NewSealer(secret)
@@ -102,10 +111,15 @@ func setup(t testing.TB) *bundle {
 	require.NoError(t, err)
 	store := db.NewRegistry(d, sealer)
 	mirror := tenants.NewMirror(store, log)
+	purgeStore := db.NewPurges(store)
+	b.cluster = &emptyCluster{}
+	b.purges = tenants.NewPurges(tenants.PurgesConfig{
+		Store: purgeStore, Mirror: mirror, Cluster: b.cluster, Prefixes: func() []string { return []string{"08x"} }, Owner: "test", Now: b.clock.now, Logger: log,
+	})
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: secret, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
-		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, b.clock.now), Keys: tenants.NewKeys(store, mirror, b.clock.now),
-		Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
+		Purges: b.purges, RateLimit: rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -127,6 +141,7 @@ func setup(t testing.TB) *bundle {
 	b.conn, err = grpc.NewClient(grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.conn.Close() })
+	b.jobs = tmsv1.NewOperationServiceClient(b.conn)
 	b.tenants, b.keys = tmsv1.NewTenantServiceClient(b.conn), tmsv1.NewApiKeyServiceClient(b.conn)
 	b.releases, b.rollouts = tmsv1.NewReleaseServiceClient(b.conn), tmsv1.NewUpgradeServiceClient(b.conn)
 	select {
@@ -186,6 +201,19 @@ func (b *bundle) http(method, path, credential, body string) reply {
 	require.NoError(b, err)
 	return reply{res.StatusCode, res.Header, string(raw)}
 }
+
+// emptyCluster is a search cluster that holds nothing; what is tested here is
+// the way to and from a purge.
+type emptyCluster struct{}
+
+func (*emptyCluster) Indices(context.Context, ...string) ([]string, error) { return nil, nil }
+func (*emptyCluster) Aliases(context.Context, ...string) (map[string][]string, error) {
+	return nil, nil
+}
+func (*emptyCluster) Templates(context.Context, string) ([]string, error)      { return nil, nil }
+func (*emptyCluster) DeleteIndices(context.Context, ...string) error           { return nil }
+func (*emptyCluster) RemoveAliases(context.Context, map[string][]string) error { return nil }
+func (*emptyCluster) DeleteTemplate(context.Context, string) error             { return nil }
 
 // scriptedUpgrades answers without an engine: what is tested here is the
 // translation to and from the contract.

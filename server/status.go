@@ -3,12 +3,14 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
@@ -29,6 +31,7 @@ var (
 		tenants.CodeUnauthenticated:    codes.Unauthenticated,
 		tenants.CodePermissionDenied:   codes.PermissionDenied,
 		tenants.CodeUnavailable:        codes.Unavailable,
+		tenants.CodeExhausted:          codes.ResourceExhausted,
 	}
 	upgradeCodes = map[upgrader.Reason]codes.Code{
 		upgrader.ReasonInvalid:     codes.InvalidArgument,
@@ -43,7 +46,7 @@ var (
 // "internal error": its text is for the log.
 func statusOf(err error) *status.Status {
 	if st, ok := status.FromError(err); ok {
-		return st // nil, or made by gRPC and the handlers themselves
+		return explained(st) // nil, or made by gRPC itself
 	}
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
@@ -57,15 +60,33 @@ func statusOf(err error) *status.Status {
 	case errors.As(err, &invalid):
 		return validationStatus(invalid)
 	case errors.Is(err, context.Canceled):
-		return status.New(codes.Canceled, "the client went away")
+		return detailed(codes.Canceled, "the client went away", info(reasonCanceled, nil))
 	case errors.Is(err, context.DeadlineExceeded):
-		return detailed(codes.DeadlineExceeded, "it took too long (try again, with a later deadline)", info("DEADLINE_EXCEEDED", nil))
+		return detailed(codes.DeadlineExceeded, "it took too long (try again, with a later deadline)", info(reasonDeadline, nil))
 	case errors.As(err, &engine) && engine.Retryable():
-		return detailed(codes.Unavailable, "the search engine does not answer (check TMS_ELASTIC_URLS and the cluster's health)", info("SEARCH_ENGINE_UNAVAILABLE", nil))
+		return detailed(codes.Unavailable, "the search engine does not answer (check TMS_ELASTIC_URLS and the cluster's health)", info(reasonEngine, nil))
 	case errors.Is(err, upgrader.ErrConflict):
-		return detailed(codes.Aborted, "changed by somebody else meanwhile (read it again and repeat the command)", info("CONFLICT", nil))
+		return detailed(codes.Aborted, "changed by somebody else meanwhile (read it again and repeat the command)", info(reasonConflict, nil))
 	}
-	return detailed(codes.Internal, "internal error (the server's log has the details under this request id)", info("INTERNAL", nil))
+	return detailed(codes.Internal, "internal error (the server's log has the details under this request id)", info(reasonInternal, nil))
+}
+
+// explained adds a reason to a status that the libraries made, so that no
+// error goes without one (AIP-193).
+func explained(st *status.Status) *status.Status {
+	if st.Code() == codes.OK {
+		return st
+	}
+	for _, d := range st.Details() {
+		if _, ok := d.(*errdetails.ErrorInfo); ok {
+			return st
+		}
+	}
+	reason, ok := libraryReasons[st.Code()]
+	if !ok {
+		reason = reasonInternal
+	}
+	return detailed(st.Code(), st.Message(), info(reason, nil))
 }
 
 func registryStatus(e *tenants.Error) *status.Status {
@@ -73,7 +94,12 @@ func registryStatus(e *tenants.Error) *status.Status {
 	if !ok {
 		code = codes.Unknown
 	}
-	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
+	known := meta("field", e.Field, "remedy", e.Remedy)
+	maps.Copy(known, e.Metadata)
+	details := []protoadapt.MessageV1{info(string(e.Reason), known)}
+	if e.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	}
 	if len(e.Violations) > 0 {
 		bad := &errdetails.BadRequest{}
 		for _, v := range e.Violations {

@@ -17,7 +17,10 @@ import (
 
 const defaultPageSize = 100
 
-type tenantService struct{ registry Tenants }
+type tenantService struct {
+	registry Tenants
+	purges   Purges
+}
 
 func (s *tenantService) Create(ctx context.Context, r *tmsv1.CreateTenantRequest) (*tmsv1.Tenant, error) {
 	t, err := tenantFromProto(r.GetTenant())
@@ -31,7 +34,7 @@ func (s *tenantService) Create(ctx context.Context, r *tmsv1.CreateTenantRequest
 	default:
 		return nil, invalidField("tenant.state", "a new tenant is active or suspended")
 	}
-	created, err := s.registry.Create(ctx, callerOf(ctx), tenants.CreateRequest{Tenant: t, RequestID: r.GetRequestId(), ValidateOnly: r.GetValidateOnly()})
+	created, err := s.registry.Create(ctx, callerOf(ctx), tenants.CreateRequest{Tenant: t, RequestID: r.GetRequestId(), ValidateOnly: r.GetValidateOnly(), AllowReuse: r.GetAllowReuse()})
 	return answerTenant(ctx, created, err)
 }
 
@@ -41,13 +44,18 @@ func (s *tenantService) Get(ctx context.Context, r *tmsv1.GetTenantRequest) (*tm
 }
 
 func (s *tenantService) List(ctx context.Context, r *tmsv1.ListTenantsRequest) (*tmsv1.ListTenantsResponse, error) {
-	found, err := s.registry.List(ctx, tenants.ListRequest{
-		Filter: tenants.Filter{
-			State: tenants.State(r.GetState()), ShowDeleted: r.GetShowDeleted(), Release: r.GetRelease(),
-			Labels: r.GetLabels(), Limit: pageSize(r.GetPageSize(), defaultPageSize),
-		},
-		PageToken: r.GetPageToken(),
-	})
+	order, err := tenants.ParseOrder(r.GetOrderBy())
+	if err != nil {
+		return nil, err
+	}
+	f := tenants.Filter{
+		State: tenants.State(r.GetState()), ShowDeleted: r.GetShowDeleted(), Release: r.GetRelease(), Labels: r.GetLabels(),
+		IDs: callOf(ctx).principal.Tenants, Order: order, Limit: pageSize(r.GetPageSize(), defaultPageSize),
+	}
+	if err := f.Parse(r.GetFilter()); err != nil {
+		return nil, err
+	}
+	found, err := s.registry.List(ctx, tenants.ListRequest{Filter: f, PageToken: r.GetPageToken()})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +90,7 @@ func (s *tenantService) Update(ctx context.Context, r *tmsv1.UpdateTenantRequest
 
 // notChanged are fields that say which tenant is meant, or that come along
 // when a client sends back what it has read.
-var notChanged = []string{"id", "etag", "create_time", "update_time", "delete_time", "purge_time"}
+var notChanged = []string{"id", "etag", "create_time", "update_time", "delete_time", "purge_time", "purge_start_time"}
 
 // givenFields is the mask that an update without one means (AIP-134).
 func givenFields(t *tmsv1.Tenant) []string {
@@ -98,25 +106,52 @@ func givenFields(t *tmsv1.Tenant) []string {
 }
 
 func (s *tenantService) Delete(ctx context.Context, r *tmsv1.DeleteTenantRequest) (*tmsv1.Tenant, error) {
-	t, err := s.registry.Delete(ctx, callerOf(ctx), r.GetId(), r.GetEtag())
+	t, err := s.registry.Delete(ctx, callerOf(ctx), tenants.EventRequest{ID: r.GetId(), Etag: r.GetEtag(), ValidateOnly: r.GetValidateOnly()})
 	return answerTenant(ctx, t, err)
 }
 
 func (s *tenantService) Undelete(ctx context.Context, r *tmsv1.UndeleteTenantRequest) (*tmsv1.Tenant, error) {
-	t, err := s.registry.Undelete(ctx, callerOf(ctx), r.GetId())
+	t, err := s.registry.Undelete(ctx, callerOf(ctx), tenants.EventRequest{ID: r.GetId(), Etag: r.GetEtag(), ValidateOnly: r.GetValidateOnly()})
 	return answerTenant(ctx, t, err)
 }
 
+func (s *tenantService) Purge(ctx context.Context, r *tmsv1.PurgeTenantRequest) (*tmsv1.Operation, error) {
+	op, err := s.purges.Begin(ctx, callerOf(ctx), tenants.PurgeRequest{
+		ID: r.GetId(), Etag: r.GetEtag(), WithoutSnapshot: r.GetWithoutSnapshot(), ValidateOnly: r.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return operationToProto(op), nil
+}
+
+func (s *tenantService) BatchGet(ctx context.Context, r *tmsv1.BatchGetTenantsRequest) (*tmsv1.BatchGetTenantsResponse, error) {
+	found, err := s.registry.BatchGet(ctx, r.GetIds())
+	if err != nil {
+		return nil, err
+	}
+	out := &tmsv1.BatchGetTenantsResponse{}
+	for _, t := range found {
+		out.Tenants = append(out.Tenants, tenantToProto(t, false))
+	}
+	return out, nil
+}
+
 func (s *tenantService) Check(ctx context.Context, r *tmsv1.CheckTenantRequest) (*tmsv1.CheckTenantResponse, error) {
+	if r.GetId() == "" && r.GetHost() == "" {
+		return nil, invalidField("id", "id or host is required")
+	}
+	return s.check(ctx, r.GetId(), r.GetHost())
+}
+
+// check answers for an id, or for a host when there is none.
+func (s *tenantService) check(ctx context.Context, id, host string) (*tmsv1.CheckTenantResponse, error) {
 	var v tenants.Verdict
 	var err error
-	switch {
-	case r.GetId() != "":
-		v, err = s.registry.Check(ctx, r.GetId())
-	case r.GetHost() != "":
-		v, err = s.registry.CheckHost(ctx, r.GetHost())
-	default:
-		return nil, invalidField("id", "id or host is required")
+	if id != "" {
+		v, err = s.registry.Check(ctx, id)
+	} else {
+		v, err = s.registry.CheckHost(ctx, host)
 	}
 	if err != nil {
 		return nil, err
@@ -128,13 +163,36 @@ func (s *tenantService) Check(ctx context.Context, r *tmsv1.CheckTenantRequest) 
 	return out, nil
 }
 
-// answerTenant renders a tenant for this caller: the install token is for
-// those who provision.
+func (s *tenantService) BatchCheck(ctx context.Context, r *tmsv1.BatchCheckTenantsRequest) (*tmsv1.BatchCheckTenantsResponse, error) {
+	if len(r.GetIds())+len(r.GetHosts()) == 0 {
+		return nil, invalidField("ids", "ids or hosts are required")
+	}
+	out := &tmsv1.BatchCheckTenantsResponse{}
+	add := func(id, host string) error {
+		one, err := s.check(ctx, id, host)
+		out.Results = append(out.Results, one)
+		return err
+	}
+	for _, id := range r.GetIds() {
+		if err := add(id, ""); err != nil {
+			return nil, err
+		}
+	}
+	for _, host := range r.GetHosts() {
+		if err := add("", host); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// answerTenant renders a tenant for this caller, with the install token for
+// those who may see it.
 func answerTenant(ctx context.Context, t *tenants.Tenant, err error) (*tmsv1.Tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tenantToProto(t, callOf(ctx).principal.Role.Can(tenants.PermTenants)), nil
+	return tenantToProto(t, callOf(ctx).principal.Role.Can(tenants.PermInstall)), nil
 }
 
 func tenantToProto(t *tenants.Tenant, withToken bool) *tmsv1.Tenant {
@@ -142,7 +200,10 @@ func tenantToProto(t *tenants.Tenant, withToken bool) *tmsv1.Tenant {
 		Id: t.ID, DisplayName: t.DisplayName, Email: t.Email, Domain: t.Domain, GuiUrl: t.GUIURL, Labels: t.Labels,
 		Release: t.Release, Cluster: t.Cluster, State: string(t.StateAt(time.Now())),
 		CreateTime: stamp(t.CreatedAt), UpdateTime: stamp(t.UpdatedAt), ExpireTime: stamp(t.ExpiresAt),
-		DeleteTime: stamp(t.DeletedAt), PurgeTime: stamp(t.PurgeAt), Etag: t.Etag(),
+		DeleteTime: stamp(t.DeletedAt), PurgeTime: stamp(t.PurgeAt), PurgeStartTime: stamp(t.PurgeStartedAt), Etag: t.Etag(),
+	}
+	if !t.PurgedAt.IsZero() {
+		out.PurgeTime = stamp(t.PurgedAt)
 	}
 	if withToken {
 		out.InstallToken = t.InstallToken

@@ -15,10 +15,11 @@ import (
 // them know. They are plain handlers over the registry: a container asks for
 // every request of its own, and the gateway would triple the cost.
 type tracardi struct {
-	tenants Tenants
-	auth    Authenticator
-	release string // of tenants provisioned here
-	log     *slog.Logger
+	tenants  Tenants
+	auth     Authenticator
+	throttle *throttle
+	release  string // of tenants provisioned here
+	log      *slog.Logger
 }
 
 func (h *tracardi) register(mux *http.ServeMux) {
@@ -70,7 +71,14 @@ func showTenant(t *tenants.Tenant, withToken bool) tracardiTenant {
 
 // token answers GET /api-key/{key} with a token, as a JSON string.
 func (h *tracardi) token(w http.ResponseWriter, r *http.Request) {
-	token, _, err := h.auth.Token(r.Context(), r.PathValue("key"))
+	p, err := h.auth.Authenticate(r.Context(), r.PathValue("key"))
+	if err == nil {
+		err = h.throttle.admit(p.KeyID, true)
+	}
+	var token string
+	if err == nil {
+		token, _, err = h.auth.Token(r.Context(), r.PathValue("key"))
+	}
 	if err != nil {
 		// A key that was good once is told apart from one that never was.
 		if tenants.HasReason(err, tenants.ReasonKeyRevoked) || tenants.HasReason(err, tenants.ReasonKeyExpired) {
@@ -80,29 +88,51 @@ func (h *tracardi) token(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, token)
+	h.answer(w, token)
 }
 
-// caller recognises the caller of a route; it has answered when ok is false.
-func (h *tracardi) caller(w http.ResponseWriter, r *http.Request) (c tenants.Caller, ok bool) {
+// answer writes what was found, and how old it is when the database does not
+// answer.
+func (h *tracardi) answer(w http.ResponseWriter, v any) {
+	if age := h.auth.Staleness(); age > 0 {
+		w.Header().Set(staleHeader, staleSeconds(age))
+	}
+	writeJSON(w, http.StatusOK, v)
+}
+
+// caller recognises the caller of a route that is about one tenant, or, with
+// tenant "", about none; light is as in throttle. It has answered when ok is
+// false.
+func (h *tracardi) caller(w http.ResponseWriter, r *http.Request, tenant string, light bool) (p tenants.Principal, ok bool) {
 	given := bearer(r.Header.Get("Authorization"))
 	if given == "" {
 		given = r.Header.Get("X-Api-Key")
 	}
 	p, err := h.auth.Authenticate(r.Context(), given)
+	if err == nil {
+		err = h.throttle.admit(p.KeyID, light)
+	}
 	if err == nil && !p.Role.Can(tenants.PermTracardi) {
 		err = refusedRole(p, r.Pattern)
 	}
+	if err == nil && tenant != "" && !p.MayTouch(tenant) {
+		err = tenants.RestrictedError(p, fmt.Sprintf("tenant %q", tenant))
+	}
 	if err != nil {
 		h.fail(w, r, err)
-		return c, false
+		return p, false
 	}
-	return tenants.Caller{KeyID: p.KeyID, Role: p.Role, RequestID: requestID(r.Header.Values("X-Request-Id"))}, true
+	return p, true
+}
+
+// signed is the caller for the audit trail.
+func signed(p tenants.Principal, r *http.Request) tenants.Caller {
+	return tenants.Caller{KeyID: p.KeyID, Role: p.Role, RequestID: requestID(r.Header.Values("X-Request-Id")), Origin: hostOf(r.RemoteAddr)}
 }
 
 // get answers GET /tenant/{id} for a tenant that may be served, 404 otherwise.
 func (h *tracardi) get(w http.ResponseWriter, r *http.Request) {
-	if _, ok := h.caller(w, r); !ok {
+	if _, ok := h.caller(w, r, r.PathValue("id"), true); !ok {
 		return
 	}
 	v, err := h.tenants.Check(r.Context(), r.PathValue("id"))
@@ -115,19 +145,21 @@ func (h *tracardi) get(w http.ResponseWriter, r *http.Request) {
 		// An empty token would let anybody install, or nobody.
 		h.fail(w, r, &tenants.Error{
 			Code: tenants.CodeUnavailable, Reason: tenants.ReasonTokenUnreadable,
-			Message: "the install token cannot be decrypted: SECRET is not the one it was stored with", Remedy: "start TMS with the former SECRET, or set a new install token",
+			Message: "the install token cannot be decrypted: SECRET is not the one it was stored with", Remedy: "start TMS with the former SECRET, or with it as TMS_SECRET_OLD, or set a new install token",
 		})
 	default:
-		writeJSON(w, http.StatusOK, showTenant(v.Tenant, true))
+		h.answer(w, showTenant(v.Tenant, true))
 	}
 }
 
 // list answers with the tenants that may be served.
 func (h *tracardi) list(w http.ResponseWriter, r *http.Request) {
-	if _, ok := h.caller(w, r); !ok {
+	p, ok := h.caller(w, r, "", false)
+	if !ok {
 		return
 	}
-	found, err := h.tenants.List(r.Context(), tenants.ListRequest{Filter: tenants.Filter{State: tenants.StateActive}})
+	// The contract knows no pages: the list is whole.
+	found, err := h.tenants.List(r.Context(), tenants.ListRequest{Filter: tenants.Filter{State: tenants.StateActive, IDs: p.Tenants}})
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -140,16 +172,17 @@ func (h *tracardi) list(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *tracardi) remove(w http.ResponseWriter, r *http.Request) {
-	c, ok := h.caller(w, r)
+	id := r.PathValue("id")
+	p, ok := h.caller(w, r, id, false)
 	if !ok {
 		return
 	}
-	id := r.PathValue("id")
 	if tenants.ValidateID(id) != nil { // cannot exist, and may be no text at all
 		writeDetail(w, http.StatusNotFound, fmt.Sprintf("Tenant [%.63q] not found", id))
 		return
 	}
-	t, err := h.tenants.Delete(r.Context(), c, id, "")
+	// These programs know no etags.
+	t, err := h.tenants.Delete(r.Context(), signed(p, r), tenants.EventRequest{ID: id, Etag: tenants.AnyEtag})
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -159,7 +192,7 @@ func (h *tracardi) remove(w http.ResponseWriter, r *http.Request) {
 
 // create answers POST /tenant.
 func (h *tracardi) create(w http.ResponseWriter, r *http.Request) {
-	c, ok := h.caller(w, r)
+	p, ok := h.caller(w, r, "", false)
 	if !ok {
 		return
 	}
@@ -173,7 +206,11 @@ func (h *tracardi) create(w http.ResponseWriter, r *http.Request) {
 		writeViolations(w, wrong)
 		return
 	}
-	created, err := h.tenants.Create(r.Context(), c, tenants.CreateRequest{Tenant: t})
+	if !p.MayTouch(t.ID) {
+		h.fail(w, r, tenants.RestrictedError(p, fmt.Sprintf("tenant %q", t.ID)))
+		return
+	}
+	created, err := h.tenants.Create(r.Context(), signed(p, r), tenants.CreateRequest{Tenant: t})
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -201,6 +238,9 @@ func (h *tracardi) fail(w http.ResponseWriter, r *http.Request, err error) {
 		writeDetail(w, http.StatusUnauthorized, e.Error())
 	case tenants.CodePermissionDenied:
 		writeDetail(w, http.StatusForbidden, e.Error())
+	case tenants.CodeExhausted:
+		w.Header().Set("Retry-After", retrySeconds(e.RetryAfter))
+		writeDetail(w, http.StatusTooManyRequests, e.Error())
 	default:
 		h.log.WarnContext(r.Context(), "request failed", "route", r.Pattern, "error", chain(err))
 		writeDetail(w, http.StatusServiceUnavailable, e.Error())

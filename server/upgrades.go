@@ -2,18 +2,18 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"time"
 
 	"google.golang.org/grpc"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
+	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
 
 const (
 	defaultRollouts = 20
+	rolloutsQuery   = "rollouts" // what page tokens of the list are good for
 	// watchInterval is how often Watch looks for a new revision: quick for an
 	// eye, and cheap for a table.
 	watchInterval = 250 * time.Millisecond
@@ -21,6 +21,7 @@ const (
 
 type upgradeService struct {
 	upgrades Upgrades
+	pages    *tenants.Pages
 	closing  <-chan struct{}
 }
 
@@ -67,7 +68,7 @@ func (s *upgradeService) Get(ctx context.Context, r *tmsv1.GetRolloutRequest) (*
 
 func (s *upgradeService) List(ctx context.Context, r *tmsv1.ListRolloutsRequest) (*tmsv1.ListRolloutsResponse, error) {
 	var before string
-	if err := readToken(r.GetPageToken(), &before); err != nil {
+	if err := s.pages.Read(r.GetPageToken(), rolloutsQuery, &before); err != nil {
 		return nil, err
 	}
 	limit := pageSize(r.GetPageSize(), defaultRollouts)
@@ -78,7 +79,7 @@ func (s *upgradeService) List(ctx context.Context, r *tmsv1.ListRolloutsRequest)
 	out := &tmsv1.ListRolloutsResponse{}
 	if len(found) > limit {
 		found = found[:limit]
-		out.NextPageToken = writeToken(found[limit-1].ID)
+		out.NextPageToken = s.pages.Token(rolloutsQuery, found[limit-1].ID)
 	}
 	for _, f := range found {
 		out.Rollouts = append(out.Rollouts, rolloutToProto(f, time.Now()))
@@ -155,7 +156,8 @@ func command(ctx context.Context, rollout string, only []string) upgrader.Comman
 func (s *upgradeService) ListQuarantine(ctx context.Context, r *tmsv1.ListQuarantineRequest) (*tmsv1.ListQuarantineResponse, error) {
 	limit := pageSize(r.GetPageSize(), defaultPageSize)
 	f := upgrader.QuarantineFilter{RolloutID: r.GetId(), TenantID: r.GetTenantId(), Limit: limit + 1, WithoutSource: r.GetWithoutSource()}
-	if err := readToken(r.GetPageToken(), &f.After); err != nil {
+	query := "quarantine " + r.GetId() + " " + r.GetTenantId()
+	if err := s.pages.Read(r.GetPageToken(), query, &f.After); err != nil {
 		return nil, err
 	}
 	found, err := s.upgrades.Quarantine(ctx, f)
@@ -166,7 +168,7 @@ func (s *upgradeService) ListQuarantine(ctx context.Context, r *tmsv1.ListQuaran
 	if len(found) > limit {
 		found = found[:limit]
 		last := found[limit-1]
-		out.NextPageToken = writeToken([3]string{last.TenantID, last.Index, last.ID})
+		out.NextPageToken = s.pages.Token(query, [3]string{last.TenantID, last.Index, last.ID})
 	}
 	for _, q := range found {
 		out.Documents = append(out.Documents, &tmsv1.QuarantinedDocument{
@@ -175,24 +177,4 @@ func (s *upgradeService) ListQuarantine(ctx context.Context, r *tmsv1.ListQuaran
 		})
 	}
 	return out, nil
-}
-
-// writeToken makes a page token of a position (strings only: cannot fail).
-func writeToken(position any) string {
-	b, _ := json.Marshal(position)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func readToken(token string, position any) error {
-	if token == "" {
-		return nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err == nil {
-		err = json.Unmarshal(b, position)
-	}
-	if err != nil {
-		return invalidField("page_token", "does not belong to this list")
-	}
-	return nil
 }

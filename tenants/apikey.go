@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ const (
 	MaxKeyTTL      = 10 * 365 * 24 * time.Hour
 	DefaultOverlap = time.Hour
 	MaxOverlap     = 30 * 24 * time.Hour
+	MaxKeyTenants  = 100 // more is a role's business
 
 	keyIDLength = 12 // of base32: 60 bits, enough to be unique
 )
@@ -34,6 +36,9 @@ type APIKey struct {
 	RevokedAt   time.Time // zero when not revoked
 	LastUsedAt  time.Time // to the minute
 	SuccessorID string    // after a rotation
+	// Tenants are the only ones the key may do anything with, sorted; nil for
+	// all.
+	Tenants []string
 }
 
 // StateAt is "active", "expired" or "revoked".
@@ -81,21 +86,34 @@ func keyID(key string) string {
 type Keys struct {
 	store  Store
 	mirror *Mirror
+	pages  *Pages
 	now    func() time.Time
 }
 
-// NewKeys wires Keys. now may be nil.
-func NewKeys(store Store, mirror *Mirror, now func() time.Time) *Keys {
+// NewKeys wires Keys. pages signs page tokens; nil makes tokens that only this
+// process accepts. now may be nil.
+func NewKeys(store Store, mirror *Mirror, pages *Pages, now func() time.Time) *Keys {
 	if now == nil {
 		now = time.Now
 	}
-	return &Keys{store: store, mirror: mirror, now: now}
+	if pages == nil {
+		pages = ephemeralPages()
+	}
+	return &Keys{store: store, mirror: mirror, pages: pages, now: now}
 }
 
-// Create makes a key and returns it with its secret, which is not stored. A
-// ttl of 0 never expires.
-func (s *Keys) Create(ctx context.Context, c Caller, name string, role Role, ttl time.Duration) (*APIKey, string, error) {
+// KeyRequest asks for a key.
+type KeyRequest struct {
+	Name string // what it is for
+	Role Role
+	TTL  time.Duration // 0 never expires
+	// Tenants restricts the key; empty for all. They need not exist yet.
+	Tenants []string
+}
+
+func (r KeyRequest) validate() error {
 	var v violations
+	name, role, ttl := r.Name, r.Role, r.TTL
 	if name == "" || len(name) > MaxNameLength {
 		v.add("display_name", fmt.Sprintf("needs 1 to %d bytes that say what the key is for", MaxNameLength))
 	}
@@ -105,14 +123,34 @@ func (s *Keys) Create(ctx context.Context, c Caller, name string, role Role, ttl
 	if ttl < 0 || ttl > MaxKeyTTL {
 		v.add("ttl", fmt.Sprintf("%s is outside 0 to %s", ttl, MaxKeyTTL))
 	}
-	if err := v.err(); err != nil {
+	if len(r.Tenants) > MaxKeyTenants {
+		v.add("tenants", fmt.Sprintf("%d tenants, at most %d are allowed", len(r.Tenants), MaxKeyTenants))
+	}
+	if len(r.Tenants) > 0 && role == RoleAdmin {
+		v.add("tenants", "a key with role admin makes other keys and cannot be restricted")
+	}
+	for _, id := range r.Tenants {
+		if err := ValidateID(id); err != nil {
+			v.add("tenants", err.Error())
+			break
+		}
+	}
+	return v.err()
+}
+
+// Create makes a key and returns it with its secret, which is not stored.
+func (s *Keys) Create(ctx context.Context, c Caller, r KeyRequest) (*APIKey, string, error) {
+	if err := r.validate(); err != nil {
 		return nil, "", err
 	}
-	k, secret := s.fresh(c, name, role)
-	if ttl > 0 {
-		k.ExpiresAt = k.CreatedAt.Add(ttl)
+	k, secret := s.fresh(c, r.Name, r.Role)
+	if r.TTL > 0 {
+		k.ExpiresAt = k.CreatedAt.Add(r.TTL)
 	}
-	a := Audit{At: k.CreatedAt, Caller: c, Action: "key.create", Subject: k.ID, Detail: map[string]any{"role": role, "display_name": name}}
+	if len(r.Tenants) > 0 {
+		k.Tenants = slices.Compact(slices.Sorted(slices.Values(r.Tenants)))
+	}
+	a := Audit{At: k.CreatedAt, Caller: c, Action: "key.create", Subject: k.ID, Detail: map[string]any{"role": r.Role, "display_name": r.Name, "tenants": k.Tenants}}
 	if err := s.store.CreateKey(ctx, k, "", time.Time{}, a); err != nil {
 		return nil, "", err
 	}
@@ -130,34 +168,30 @@ func (s *Keys) fresh(c Caller, name string, role Role) (*APIKey, string) {
 
 // List returns keys, newest first; limit 0 is all.
 func (s *Keys) List(ctx context.Context, limit int, pageToken string) ([]*APIKey, string, error) {
-	cursor := pageCursor{Filter: "keys"}
-	if err := cursor.read(pageToken); err != nil {
-		return nil, "", err
+	const query = "keys"
+	var after struct {
+		At time.Time `json:"t"`
+		ID string    `json:"i"`
 	}
-	var before time.Time
-	stamp, id, _ := strings.Cut(cursor.After, " ")
-	if stamp != "" {
-		var err error
-		if before, err = time.Parse(time.RFC3339Nano, stamp); err != nil {
-			return nil, "", invalid("page_token", "does not belong to this list", "use next_page_token unaltered")
-		}
+	if err := s.pages.Read(pageToken, query, &after); err != nil {
+		return nil, "", err
 	}
 	ask := limit
 	if ask > 0 {
 		ask++
 	}
-	found, err := s.store.Keys(ctx, before, id, ask)
+	found, err := s.store.Keys(ctx, after.At, after.ID, ask)
 	if err != nil || limit == 0 || len(found) <= limit {
 		return found, "", err
 	}
 	found = found[:limit]
 	last := found[limit-1]
-	cursor.After = last.CreatedAt.UTC().Format(time.RFC3339Nano) + " " + last.ID
-	return found, cursor.token(), nil
+	after.At, after.ID = last.CreatedAt, last.ID
+	return found, s.pages.Token(query, after), nil
 }
 
-// Rotate makes a successor with the same name and role; the old key works on
-// for the overlap.
+// Rotate makes a successor with the same name, role and tenants; the old key
+// works on for the overlap, and not at all when that is 0.
 func (s *Keys) Rotate(ctx context.Context, c Caller, id string, overlap time.Duration) (*APIKey, string, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return nil, "", invalid("overlap", fmt.Sprintf("%s is outside 0 to %s", overlap, MaxOverlap), "say how long the old key works on")
@@ -170,6 +204,7 @@ func (s *Keys) Rotate(ctx context.Context, c Caller, id string, overlap time.Dur
 		return nil, "", notRotatable(old, st)
 	}
 	k, secret := s.fresh(c, old.DisplayName, old.Role)
+	k.Tenants = old.Tenants
 	if !old.ExpiresAt.IsZero() { // the successor lives as long as the old one was meant to
 		k.ExpiresAt = k.CreatedAt.Add(old.ExpiresAt.Sub(old.CreatedAt))
 	}

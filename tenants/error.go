@@ -3,6 +3,7 @@ package tenants
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Code classifies an Error by what the caller can do about it.
@@ -18,6 +19,7 @@ const (
 	CodeUnauthenticated    Code = "unauthenticated"     // no valid key or token
 	CodePermissionDenied   Code = "permission_denied"   // the key's role does not allow it
 	CodeUnavailable        Code = "unavailable"         // try again later
+	CodeExhausted          Code = "exhausted"           // too many calls; try again after a pause
 )
 
 // Reason is the machine-readable cause of an Error.
@@ -25,25 +27,33 @@ type Reason string
 
 // Reasons.
 const (
-	ReasonInvalidField     Reason = "INVALID_FIELD"
-	ReasonInvalidPageToken Reason = "INVALID_PAGE_TOKEN"
-	ReasonUnknownRelease   Reason = "UNKNOWN_RELEASE"
-	ReasonTenantNotFound   Reason = "TENANT_NOT_FOUND"
-	ReasonTenantExists     Reason = "TENANT_EXISTS"
-	ReasonDomainTaken      Reason = "DOMAIN_TAKEN"
-	ReasonRequestReused    Reason = "REQUEST_ID_REUSED"
-	ReasonEtagMismatch     Reason = "ETAG_MISMATCH"
-	ReasonWrongState       Reason = "WRONG_STATE"
-	ReasonKeyNotFound      Reason = "KEY_NOT_FOUND"
-	ReasonNoCredentials    Reason = "CREDENTIALS_MISSING"
-	ReasonKeyUnknown       Reason = "KEY_UNKNOWN"
-	ReasonKeyRevoked       Reason = "KEY_REVOKED"
-	ReasonKeyExpired       Reason = "KEY_EXPIRED"
-	ReasonTokenInvalid     Reason = "TOKEN_INVALID"
-	ReasonTokenExpired     Reason = "TOKEN_EXPIRED"
-	ReasonRoleTooSmall     Reason = "ROLE_NOT_ALLOWED"
-	ReasonTokenUnreadable  Reason = "INSTALL_TOKEN_UNREADABLE"
-	ReasonStoreUnavailable Reason = "DATABASE_UNAVAILABLE"
+	ReasonInvalidField      Reason = "INVALID_FIELD"
+	ReasonInvalidPageToken  Reason = "INVALID_PAGE_TOKEN"
+	ReasonUnknownRelease    Reason = "UNKNOWN_RELEASE"
+	ReasonTenantNotFound    Reason = "TENANT_NOT_FOUND"
+	ReasonTenantExists      Reason = "TENANT_EXISTS"
+	ReasonDomainTaken       Reason = "DOMAIN_TAKEN"
+	ReasonRequestReused     Reason = "REQUEST_ID_REUSED"
+	ReasonEtagMismatch      Reason = "ETAG_MISMATCH"
+	ReasonEtagRequired      Reason = "ETAG_REQUIRED"
+	ReasonWrongState        Reason = "WRONG_STATE"
+	ReasonIDPurged          Reason = "TENANT_ID_PURGED"
+	ReasonSnapshotRequired  Reason = "SNAPSHOT_REQUIRED"
+	ReasonRolloutRunning    Reason = "ROLLOUT_RUNNING"
+	ReasonPurgeIncomplete   Reason = "PURGE_INCOMPLETE"
+	ReasonOperationNotFound Reason = "OPERATION_NOT_FOUND"
+	ReasonKeyNotFound       Reason = "KEY_NOT_FOUND"
+	ReasonNoCredentials     Reason = "CREDENTIALS_MISSING"
+	ReasonKeyUnknown        Reason = "KEY_UNKNOWN"
+	ReasonKeyRevoked        Reason = "KEY_REVOKED"
+	ReasonKeyExpired        Reason = "KEY_EXPIRED"
+	ReasonTokenInvalid      Reason = "TOKEN_INVALID"
+	ReasonTokenExpired      Reason = "TOKEN_EXPIRED"
+	ReasonRoleTooSmall      Reason = "ROLE_NOT_ALLOWED"
+	ReasonTenantNotAllowed  Reason = "TENANT_NOT_ALLOWED"
+	ReasonRateLimited       Reason = "RATE_LIMITED"
+	ReasonTokenUnreadable   Reason = "INSTALL_TOKEN_UNREADABLE"
+	ReasonStoreUnavailable  Reason = "DATABASE_UNAVAILABLE"
 )
 
 // Violation is one wrong field of a request.
@@ -60,6 +70,10 @@ type Error struct {
 	Field   string // the field or resource it is about, may be empty
 	Message string // what is wrong, with the value where it is no secret
 	Remedy  string // what to do about it
+	// Metadata is for programs, beside field and remedy: no secrets.
+	Metadata map[string]string
+	// RetryAfter is how long to wait, 0 for no advice.
+	RetryAfter time.Duration
 	// Violations lists every wrong field when Code is CodeInvalid.
 	Violations []Violation
 	Err        error

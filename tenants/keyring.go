@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +18,25 @@ import (
 type Principal struct {
 	KeyID string
 	Role  Role
+	// Tenants are the only ones that may be touched, sorted; nil for all.
+	Tenants []string
+}
+
+// MayTouch says whether the principal's key is not restricted to other
+// tenants than this one.
+func (p Principal) MayTouch(tenant string) bool {
+	return p.Tenants == nil || slices.Contains(p.Tenants, tenant)
+}
+
+// RestrictedError is the refusal of a key that is restricted to other tenants;
+// what names what it asked for.
+func RestrictedError(p Principal, what string) error {
+	return &Error{
+		Code: CodePermissionDenied, Reason: ReasonTenantNotAllowed,
+		Message:  fmt.Sprintf("API key %s is restricted to some tenants and may not touch %s", p.KeyID, short(what)),
+		Remedy:   "use a key without that restriction",
+		Metadata: map[string]string{"key": p.KeyID},
+	}
 }
 
 // Keyring recognises callers by key or token. It is safe for concurrent use.
@@ -40,6 +61,17 @@ type envKey struct {
 	hash    [sha256.Size]byte
 	role    Role
 	binding string
+	// former are the bindings by old secrets: tokens live a while longer.
+	former []string
+}
+
+// bound says whether a token's binding is of this key.
+func (e *envKey) bound(binding string) bool {
+	ok := subtle.ConstantTimeCompare([]byte(e.binding), []byte(binding))
+	for _, f := range e.former {
+		ok |= subtle.ConstantTimeCompare([]byte(f), []byte(binding))
+	}
+	return ok == 1
 }
 
 type readToken struct {
@@ -60,6 +92,8 @@ type KeyringConfig struct {
 	Store  Store
 	Mirror *Mirror
 	Secret string // signs tokens; never empty
+	// OldSecrets are accepted where tokens are read; empty ones are ignored.
+	OldSecrets []string
 	// InstanceKey and AdminKey come from the environment (API_KEY,
 	// TMS_ADMIN_KEY): any string, "" for none.
 	InstanceKey string
@@ -77,7 +111,7 @@ func NewKeyring(c KeyringConfig) *Keyring {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	k := &Keyring{
-		mirror: c.Mirror, store: c.Store, signer: newSigner(c.Secret, c.Now), now: c.Now, log: c.Logger,
+		mirror: c.Mirror, store: c.Store, signer: newSigner(c.Secret, c.OldSecrets, c.Now), now: c.Now, log: c.Logger,
 		tokens: map[[sha256.Size]byte]readToken{}, used: map[string]time.Time{},
 	}
 	for _, e := range []struct {
@@ -87,15 +121,27 @@ func NewKeyring(c KeyringConfig) *Keyring {
 		if e.key == "" {
 			continue
 		}
-		mac := hmac.New(sha256.New, []byte(c.Secret))
-		mac.Write([]byte("tms env key " + e.key))
-		k.env = append(k.env, envKey{
-			id: e.id, hash: sha256.Sum256([]byte(e.key)), role: e.role,
-			binding: hex.EncodeToString(mac.Sum(nil)[:8]),
-		})
+		env := envKey{id: e.id, hash: sha256.Sum256([]byte(e.key)), role: e.role, binding: bindingOf(c.Secret, e.key)}
+		for _, old := range c.OldSecrets {
+			if old != "" {
+				env.former = append(env.former, bindingOf(old, e.key))
+			}
+		}
+		k.env = append(k.env, env)
 	}
 	return k
 }
+
+// bindingOf ties a token to the value of a key from the environment.
+func bindingOf(secret, key string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("tms env key " + key))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// Staleness is how old the answers from memory are: 0 while the registry can
+// be asked.
+func (k *Keyring) Staleness() time.Duration { return k.mirror.Staleness() }
 
 // Authenticate says who a credential, an API key or a token, belongs to. The
 // refusals of an unknown, a revoked and an expired key are three.
@@ -154,7 +200,7 @@ func (k *Keyring) admit(stored *APIKey) (Principal, error) {
 		return Principal{}, err
 	}
 	k.touch(stored.ID, now)
-	return Principal{KeyID: stored.ID, Role: stored.Role}, nil
+	return Principal{KeyID: stored.ID, Role: stored.Role, Tenants: stored.Tenants}, nil
 }
 
 func (k *Keyring) byToken(ctx context.Context, token string, sum [sha256.Size]byte) (Principal, error) {
@@ -179,7 +225,7 @@ func (k *Keyring) byToken(ctx context.Context, token string, sum [sha256.Size]by
 	}
 	if seen.binding != "" {
 		for i := range k.env {
-			if e := &k.env[i]; e.id == seen.keyID && subtle.ConstantTimeCompare([]byte(e.binding), []byte(seen.binding)) == 1 {
+			if e := &k.env[i]; e.id == seen.keyID && e.bound(seen.binding) {
 				return Principal{KeyID: e.id, Role: e.role}, nil
 			}
 		}

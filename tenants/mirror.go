@@ -23,9 +23,9 @@ const (
 )
 
 // Mirror holds all tenants and keys in memory, kept fresh by notifications.
-// While it is not certain to be fresh, it asks the store instead: it may be
-// slow, it may fail, but it does not answer from the past. It is safe for
-// concurrent use.
+// While it is not certain to be fresh, it asks the store instead; while that
+// does not answer either, it answers from the past within narrow bounds, and
+// Staleness says so. It is safe for concurrent use.
 type Mirror struct {
 	store Store
 	log   *slog.Logger
@@ -36,6 +36,10 @@ type Mirror struct {
 
 	born  time.Time
 	fresh atomic.Int64 // until when, as nanoseconds since born; 0 never was
+	known atomic.Int64 // last proof of life, as nanoseconds since born; 0 never was
+	// outage is when the store was last asked in vain, as nanoseconds since
+	// born; 0 when it answered since.
+	outage atomic.Int64
 
 	loaded     chan struct{} // closed after the first load
 	loadedOnce sync.Once
@@ -102,7 +106,9 @@ func (m *Mirror) follow(ctx context.Context) error {
 }
 
 func (m *Mirror) believeFrom(t time.Time) {
+	m.known.Store(int64(t.Sub(m.born)))
 	m.fresh.Store(int64(t.Sub(m.born) + maxAge))
+	m.outage.Store(0)
 }
 
 func (m *Mirror) isFresh() bool {
@@ -183,36 +189,4 @@ func (m *Mirror) putKey(k *APIKey) {
 	if old := m.keys[k.ID]; old == nil || old.RevokedAt.IsZero() || !k.RevokedAt.IsZero() {
 		m.keys[k.ID] = k
 	}
-}
-
-// tenant returns a registered tenant or nil. The result is shared.
-func (m *Mirror) tenant(ctx context.Context, id string) (*Tenant, error) {
-	if m.isFresh() {
-		m.mu.RLock()
-		defer m.mu.RUnlock()
-		return m.tenants[id], nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	t, err := m.store.Tenant(ctx, id)
-	if HasReason(err, ReasonTenantNotFound) {
-		return nil, nil
-	}
-	return t, err
-}
-
-// key returns a key or nil. The result is shared.
-func (m *Mirror) key(ctx context.Context, id string) (*APIKey, error) {
-	if m.isFresh() {
-		m.mu.RLock()
-		defer m.mu.RUnlock()
-		return m.keys[id], nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	k, err := m.store.Key(ctx, id)
-	if HasReason(err, ReasonKeyNotFound) {
-		return nil, nil
-	}
-	return k, err
 }

@@ -10,7 +10,7 @@ const (
 	RoleInstance    Role = "instance"    // Tracardi containers: token, check, and Tracardi's own routes
 	RoleViewer      Role = "viewer"      // reads everything but secrets
 	RoleProvisioner Role = "provisioner" // viewer, and changes tenants
-	RoleOperator    Role = "operator"    // viewer, and runs upgrades
+	RoleOperator    Role = "operator"    // viewer, and runs upgrades and purges
 	RoleAdmin       Role = "admin"       // everything
 )
 
@@ -22,17 +22,20 @@ const (
 	PermCheck    Permission = "check"         // ask whether a tenant may be served
 	PermTracardi Permission = "tracardi"      // Tracardi's own routes, its single key could always use
 	PermRead     Permission = "read"          // read registry, releases and rollouts, without secrets
-	PermTenants  Permission = "tenants.write" // change tenants, see install tokens
+	PermTenants  Permission = "tenants.write" // change tenants
+	PermInstall  Permission = "install"       // see install tokens
+	PermPurge    Permission = "purge"         // remove everything of a deleted tenant
+	PermAudit    Permission = "audit"         // read who changed what
 	PermUpgrades Permission = "upgrades.write"
 	PermKeys     Permission = "keys" // see and change API keys
 )
 
 var grants = map[Role][]Permission{
-	RoleInstance:    {PermCheck, PermTracardi},
+	RoleInstance:    {PermCheck, PermTracardi, PermInstall},
 	RoleViewer:      {PermCheck, PermRead},
-	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermTenants},
-	RoleOperator:    {PermCheck, PermRead, PermUpgrades},
-	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermTenants, PermUpgrades, PermKeys},
+	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants},
+	RoleOperator:    {PermCheck, PermRead, PermUpgrades, PermPurge, PermAudit},
+	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermPurge, PermAudit, PermKeys},
 }
 
 // Can says whether the role has the permission. An unknown role has none.

@@ -24,16 +24,21 @@ type Service struct {
 	store    Store
 	mirror   *Mirror
 	releases Releases
+	pages    *Pages
 	now      func() time.Time
 }
 
-// NewService wires a Service; mirror answers Check and should be running. now
-// may be nil.
-func NewService(store Store, mirror *Mirror, releases Releases, now func() time.Time) *Service {
+// NewService wires a Service; mirror answers Check and should be running.
+// pages signs page tokens; nil makes tokens that only this process accepts.
+// now may be nil.
+func NewService(store Store, mirror *Mirror, releases Releases, pages *Pages, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	return &Service{store: store, mirror: mirror, releases: releases, now: now}
+	if pages == nil {
+		pages = ephemeralPages()
+	}
+	return &Service{store: store, mirror: mirror, releases: releases, pages: pages, now: now}
 }
 
 // CreateRequest asks for a tenant.
@@ -41,6 +46,8 @@ type CreateRequest struct {
 	Tenant       *Tenant
 	RequestID    string // makes the call idempotent for a day; optional
 	ValidateOnly bool
+	// AllowReuse registers a new tenant under the id of a purged one.
+	AllowReuse bool
 }
 
 // Create registers a tenant. It looks at no cluster: the tenant's indices may
@@ -49,7 +56,8 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (*Tenan
 	t := r.Tenant.Clone()
 	fingerprint := fingerprintOf(t)
 	now := s.now()
-	t.CreatedAt, t.UpdatedAt, t.DeletedAt, t.PurgeAt, t.Revision = now, now, time.Time{}, time.Time{}, 1
+	t.CreatedAt, t.UpdatedAt, t.Revision = now, now, 1
+	t.DeletedAt, t.PurgeAt, t.PurgeStartedAt, t.PurgedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if t.Cluster == "" {
 		t.Cluster = DefaultCluster
 	}
@@ -60,20 +68,39 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (*Tenan
 		t.InstallToken = rand.Text()
 	}
 	if r.ValidateOnly {
-		if _, err := s.store.Tenant(ctx, t.ID); err == nil {
-			return nil, ExistsError(t.ID)
-		} else if !HasReason(err, ReasonTenantNotFound) {
-			return nil, err
-		}
-		return t, nil
+		return t, s.idFree(ctx, t.ID, r.AllowReuse)
 	}
-	a := s.audit(c, "tenant.create", t.ID, map[string]any{"release": t.Release, "cluster": t.Cluster})
-	stored, err := s.store.CreateTenant(ctx, t, CreateRecord{RequestID: r.RequestID, Fingerprint: fingerprint}, a)
+	detail := map[string]any{"after": shown(t)}
+	if r.AllowReuse {
+		detail["allow_reuse"] = true
+	}
+	a := s.audit(c, "tenant.create", t.ID, detail)
+	stored, err := s.store.CreateTenant(ctx, t, CreateRecord{RequestID: r.RequestID, Fingerprint: fingerprint, AllowReuse: r.AllowReuse}, a)
 	if err != nil {
 		return nil, err
 	}
 	s.mirror.putTenant(stored)
 	return stored, nil
+}
+
+func (s *Service) idFree(ctx context.Context, id string, reuse bool) error {
+	t, err := s.store.Tenant(ctx, id)
+	switch {
+	case HasReason(err, ReasonTenantNotFound):
+		return nil
+	case err != nil:
+		return err
+	case t.PurgedAt.IsZero():
+		return ExistsError(id)
+	case !reuse:
+		return PurgedError(id)
+	}
+	return nil
+}
+
+// PurgedError is the refusal of the id of a tenant that was purged.
+func PurgedError(id string) error {
+	return &Error{Code: CodeAlreadyExists, Reason: ReasonIDPurged, Field: "id", Message: fmt.Sprintf("tenant %q was purged; its id is kept from being used again", id), Remedy: "choose another id, or say allow_reuse (--allow-reuse)"}
 }
 
 // ExistsError is the refusal of a tenant id that is taken.
@@ -115,61 +142,12 @@ func (s *Service) audit(c Caller, action, subject string, detail map[string]any)
 	return Audit{At: s.now(), Caller: c, Action: action, Subject: subject, Detail: detail}
 }
 
-// Get returns one tenant, deleted or not.
-func (s *Service) Get(ctx context.Context, id string) (*Tenant, error) {
-	return s.store.Tenant(ctx, id)
-}
-
-// ListRequest asks for a page of tenants.
-type ListRequest struct {
-	Filter    Filter // without AfterID and Now
-	PageToken string
-}
-
-// ListResult is a page of tenants.
-type ListResult struct {
-	Tenants   []*Tenant
-	NextToken string // "" on the last page
-	Total     int    // over all pages
-}
-
-// List returns tenants in the order of their ids.
-func (s *Service) List(ctx context.Context, r ListRequest) (ListResult, error) {
-	f := r.Filter
-	cursor := pageCursor{Filter: filterHash(f)}
-	if err := cursor.read(r.PageToken); err != nil {
-		return ListResult{}, err
-	}
-	f.AfterID, f.Now = cursor.After, s.now()
-	limit := f.Limit
-	if limit > 0 {
-		f.Limit++ // one more shows whether there is a next page
-	}
-	found, total, err := s.store.Tenants(ctx, f)
-	if err != nil {
-		return ListResult{}, err
-	}
-	res := ListResult{Tenants: found, Total: total}
-	if limit > 0 && len(found) > limit {
-		res.Tenants = found[:limit]
-		cursor.After = found[limit-1].ID
-		res.NextToken = cursor.token()
-	}
-	return res, nil
-}
-
-func filterHash(f Filter) string {
-	b, _ := json.Marshal([]any{f.State, f.ShowDeleted, f.Release, f.Labels}) // map keys are sorted
-	sum := sha256.Sum256(b)
-	return fmt.Sprintf("%x", sum[:6])
-}
-
 // UpdateRequest changes the fields in Mask to the values in Tenant.
 type UpdateRequest struct {
 	Tenant *Tenant
 	// State is the wanted state when Mask has "state": active or suspended.
 	State        State
-	Etag         string // when given, must be the stored one
+	Etag         string // the stored one, or AnyEtag
 	Mask         []string
 	ValidateOnly bool
 }
@@ -186,15 +164,17 @@ func (s *Service) Update(ctx context.Context, c Caller, r UpdateRequest) (*Tenan
 	}
 	now := s.now()
 	detail := map[string]any{"fields": r.Mask}
-	if slices.Contains(r.Mask, "release") {
-		detail["release"] = r.Tenant.Release
-	}
 	a := s.audit(c, "tenant.update", r.Tenant.ID, detail)
 	t, err := s.store.ChangeTenant(ctx, r.Tenant.ID, r.ValidateOnly, a, func(t *Tenant) error {
 		if err := checkEtag(t, r.Etag); err != nil {
 			return err
 		}
-		return s.applyUpdate(t, r, now)
+		was := t.Clone()
+		if err := s.applyUpdate(t, r, now); err != nil {
+			return err
+		}
+		detail["before"], detail["after"] = changed(was, t)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -206,8 +186,8 @@ func (s *Service) Update(ctx context.Context, c Caller, r UpdateRequest) (*Tenan
 }
 
 func (s *Service) applyUpdate(t *Tenant, r UpdateRequest, now time.Time) error {
-	if t.StateAt(now) == StateDeleted {
-		return Allow(t.ID, StateDeleted, EventActivate)
+	if st := t.StateAt(now); st == StateDeleted || st == StatePurged {
+		return Allow(t.ID, st, EventActivate)
 	}
 	known := t.Release
 	for _, f := range r.Mask {
@@ -268,74 +248,66 @@ func mutableFields() []string {
 	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(setters)), "state", "expire_time")))
 }
 
+// AnyEtag is the etag of a change that does not mind what it changes.
+const AnyEtag = "*"
+
 func checkEtag(t *Tenant, etag string) error {
-	if etag == "" || etag == t.Etag() {
+	switch etag {
+	case AnyEtag, t.Etag():
 		return nil
+	case "":
+		const message = "is required, so that nobody overwrites what he has not seen"
+		return &Error{
+			Code: CodeInvalid, Reason: ReasonEtagRequired, Field: "etag", Message: message, Remedy: "send the etag that you have read, or * to change whatever is stored",
+			Violations: []Violation{{Field: "etag", Message: message}},
+		}
 	}
-	return &Error{Code: CodeConflict, Reason: ReasonEtagMismatch, Field: "etag", Message: fmt.Sprintf("tenant %q was changed meanwhile: etag is %q, not %q", t.ID, t.Etag(), short(etag)), Remedy: "read it again and repeat the change"}
+	return &Error{
+		Code: CodeConflict, Reason: ReasonEtagMismatch, Field: "etag", Message: fmt.Sprintf("tenant %q was changed meanwhile: etag is %q, not %q", t.ID, t.Etag(), short(etag)),
+		Remedy: "read it again and repeat the change", Metadata: map[string]string{"etag": t.Etag()},
+	}
+}
+
+// EventRequest names a tenant for Delete and Undelete.
+type EventRequest struct {
+	ID           string
+	Etag         string // the stored one, or AnyEtag
+	ValidateOnly bool
 }
 
 // Delete marks a tenant deleted; it is refused by Check at once. Its indices
 // stay.
-func (s *Service) Delete(ctx context.Context, c Caller, id, etag string) (*Tenant, error) {
-	return s.event(ctx, c, "tenant.delete", id, etag, EventDelete)
+func (s *Service) Delete(ctx context.Context, c Caller, r EventRequest) (*Tenant, error) {
+	return s.event(ctx, c, "tenant.delete", r, EventDelete)
 }
 
-// Undelete takes a deletion back.
-func (s *Service) Undelete(ctx context.Context, c Caller, id string) (*Tenant, error) {
-	return s.event(ctx, c, "tenant.undelete", id, "", EventUndelete)
+// Undelete takes a deletion back. It needs no etag: an empty one is AnyEtag.
+func (s *Service) Undelete(ctx context.Context, c Caller, r EventRequest) (*Tenant, error) {
+	if r.Etag == "" {
+		r.Etag = AnyEtag
+	}
+	return s.event(ctx, c, "tenant.undelete", r, EventUndelete)
 }
 
-func (s *Service) event(ctx context.Context, c Caller, action, id, etag string, e Event) (*Tenant, error) {
+func (s *Service) event(ctx context.Context, c Caller, action string, r EventRequest, e Event) (*Tenant, error) {
 	now := s.now()
-	t, err := s.store.ChangeTenant(ctx, id, false, s.audit(c, action, id, nil), func(t *Tenant) error {
-		if err := checkEtag(t, etag); err != nil {
+	detail := map[string]any{}
+	t, err := s.store.ChangeTenant(ctx, r.ID, r.ValidateOnly, s.audit(c, action, r.ID, detail), func(t *Tenant) error {
+		if err := checkEtag(t, r.Etag); err != nil {
 			return err
 		}
-		return t.Apply(e, now, time.Time{})
+		was := t.StateAt(now)
+		if err := t.Apply(e, now, time.Time{}); err != nil {
+			return err
+		}
+		detail["before"], detail["after"] = map[string]any{"state": was}, map[string]any{"state": t.StateAt(now)}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.mirror.putTenant(t)
+	if !r.ValidateOnly {
+		s.mirror.putTenant(t)
+	}
 	return t, nil
-}
-
-// Verdict answers Check.
-type Verdict struct {
-	Allowed bool
-	// Reason is why not: "unknown", "suspended", "expired" or "deleted".
-	Reason string
-	ID     string
-	// Tenant is set when it is registered. It is shared: do not change it.
-	Tenant *Tenant
-}
-
-// Check says whether requests for the tenant may be served now. It answers
-// from memory while the mirror is fresh and from the store otherwise; when
-// neither can answer, it is an error, never a yes.
-func (s *Service) Check(ctx context.Context, id string) (Verdict, error) {
-	v := Verdict{ID: id, Reason: "unknown"}
-	if ValidateID(id) != nil {
-		return v, nil
-	}
-	t, err := s.mirror.tenant(ctx, id)
-	if err != nil {
-		return v, err
-	}
-	if t == nil {
-		return v, nil
-	}
-	v.Tenant = t
-	if st := t.StateAt(s.now()); st != StateActive {
-		v.Reason = string(st)
-		return v, nil
-	}
-	v.Allowed, v.Reason = true, ""
-	return v, nil
-}
-
-// CheckHost is Check for the tenant that a request's host name means.
-func (s *Service) CheckHost(ctx context.Context, host string) (Verdict, error) {
-	return s.Check(ctx, IDFromHost(host))
 }

@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,12 +15,18 @@ const (
 	StateSuspended State = "suspended"
 	StateExpired   State = "expired"
 	StateDeleted   State = "deleted"
+	StatePurged    State = "purged" // nothing is left but the id
 )
+
+// States lists all states, in the order of a tenant's life.
+var States = []State{StateActive, StateSuspended, StateExpired, StateDeleted, StatePurged}
 
 // StateAt is the tenant's state at a point in time. It is computed and not
 // stored, so that an expiry is in force the moment the clock passes it.
 func (t *Tenant) StateAt(now time.Time) State {
 	switch {
+	case !t.PurgedAt.IsZero():
+		return StatePurged
 	case !t.DeletedAt.IsZero():
 		return StateDeleted
 	case !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt):
@@ -41,42 +48,77 @@ const (
 	EventRenew    Event = "renew"  // a later expiry, or none
 	EventDelete   Event = "delete"
 	EventUndelete Event = "undelete"
+	EventPurge    Event = "purge"  // begin to remove everything of it
+	EventPurged   Event = "purged" // it is proven that nothing remains
 )
 
-// transitions is the one table of what may happen in which state, and the
-// remedy where it may not. A renewal and an undeletion lead back to what the
-// tenant was before: paying does not lift a suspension.
-var transitions = map[State]map[Event]string{
+// rule says where an event may lead, or why it may not happen.
+type rule struct {
+	to     []State
+	remedy string
+}
+
+func leads(to ...State) rule        { return rule{to: to} }
+func refusedBy(remedy string) rule  { return rule{remedy: remedy} }
+func notDeleted(remedy string) rule { return refusedBy("it is not deleted" + remedy) }
+
+// gone is the remedy where nothing may happen any more.
+const gone = "it is gone for good; to use the id again, create it with allow_reuse"
+
+// transitions is the one table of what may happen in which state; the schema
+// holds the same as pairs of states (tenant_transitions), kept equal by a
+// test. A renewal and an undeletion lead back to what the tenant was before:
+// paying does not lift a suspension. An event that is not listed is refused.
+var transitions = map[State]map[Event]rule{
 	StateActive: {
-		EventActivate: "", EventSuspend: "", EventExpire: "", EventRenew: "", EventDelete: "",
-		EventUndelete: "it is not deleted",
+		EventActivate: leads(StateActive), EventSuspend: leads(StateSuspended), EventExpire: leads(StateExpired),
+		EventRenew: leads(StateActive, StateExpired), EventDelete: leads(StateDeleted),
+		EventUndelete: notDeleted(""), EventPurge: notDeleted(": delete it first"), EventPurged: notDeleted(""),
 	},
 	StateSuspended: {
-		EventActivate: "", EventSuspend: "", EventExpire: "", EventRenew: "", EventDelete: "",
-		EventUndelete: "it is not deleted",
+		EventActivate: leads(StateActive), EventSuspend: leads(StateSuspended), EventExpire: leads(StateExpired),
+		EventRenew: leads(StateSuspended, StateExpired), EventDelete: leads(StateDeleted),
+		EventUndelete: notDeleted(""), EventPurge: notDeleted(": delete it first"), EventPurged: notDeleted(""),
 	},
 	StateExpired: {
-		EventRenew: "", EventDelete: "", EventExpire: "",
-		EventActivate: "set a later expire_time, or clear it",
-		EventSuspend:  "an expired tenant is not served anyway",
-		EventUndelete: "it is not deleted",
+		EventRenew: leads(StateActive, StateSuspended, StateExpired), EventDelete: leads(StateDeleted), EventExpire: leads(StateExpired),
+		EventActivate: refusedBy("set a later expire_time, or clear it"),
+		EventSuspend:  refusedBy("an expired tenant is not served anyway"),
+		EventUndelete: notDeleted(""), EventPurge: notDeleted(": delete it first"), EventPurged: notDeleted(""),
 	},
 	StateDeleted: {
-		EventUndelete: "",
-		EventActivate: "undelete it first", EventSuspend: "undelete it first", EventExpire: "undelete it first",
-		EventRenew: "undelete it first", EventDelete: "it is deleted already",
+		EventUndelete: leads(StateActive, StateSuspended, StateExpired),
+		EventPurge:    leads(StateDeleted), EventPurged: leads(StatePurged),
+		EventActivate: refusedBy("undelete it first"), EventSuspend: refusedBy("undelete it first"), EventExpire: refusedBy("undelete it first"),
+		EventRenew: refusedBy("undelete it first"), EventDelete: refusedBy("it is deleted already"),
 	},
+	StatePurged: {},
+}
+
+// Successors lists the states that a tenant may have after any one change,
+// sorted.
+func Successors(s State) []State {
+	var all []State
+	for _, r := range transitions[s] {
+		all = append(all, r.to...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Allow says whether the event is legal in the state.
 func Allow(id string, s State, e Event) error {
-	if remedy := transitions[s][e]; remedy != "" {
-		return &Error{
-			Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state",
-			Message: fmt.Sprintf("tenant %q is %s: cannot %s", id, s, e), Remedy: remedy,
-		}
+	r := transitions[s][e]
+	if len(r.to) > 0 {
+		return nil
 	}
-	return nil
+	if r.remedy == "" {
+		r.remedy = gone
+	}
+	return &Error{
+		Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state",
+		Message: fmt.Sprintf("tenant %q is %s: cannot %s", id, s, e), Remedy: r.remedy,
+	}
 }
 
 // Apply performs an event; expires is only read by EventRenew.
@@ -96,10 +138,41 @@ func (t *Tenant) Apply(e Event, now, expires time.Time) error {
 	case EventDelete:
 		t.DeletedAt, t.PurgeAt = now, now.Add(UndeletePeriod)
 	case EventUndelete:
-		if !now.Before(t.PurgeAt) {
-			return &Error{Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state", Message: fmt.Sprintf("tenant %q could be undeleted until %s", t.ID, t.PurgeAt.UTC().Format(time.RFC3339)), Remedy: "register it again under another id"}
+		return t.undelete(now)
+	case EventPurge:
+		if t.PurgeStartedAt.IsZero() {
+			t.PurgeStartedAt = now
 		}
-		t.DeletedAt, t.PurgeAt = time.Time{}, time.Time{}
+	case EventPurged:
+		return t.bury(now)
+	}
+	return nil
+}
+
+func (t *Tenant) undelete(now time.Time) error {
+	tooLate := ""
+	switch {
+	case !t.PurgeStartedAt.IsZero():
+		tooLate = fmt.Sprintf("tenant %q is being purged since %s", t.ID, t.PurgeStartedAt.UTC().Format(time.RFC3339))
+	case !now.Before(t.PurgeAt):
+		tooLate = fmt.Sprintf("tenant %q could be undeleted until %s", t.ID, t.PurgeAt.UTC().Format(time.RFC3339))
+	}
+	if tooLate != "" {
+		return &Error{Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state", Message: tooLate, Remedy: "register it again under another id"}
+	}
+	t.DeletedAt, t.PurgeAt = time.Time{}, time.Time{}
+	return nil
+}
+
+// bury leaves nothing of the tenant but its id, its dates and where it lived.
+func (t *Tenant) bury(now time.Time) error {
+	if t.PurgeStartedAt.IsZero() {
+		return &Error{Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state", Message: fmt.Sprintf("purge of tenant %q has not begun", t.ID), Remedy: "begin it"}
+	}
+	*t = Tenant{
+		ID: t.ID, Release: t.Release, Cluster: t.Cluster, Suspended: t.Suspended,
+		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, ExpiresAt: t.ExpiresAt, DeletedAt: t.DeletedAt, PurgeAt: t.PurgeAt,
+		PurgeStartedAt: t.PurgeStartedAt, PurgedAt: now, Revision: t.Revision,
 	}
 	return nil
 }

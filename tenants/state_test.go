@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -9,17 +10,21 @@ import (
 )
 
 var (
-	allStates = []State{StateActive, StateSuspended, StateExpired, StateDeleted}
-	allEvents = []Event{EventSuspend, EventActivate, EventExpire, EventRenew, EventDelete, EventUndelete}
+	allEvents = []Event{EventSuspend, EventActivate, EventExpire, EventRenew, EventDelete, EventUndelete, EventPurge, EventPurged}
 	day       = 24 * time.Hour
 )
 
 func TestTransitionTableIsComplete(t *testing.T) {
 	t.Parallel()
-	for _, s := range allStates {
+	for _, s := range States {
+		if s == StatePurged {
+			require.Empty(t, transitions[s], "nothing leads away from here")
+			continue
+		}
 		for _, e := range allEvents {
-			_, ok := transitions[s][e]
+			r, ok := transitions[s][e]
 			require.True(t, ok, "%s in %s is not decided", e, s)
+			require.NotEqual(t, r.remedy == "", len(r.to) == 0, "%s in %s leads somewhere or has a remedy", e, s)
 		}
 	}
 }
@@ -32,13 +37,23 @@ func TestTransitions(t *testing.T) {
 		StateActive:    valid,
 		StateSuspended: func() *Tenant { x := valid(); x.Suspended = true; return x },
 		StateExpired:   func() *Tenant { x := valid(); x.ExpiresAt = now; return x },
-		StateDeleted:   func() *Tenant { x := valid(); x.DeletedAt, x.PurgeAt = now, now.Add(day); return x },
+		StateDeleted: func() *Tenant {
+			x := valid()
+			x.DeletedAt, x.PurgeAt, x.PurgeStartedAt = now, now.Add(day), time.Time{}
+			return x
+		},
+		StatePurged: func() *Tenant {
+			x := valid()
+			x.DeletedAt, x.PurgeAt, x.PurgeStartedAt, x.PurgedAt = now, now, now, now
+			return x
+		},
 	}
 	for from, row := range map[State]map[Event]State{
-		StateActive:    {EventSuspend: StateSuspended, EventActivate: StateActive, EventExpire: StateExpired, EventRenew: StateActive, EventDelete: StateDeleted, EventUndelete: ""},
-		StateSuspended: {EventSuspend: StateSuspended, EventActivate: StateActive, EventExpire: StateExpired, EventRenew: StateSuspended, EventDelete: StateDeleted, EventUndelete: ""},
-		StateExpired:   {EventSuspend: "", EventActivate: "", EventExpire: StateExpired, EventRenew: StateActive, EventDelete: StateDeleted, EventUndelete: ""},
-		StateDeleted:   {EventSuspend: "", EventActivate: "", EventExpire: "", EventRenew: "", EventDelete: "", EventUndelete: StateActive},
+		StateActive:    {EventSuspend: StateSuspended, EventActivate: StateActive, EventExpire: StateExpired, EventRenew: StateActive, EventDelete: StateDeleted, EventUndelete: "", EventPurge: "", EventPurged: ""},
+		StateSuspended: {EventSuspend: StateSuspended, EventActivate: StateActive, EventExpire: StateExpired, EventRenew: StateSuspended, EventDelete: StateDeleted, EventUndelete: "", EventPurge: "", EventPurged: ""},
+		StateExpired:   {EventSuspend: "", EventActivate: "", EventExpire: StateExpired, EventRenew: StateActive, EventDelete: StateDeleted, EventUndelete: "", EventPurge: "", EventPurged: ""},
+		StateDeleted:   {EventSuspend: "", EventActivate: "", EventExpire: "", EventRenew: "", EventDelete: "", EventUndelete: StateActive, EventPurge: StateDeleted, EventPurged: ""},
+		StatePurged:    {EventSuspend: "", EventActivate: "", EventExpire: "", EventRenew: "", EventDelete: "", EventUndelete: "", EventPurge: "", EventPurged: ""},
 	} {
 		for event, to := range row {
 			x := in[from]()
@@ -51,6 +66,7 @@ func TestTransitions(t *testing.T) {
 			}
 			require.NoError(t, err, "%s in %s", event, from)
 			require.Equal(t, to, x.StateAt(now), "%s in %s", event, from)
+			require.Contains(t, transitions[from][event].to, to)
 		}
 	}
 }
@@ -62,6 +78,22 @@ func TestUndeleteEndsAtThePurgeTime(t *testing.T) {
 	require.NoError(t, x.Apply(EventDelete, now, time.Time{}))
 	require.Error(t, x.Clone().Apply(EventUndelete, now.Add(UndeletePeriod), time.Time{}))
 	require.NoError(t, x.Apply(EventUndelete, now.Add(UndeletePeriod-time.Second), time.Time{}))
+}
+
+func TestPurgeIsTheEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	x := valid()
+	require.NoError(t, x.Apply(EventDelete, now, time.Time{}))
+	require.Error(t, x.Clone().Apply(EventPurged, now, time.Time{}), "what has not begun cannot be proven")
+	require.NoError(t, x.Apply(EventPurge, now, time.Time{}))
+	require.Error(t, x.Clone().Apply(EventUndelete, now, time.Time{}), "part of it may be gone")
+	require.NoError(t, x.Apply(EventPurge, now.Add(day), time.Time{}), "a failed purge may be begun again")
+	require.Equal(t, now, x.PurgeStartedAt)
+	require.NoError(t, x.Apply(EventPurged, now, time.Time{}))
+	require.Empty(t, x.InstallToken+x.DisplayName+x.Email+x.Domain+x.GUIURL)
+	require.Nil(t, x.Labels)
+	require.Empty(t, Successors(StatePurged))
 }
 
 // Over any history: only what the table allows happens, a deleted tenant is
@@ -76,8 +108,8 @@ func TestHistories(t *testing.T) {
 			before := x.StateAt(now)
 			e := rapid.SampledFrom(allEvents).Draw(t, "event")
 			err := x.Apply(e, now, now.Add(time.Duration(rapid.IntRange(1, int(2*day)).Draw(t, "expires"))))
-			if (err == nil) != (Allow(x.ID, before, e) == nil) {
-				t.Fatalf("%s in %s: %v", e, before, err)
+			if err == nil && (Allow(x.ID, before, e) != nil || !slices.Contains(Successors(before), x.StateAt(now))) {
+				t.Fatalf("%s in %s led to %s", e, before, x.StateAt(now))
 			}
 			if err != nil && x.StateAt(now) != before {
 				t.Fatalf("refused %s changed %s to %s", e, before, x.StateAt(now))

@@ -16,7 +16,9 @@ type Store interface {
 	// CreateTenant stores a new tenant. When requestID is known with the same
 	// fingerprint, it returns the tenant of that time; with another one it is
 	// ReasonRequestReused. An id that exists, deleted ones included, is
-	// ReasonTenantExists; a domain of another tenant is ReasonDomainTaken.
+	// ReasonTenantExists; one that was purged is ReasonIDPurged unless the
+	// record allows its reuse; a domain of another tenant is
+	// ReasonDomainTaken.
 	CreateTenant(ctx context.Context, t *Tenant, r CreateRecord, a Audit) (*Tenant, error)
 	// Tenant returns one tenant, deleted or not; ReasonTenantNotFound.
 	Tenant(ctx context.Context, id string) (*Tenant, error)
@@ -73,21 +75,12 @@ const (
 	ChangeKey    ChangeKind = "key"
 )
 
-// Filter selects tenants; all given conditions must hold.
-type Filter struct {
-	State       State // "" for all but deleted
-	ShowDeleted bool  // with State "": deleted ones too
-	Release     string
-	Labels      map[string]string
-	AfterID     string
-	Limit       int       // 0 for no limit
-	Now         time.Time // at which states are computed
-}
-
 // CreateRecord makes a creation idempotent.
 type CreateRecord struct {
 	RequestID   string // "" for none
 	Fingerprint []byte // of the request
+	// AllowReuse lets the tenant take the place of a purged one's tombstone.
+	AllowReuse bool
 }
 
 // Caller is who asks, for the audit trail.
@@ -95,6 +88,7 @@ type Caller struct {
 	KeyID     string
 	Role      Role
 	RequestID string // of the transport, to find the log lines
+	Origin    string // address the call came from, "" when unknown
 }
 
 // Audit is one line of the audit trail.

@@ -66,36 +66,31 @@ func TestValidateNamesEveryField(t *testing.T) {
 	require.Len(t, e.Violations, 2, "all wrong fields at once")
 }
 
-func TestPageTokens(t *testing.T) {
-	t.Parallel()
-	c := pageCursor{After: "acme", Filter: "f"}
-	got := pageCursor{Filter: "f"}
-	require.NoError(t, got.read(c.token()))
-	require.Equal(t, "acme", got.After)
-	for _, bad := range []string{"x", "!", pageCursor{After: "acme", Filter: "other"}.token()} {
-		require.True(t, HasReason(got.read(bad), ReasonInvalidPageToken), bad)
-	}
-}
-
 func TestSealer(t *testing.T) {
 	t.Parallel()
 	s, err := NewSealer("one")
 	require.NoError(t, err)
 	other, err := NewSealer("two")
 	require.NoError(t, err)
+	changed, err := NewSealer("three", "", "one")
+	require.NoError(t, err)
 	_, err = NewSealer("")
 	require.ErrorContains(t, err, "SECRET")
 	rapid.Check(t, func(t *rapid.T) {
 		plain := rapid.String().Draw(t, "plain")
 		sealed := s.Seal("acme", plain)
-		got, err := s.Open("acme", sealed)
-		if err != nil || got != plain {
-			t.Fatalf("got %q, %v", got, err)
+		got, current, err := s.Open("acme", sealed)
+		if err != nil || got != plain || !current {
+			t.Fatalf("got %q, %v, %v", got, current, err)
 		}
-		if _, err := s.Open("beta", sealed); err == nil {
+		got, current, err = changed.Open("acme", sealed)
+		if err != nil || got != plain || current {
+			t.Fatalf("after a change of secrets: got %q, %v, %v", got, current, err)
+		}
+		if _, _, err := s.Open("beta", sealed); err == nil {
 			t.Fatal("opens for another tenant")
 		}
-		if _, err := other.Open("acme", sealed); err == nil {
+		if _, _, err := other.Open("acme", sealed); err == nil {
 			t.Fatal("opens with another secret")
 		}
 		if string(s.Seal("acme", plain)) == string(sealed) {

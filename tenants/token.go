@@ -27,13 +27,20 @@ type claims struct {
 // signer makes and reads tokens.
 type signer struct {
 	secret []byte
+	accept jwt.VerificationKeySet // the secret and the old ones
 	parser *jwt.Parser
 	now    func() time.Time
 }
 
-func newSigner(secret string, now func() time.Time) *signer {
+func newSigner(secret string, old []string, now func() time.Time) *signer {
+	set := jwt.VerificationKeySet{Keys: []jwt.VerificationKey{[]byte(secret)}}
+	for _, s := range old {
+		if s != "" {
+			set.Keys = append(set.Keys, []byte(s))
+		}
+	}
 	return &signer{
-		secret: []byte(secret), now: now,
+		secret: []byte(secret), accept: set, now: now,
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // never what the token says
 			jwt.WithIssuer(tokenIssuer), jwt.WithExpirationRequired(), jwt.WithTimeFunc(now),
@@ -59,7 +66,7 @@ func (s *signer) issue(keyID string, role Role, binding string) (string, time.Ti
 
 func (s *signer) read(token string) (claims, error) {
 	var c claims
-	_, err := s.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return s.secret, nil })
+	_, err := s.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return s.accept, nil })
 	switch {
 	case err == nil:
 		return c, nil

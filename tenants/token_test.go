@@ -12,7 +12,7 @@ import (
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	s := newSigner("secret", func() time.Time { return now })
+	s := newSigner("secret", nil, func() time.Time { return now })
 	token, expires, err := s.issue("key1", RoleViewer, "")
 	require.NoError(t, err)
 	require.Equal(t, now.Add(TokenTTL), expires)
@@ -21,7 +21,7 @@ func TestTokens(t *testing.T) {
 	require.Equal(t, "key1", c.Subject)
 	require.Equal(t, RoleViewer, c.Role)
 
-	other := newSigner("another", s.now)
+	other := newSigner("another", nil, s.now)
 	foreign, _, err := other.issue("key1", RoleAdmin, "")
 	require.NoError(t, err)
 	head, rest, _ := strings.Cut(token, ".")
@@ -36,6 +36,13 @@ func TestTokens(t *testing.T) {
 		_, err := s.read(bad)
 		require.True(t, HasReason(err, ReasonTokenInvalid), "%s: %v", name, err)
 	}
+	renewed := newSigner("new secret", []string{"", "secret"}, s.now)
+	_, err = renewed.read(token)
+	require.NoError(t, err, "tokens of the former secret live to their end")
+	fresh, _, err := renewed.issue("key1", RoleViewer, "")
+	require.NoError(t, err)
+	_, err = s.read(fresh)
+	require.Error(t, err, "the former secret signs no more")
 	now = now.Add(TokenTTL + time.Second)
 	_, err = s.read(token)
 	require.True(t, HasReason(err, ReasonTokenExpired), "%v", err)

@@ -47,7 +47,9 @@ type ApiKey struct {
 	// Id of the key that takes this one's place, after a rotation.
 	SuccessorId string `protobuf:"bytes,9,opt,name=successor_id,json=successorId,proto3" json:"successor_id,omitempty"`
 	// Who made the key.
-	CreatedBy     string `protobuf:"bytes,10,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	CreatedBy string `protobuf:"bytes,10,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// The only tenants the key may do anything with; empty for all.
+	Tenants       []string `protobuf:"bytes,11,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +154,13 @@ func (x *ApiKey) GetCreatedBy() string {
 	return ""
 }
 
+func (x *ApiKey) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
 // ApiKeySecret is a key with its secret, shown once.
 type ApiKeySecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -217,7 +226,11 @@ type CreateApiKeyRequest struct {
 	// admin (everything).
 	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
 	// Lifetime; unset for no expiry, at most 10 years.
-	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// The only tenants the key may do anything with, by id; they need not exist
+	// yet. Empty for all. Calls that concern no single tenant, or all of them,
+	// are refused to such a key, except lists, which show its tenants only.
+	Tenants       []string `protobuf:"bytes,4,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +282,13 @@ func (x *CreateApiKeyRequest) GetRole() string {
 func (x *CreateApiKeyRequest) GetTtl() *durationpb.Duration {
 	if x != nil {
 		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
 	}
 	return nil
 }
@@ -388,7 +408,8 @@ type RotateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Visible id of the key to replace.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// How long the old key works on; unset is one hour, at most 30 days.
+	// How long the old key works on; unset is one hour, at most 30 days. 0 ends
+	// it at once: after a leak.
 	Overlap       *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -488,7 +509,7 @@ var File_tms_v1_apikey_proto protoreflect.FileDescriptor
 
 const file_tms_v1_apikey_proto_rawDesc = "" +
 	"\n" +
-	"\x13tms/v1/apikey.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x03\n" +
+	"\x13tms/v1/apikey.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x03\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x12\n" +
@@ -504,16 +525,18 @@ const file_tms_v1_apikey_proto_rawDesc = "" +
 	"\fsuccessor_id\x18\t \x01(\tR\vsuccessorId\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\n" +
-	" \x01(\tR\tcreatedBy\"O\n" +
+	" \x01(\tR\tcreatedBy\x12\x18\n" +
+	"\atenants\x18\v \x03(\tR\atenants\"O\n" +
 	"\fApiKeySecret\x12'\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x0e.tms.v1.ApiKeyR\x06apiKey\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xce\x01\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xfc\x01\n" +
 	"\x13CreateApiKeyRequest\x12-\n" +
 	"\fdisplay_name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\vdisplayName\x12I\n" +
 	"\x04role\x18\x02 \x01(\tB5\xbaH2r0R\binstanceR\x06viewerR\vprovisionerR\boperatorR\x05adminR\x04role\x12=\n" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
-	"\"\x06\b\x80\x86\xb0\x96\x01*\x00R\x03ttl\"f\n" +
+	"\"\x06\b\x80\x86\xb0\x96\x01*\x00R\x03ttl\x12,\n" +
+	"\atenants\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\"f\n" +
 	"\x12ListApiKeysRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +

@@ -42,7 +42,7 @@ type Tenant struct {
 	// Address of the tenant's web interface.
 	GuiUrl string `protobuf:"bytes,5,opt,name=gui_url,json=guiUrl,proto3" json:"gui_url,omitempty"`
 	// Token that Tracardi asks for at installation. Generated when left empty
-	// at creation. Answered only to roles that may provision tenants.
+	// at creation. Answered only to roles instance, provisioner and admin.
 	InstallToken string `protobuf:"bytes,6,opt,name=install_token,json=installToken,proto3" json:"install_token,omitempty"`
 	// Free labels, by which tenants are filtered and waves are chosen.
 	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -52,8 +52,9 @@ type Tenant struct {
 	Release string `protobuf:"bytes,9,opt,name=release,proto3" json:"release,omitempty"`
 	// Name of the search cluster that holds the tenant's indices.
 	Cluster string `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	// One of: active, suspended, expired, deleted. Only active tenants are
-	// served. Set active or suspended by an update; expired follows the clock.
+	// One of: active, suspended, expired, deleted, purged. Only active tenants
+	// are served. Set active or suspended by an update; expired follows the
+	// clock; of a purged tenant nothing is left but its id.
 	State string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
 	// When the tenant was registered. Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -63,13 +64,17 @@ type Tenant struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// When the tenant was deleted. Output only.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
-	// When a deleted tenant's record is removed for good. Output only.
+	// Until when a deleted tenant can be undeleted; when it was purged, once it
+	// is. Output only.
 	PurgeTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
-	// Changes with every change of the record. An update or deletion that
-	// carries another etag than the stored one is refused.
-	Etag          string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Changes with every change of the record. Updates and deletions must carry
+	// it and are refused when it is not the stored one; "*" stands for whatever
+	// is stored.
+	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When the purge began that cannot be taken back. Output only.
+	PurgeStartTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=purge_start_time,json=purgeStartTime,proto3" json:"purge_start_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Tenant) Reset() {
@@ -221,6 +226,13 @@ func (x *Tenant) GetEtag() string {
 	return ""
 }
 
+func (x *Tenant) GetPurgeStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PurgeStartTime
+	}
+	return nil
+}
+
 // CreateTenantRequest registers a tenant.
 type CreateTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -230,7 +242,9 @@ type CreateTenantRequest struct {
 	// answers with the tenant created the first time. For a day.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Check everything, change nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Register a new tenant under the id of one that was purged.
+	AllowReuse    bool `protobuf:"varint,4,opt,name=allow_reuse,json=allowReuse,proto3" json:"allow_reuse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +300,282 @@ func (x *CreateTenantRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateTenantRequest) GetAllowReuse() bool {
+	if x != nil {
+		return x.AllowReuse
+	}
+	return false
+}
+
+// BatchGetTenantsRequest names tenants.
+type BatchGetTenantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenants' ids.
+	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetTenantsRequest) Reset() {
+	*x = BatchGetTenantsRequest{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetTenantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetTenantsRequest) ProtoMessage() {}
+
+func (x *BatchGetTenantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetTenantsRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetTenantsRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BatchGetTenantsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// BatchGetTenantsResponse holds tenants.
+type BatchGetTenantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenants, in the order of the request. Install tokens are left out.
+	Tenants       []*Tenant `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetTenantsResponse) Reset() {
+	*x = BatchGetTenantsResponse{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetTenantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetTenantsResponse) ProtoMessage() {}
+
+func (x *BatchGetTenantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetTenantsResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetTenantsResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BatchGetTenantsResponse) GetTenants() []*Tenant {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+// PurgeTenantRequest ends a deleted tenant.
+type PurgeTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When given, must be the stored etag.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Purge although no verified snapshot of the tenant exists. The waiver is
+	// part of the audit trail.
+	WithoutSnapshot bool `protobuf:"varint,3,opt,name=without_snapshot,json=withoutSnapshot,proto3" json:"without_snapshot,omitempty"`
+	// Check everything, change nothing. The operation in the answer is not
+	// there then.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeTenantRequest) Reset() {
+	*x = PurgeTenantRequest{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeTenantRequest) ProtoMessage() {}
+
+func (x *PurgeTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeTenantRequest.ProtoReflect.Descriptor instead.
+func (*PurgeTenantRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PurgeTenantRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PurgeTenantRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PurgeTenantRequest) GetWithoutSnapshot() bool {
+	if x != nil {
+		return x.WithoutSnapshot
+	}
+	return false
+}
+
+func (x *PurgeTenantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// BatchCheckTenantsRequest asks about tenants, by id and by host name.
+type BatchCheckTenantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids of tenants.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Host names, read as in CheckTenantRequest.
+	Hosts         []string `protobuf:"bytes,2,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchCheckTenantsRequest) Reset() {
+	*x = BatchCheckTenantsRequest{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchCheckTenantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchCheckTenantsRequest) ProtoMessage() {}
+
+func (x *BatchCheckTenantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchCheckTenantsRequest.ProtoReflect.Descriptor instead.
+func (*BatchCheckTenantsRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BatchCheckTenantsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *BatchCheckTenantsRequest) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// BatchCheckTenantsResponse holds the answers.
+type BatchCheckTenantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First those for the ids, then those for the hosts, each in the order of
+	// the request.
+	Results       []*CheckTenantResponse `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchCheckTenantsResponse) Reset() {
+	*x = BatchCheckTenantsResponse{}
+	mi := &file_tms_v1_tenant_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchCheckTenantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchCheckTenantsResponse) ProtoMessage() {}
+
+func (x *BatchCheckTenantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_tenant_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchCheckTenantsResponse.ProtoReflect.Descriptor instead.
+func (*BatchCheckTenantsResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BatchCheckTenantsResponse) GetResults() []*CheckTenantResponse {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 // GetTenantRequest names a tenant.
 type GetTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -297,7 +587,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[2]
+	mi := &file_tms_v1_tenant_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +599,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[2]
+	mi := &file_tms_v1_tenant_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +612,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{2}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetTenantRequest) GetId() string {
@@ -339,21 +629,28 @@ type ListTenantsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the answer before, with the same conditions.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only tenants in this state. Empty is all but deleted.
+	// Only tenants in this state. Empty is all but deleted and purged.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// Only tenants on this release.
 	Release string `protobuf:"bytes,4,opt,name=release,proto3" json:"release,omitempty"`
 	// Only tenants with all these labels.
 	Labels map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Also deleted tenants, when no state is asked for.
-	ShowDeleted   bool `protobuf:"varint,6,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	ShowDeleted bool `protobuf:"varint,6,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// More conditions, in words separated by blanks that must all hold:
+	// state:active release:0.8.1 cluster:default label.tier:gold. A value with
+	// blanks stands in double quotes.
+	Filter string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of id, create_time, update_time, display_name and release, with
+	// " desc" behind it to turn it round; empty is by id.
+	OrderBy       string `protobuf:"bytes,8,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[3]
+	mi := &file_tms_v1_tenant_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +662,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[3]
+	mi := &file_tms_v1_tenant_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +675,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{3}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -423,10 +720,24 @@ func (x *ListTenantsRequest) GetShowDeleted() bool {
 	return false
 }
 
+func (x *ListTenantsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListTenantsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListTenantsResponse is one page of tenants.
 type ListTenantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tenants, by id. Install tokens are left out.
+	// The tenants. Install tokens are left out.
 	Tenants []*Tenant `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// Ask with this for the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -438,7 +749,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[4]
+	mi := &file_tms_v1_tenant_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +761,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[4]
+	mi := &file_tms_v1_tenant_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +774,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{4}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -490,8 +801,8 @@ func (x *ListTenantsResponse) GetTotalSize() int32 {
 // UpdateTenantRequest changes a tenant.
 type UpdateTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tenant with the new values; its id names the tenant, its etag (if
-	// given) must be the stored one.
+	// The tenant with the new values; its id names the tenant, its etag must be
+	// the stored one, or "*".
 	Tenant *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Fields to change, such as "display_name,labels"; a field that is named but
 	// not given is cleared. Without a mask the fields that are given are changed
@@ -505,7 +816,7 @@ type UpdateTenantRequest struct {
 
 func (x *UpdateTenantRequest) Reset() {
 	*x = UpdateTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[5]
+	mi := &file_tms_v1_tenant_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +828,7 @@ func (x *UpdateTenantRequest) String() string {
 func (*UpdateTenantRequest) ProtoMessage() {}
 
 func (x *UpdateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[5]
+	mi := &file_tms_v1_tenant_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +841,7 @@ func (x *UpdateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTenantRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{5}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateTenantRequest) GetTenant() *Tenant {
@@ -559,15 +870,17 @@ type DeleteTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tenant's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// When given, must be the stored etag.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Must be the stored etag, or "*".
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteTenantRequest) Reset() {
 	*x = DeleteTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[6]
+	mi := &file_tms_v1_tenant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +892,7 @@ func (x *DeleteTenantRequest) String() string {
 func (*DeleteTenantRequest) ProtoMessage() {}
 
 func (x *DeleteTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[6]
+	mi := &file_tms_v1_tenant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +905,7 @@ func (x *DeleteTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTenantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{6}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteTenantRequest) GetId() string {
@@ -609,18 +922,29 @@ func (x *DeleteTenantRequest) GetEtag() string {
 	return ""
 }
 
+func (x *DeleteTenantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // UndeleteTenantRequest takes a deletion back.
 type UndeleteTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The tenant's id.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When given, must be the stored etag.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UndeleteTenantRequest) Reset() {
 	*x = UndeleteTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[7]
+	mi := &file_tms_v1_tenant_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +956,7 @@ func (x *UndeleteTenantRequest) String() string {
 func (*UndeleteTenantRequest) ProtoMessage() {}
 
 func (x *UndeleteTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[7]
+	mi := &file_tms_v1_tenant_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +969,7 @@ func (x *UndeleteTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteTenantRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{7}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UndeleteTenantRequest) GetId() string {
@@ -653,6 +977,20 @@ func (x *UndeleteTenantRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *UndeleteTenantRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UndeleteTenantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
 }
 
 // CheckTenantRequest asks about one tenant, by id or by host name.
@@ -669,7 +1007,7 @@ type CheckTenantRequest struct {
 
 func (x *CheckTenantRequest) Reset() {
 	*x = CheckTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[8]
+	mi := &file_tms_v1_tenant_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +1019,7 @@ func (x *CheckTenantRequest) String() string {
 func (*CheckTenantRequest) ProtoMessage() {}
 
 func (x *CheckTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[8]
+	mi := &file_tms_v1_tenant_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +1032,7 @@ func (x *CheckTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTenantRequest.ProtoReflect.Descriptor instead.
 func (*CheckTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckTenantRequest) GetId() string {
@@ -717,7 +1055,7 @@ type CheckTenantResponse struct {
 	// Whether requests for the tenant may be served now.
 	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	// Empty when allowed, otherwise one of: unknown, suspended, expired,
-	// deleted.
+	// deleted, purged.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The tenant that was meant.
 	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
@@ -729,7 +1067,7 @@ type CheckTenantResponse struct {
 
 func (x *CheckTenantResponse) Reset() {
 	*x = CheckTenantResponse{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[9]
+	mi := &file_tms_v1_tenant_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +1079,7 @@ func (x *CheckTenantResponse) String() string {
 func (*CheckTenantResponse) ProtoMessage() {}
 
 func (x *CheckTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[9]
+	mi := &file_tms_v1_tenant_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +1092,7 @@ func (x *CheckTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckTenantResponse.ProtoReflect.Descriptor instead.
 func (*CheckTenantResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckTenantResponse) GetAllowed() bool {
@@ -796,7 +1134,7 @@ type ResolveTenantRequest struct {
 
 func (x *ResolveTenantRequest) Reset() {
 	*x = ResolveTenantRequest{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[10]
+	mi := &file_tms_v1_tenant_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +1146,7 @@ func (x *ResolveTenantRequest) String() string {
 func (*ResolveTenantRequest) ProtoMessage() {}
 
 func (x *ResolveTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[10]
+	mi := &file_tms_v1_tenant_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +1159,7 @@ func (x *ResolveTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResolveTenantRequest) GetHost() string {
@@ -848,7 +1186,7 @@ type ResolveTenantResponse struct {
 
 func (x *ResolveTenantResponse) Reset() {
 	*x = ResolveTenantResponse{}
-	mi := &file_tms_v1_tenant_proto_msgTypes[11]
+	mi := &file_tms_v1_tenant_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1198,7 @@ func (x *ResolveTenantResponse) String() string {
 func (*ResolveTenantResponse) ProtoMessage() {}
 
 func (x *ResolveTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_tenant_proto_msgTypes[11]
+	mi := &file_tms_v1_tenant_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1211,7 @@ func (x *ResolveTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTenantResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTenantResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_tenant_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResolveTenantResponse) GetId() string {
@@ -901,7 +1239,7 @@ var File_tms_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\"\xe1\x06\n" +
+	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x16tms/v1/operation.proto\"\xaf\a\n" +
 	"\x06Tenant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1e\n" +
@@ -915,8 +1253,8 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"attributes\x12!\n" +
 	"\arelease\x18\t \x01(\tB\a\xbaH\x04r\x02\x18 R\arelease\x12!\n" +
 	"\acluster\x18\n" +
-	" \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\x12B\n" +
-	"\x05state\x18\v \x01(\tB,\xbaH)r'R\x00R\x06activeR\tsuspendedR\aexpiredR\adeletedR\x05state\x12;\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\x12J\n" +
+	"\x05state\x18\v \x01(\tB4\xbaH1r/R\x00R\x06activeR\tsuspendedR\aexpiredR\adeletedR\x06purgedR\x05state\x12;\n" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -927,27 +1265,46 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"deleteTime\x129\n" +
 	"\n" +
 	"purge_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x1b\n" +
-	"\x04etag\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x1a9\n" +
+	"\x04etag\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12D\n" +
+	"\x10purge_start_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeStartTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x01\n" +
 	"\x13CreateTenantRequest\x12.\n" +
 	"\x06tenant\x18\x01 \x01(\v2\x0e.tms.v1.TenantB\x06\xbaH\x03\xc8\x01\x01R\x06tenant\x12&\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\".\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x1f\n" +
+	"\vallow_reuse\x18\x04 \x01(\bR\n" +
+	"allowReuse\"?\n" +
+	"\x16BatchGetTenantsRequest\x12%\n" +
+	"\x03ids\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xe8\a\"\x06r\x04\x10\x01\x18?R\x03ids\"C\n" +
+	"\x17BatchGetTenantsResponse\x12(\n" +
+	"\atenants\x18\x01 \x03(\v2\x0e.tms.v1.TenantR\atenants\"\x9c\x01\n" +
+	"\x12PurgeTenantRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x02id\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12)\n" +
+	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"j\n" +
+	"\x18BatchCheckTenantsRequest\x12$\n" +
+	"\x03ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\ar\x05\x10\x01\x18\xfd\x01R\x03ids\x12(\n" +
+	"\x05hosts\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\ar\x05\x10\x01\x18\x84\x02R\x05hosts\"R\n" +
+	"\x19BatchCheckTenantsResponse\x125\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.tms.v1.CheckTenantResponseR\aresults\".\n" +
 	"\x10GetTenantRequest\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x02id\"\xf5\x02\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x02id\"\xc3\x03\n" +
 	"\x12ListTenantsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12B\n" +
-	"\x05state\x18\x03 \x01(\tB,\xbaH)r'R\x00R\x06activeR\tsuspendedR\aexpiredR\adeletedR\x05state\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12J\n" +
+	"\x05state\x18\x03 \x01(\tB4\xbaH1r/R\x00R\x06activeR\tsuspendedR\aexpiredR\adeletedR\x06purgedR\x05state\x12!\n" +
 	"\arelease\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18 R\arelease\x12H\n" +
 	"\x06labels\x18\x05 \x03(\v2&.tms.v1.ListTenantsRequest.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10\x10R\x06labels\x12!\n" +
-	"\fshow_deleted\x18\x06 \x01(\bR\vshowDeleted\x1a9\n" +
+	"\fshow_deleted\x18\x06 \x01(\bR\vshowDeleted\x12 \n" +
+	"\x06filter\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\"\n" +
+	"\border_by\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aorderBy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x01\n" +
@@ -960,12 +1317,15 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\v2\x0e.tms.v1.TenantB\x06\xbaH\x03\xc8\x01\x01R\x06tenant\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"M\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"r\n" +
 	"\x13DeleteTenantRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x02id\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"2\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"t\n" +
 	"\x15UndeleteTenantRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x02id\"L\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x02id\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"L\n" +
 	"\x12CheckTenantRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x02id\x12\x1c\n" +
 	"\x04host\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x84\x02R\x04host\"q\n" +
@@ -980,14 +1340,18 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\x15ResolveTenantResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage2\xf7\x05\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage2\xb3\b\n" +
 	"\rTenantService\x12R\n" +
 	"\x06Create\x12\x1b.tms.v1.CreateTenantRequest\x1a\x0e.tms.v1.Tenant\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12I\n" +
-	"\x03Get\x12\x18.tms.v1.GetTenantRequest\x1a\x0e.tms.v1.Tenant\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tenants/{id}\x12T\n" +
+	"\x03Get\x12\x18.tms.v1.GetTenantRequest\x1a\x0e.tms.v1.Tenant\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tenants/{id}\x12i\n" +
+	"\bBatchGet\x12\x1e.tms.v1.BatchGetTenantsRequest\x1a\x1f.tms.v1.BatchGetTenantsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/tenants:batchGet\x12T\n" +
 	"\x04List\x12\x1a.tms.v1.ListTenantsRequest\x1a\x1b.tms.v1.ListTenantsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12^\n" +
 	"\x06Update\x12\x1b.tms.v1.UpdateTenantRequest\x1a\x0e.tms.v1.Tenant\"'\x82\xd3\xe4\x93\x02!:\x06tenant2\x17/v1/tenants/{tenant.id}\x12O\n" +
 	"\x06Delete\x12\x1b.tms.v1.DeleteTenantRequest\x1a\x0e.tms.v1.Tenant\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/tenants/{id}\x12_\n" +
-	"\bUndelete\x12\x1d.tms.v1.UndeleteTenantRequest\x1a\x0e.tms.v1.Tenant\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/tenants/{id}:undelete\x12z\n" +
+	"\bUndelete\x12\x1d.tms.v1.UndeleteTenantRequest\x1a\x0e.tms.v1.Tenant\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/tenants/{id}:undelete\x12Y\n" +
+	"\x05Purge\x12\x1a.tms.v1.PurgeTenantRequest\x1a\x11.tms.v1.Operation\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/tenants/{id}:purge\x12t\n" +
+	"\n" +
+	"BatchCheck\x12 .tms.v1.BatchCheckTenantsRequest\x1a!.tms.v1.BatchCheckTenantsResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/tenants:batchCheck\x12z\n" +
 	"\x05Check\x12\x1a.tms.v1.CheckTenantRequest\x1a\x1b.tms.v1.CheckTenantResponse\"8\x82\xd3\xe4\x93\x022Z\x18\x12\x16/v1/hosts/{host}:check\x12\x16/v1/tenants/{id}:check\x12c\n" +
 	"\aResolve\x12\x1c.tms.v1.ResolveTenantRequest\x1a\x1d.tms.v1.ResolveTenantResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tenants:resolveB\x8a\x02\x92A\xda\x01\x12J\n" +
 	"\x03TMS\x12?Tenant management and fleet upgrades for multi-tenant Tracardi.2\x02v12\x10application/json:\x10application/jsonZZ\n" +
@@ -1009,60 +1373,75 @@ func file_tms_v1_tenant_proto_rawDescGZIP() []byte {
 	return file_tms_v1_tenant_proto_rawDescData
 }
 
-var file_tms_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_tms_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_tms_v1_tenant_proto_goTypes = []any{
-	(*Tenant)(nil),                // 0: tms.v1.Tenant
-	(*CreateTenantRequest)(nil),   // 1: tms.v1.CreateTenantRequest
-	(*GetTenantRequest)(nil),      // 2: tms.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),    // 3: tms.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),   // 4: tms.v1.ListTenantsResponse
-	(*UpdateTenantRequest)(nil),   // 5: tms.v1.UpdateTenantRequest
-	(*DeleteTenantRequest)(nil),   // 6: tms.v1.DeleteTenantRequest
-	(*UndeleteTenantRequest)(nil), // 7: tms.v1.UndeleteTenantRequest
-	(*CheckTenantRequest)(nil),    // 8: tms.v1.CheckTenantRequest
-	(*CheckTenantResponse)(nil),   // 9: tms.v1.CheckTenantResponse
-	(*ResolveTenantRequest)(nil),  // 10: tms.v1.ResolveTenantRequest
-	(*ResolveTenantResponse)(nil), // 11: tms.v1.ResolveTenantResponse
-	nil,                           // 12: tms.v1.Tenant.LabelsEntry
-	nil,                           // 13: tms.v1.ListTenantsRequest.LabelsEntry
-	(*structpb.Struct)(nil),       // 14: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 16: google.protobuf.FieldMask
+	(*Tenant)(nil),                    // 0: tms.v1.Tenant
+	(*CreateTenantRequest)(nil),       // 1: tms.v1.CreateTenantRequest
+	(*BatchGetTenantsRequest)(nil),    // 2: tms.v1.BatchGetTenantsRequest
+	(*BatchGetTenantsResponse)(nil),   // 3: tms.v1.BatchGetTenantsResponse
+	(*PurgeTenantRequest)(nil),        // 4: tms.v1.PurgeTenantRequest
+	(*BatchCheckTenantsRequest)(nil),  // 5: tms.v1.BatchCheckTenantsRequest
+	(*BatchCheckTenantsResponse)(nil), // 6: tms.v1.BatchCheckTenantsResponse
+	(*GetTenantRequest)(nil),          // 7: tms.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),        // 8: tms.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),       // 9: tms.v1.ListTenantsResponse
+	(*UpdateTenantRequest)(nil),       // 10: tms.v1.UpdateTenantRequest
+	(*DeleteTenantRequest)(nil),       // 11: tms.v1.DeleteTenantRequest
+	(*UndeleteTenantRequest)(nil),     // 12: tms.v1.UndeleteTenantRequest
+	(*CheckTenantRequest)(nil),        // 13: tms.v1.CheckTenantRequest
+	(*CheckTenantResponse)(nil),       // 14: tms.v1.CheckTenantResponse
+	(*ResolveTenantRequest)(nil),      // 15: tms.v1.ResolveTenantRequest
+	(*ResolveTenantResponse)(nil),     // 16: tms.v1.ResolveTenantResponse
+	nil,                               // 17: tms.v1.Tenant.LabelsEntry
+	nil,                               // 18: tms.v1.ListTenantsRequest.LabelsEntry
+	(*structpb.Struct)(nil),           // 19: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),     // 21: google.protobuf.FieldMask
+	(*Operation)(nil),                 // 22: tms.v1.Operation
 }
 var file_tms_v1_tenant_proto_depIdxs = []int32{
-	12, // 0: tms.v1.Tenant.labels:type_name -> tms.v1.Tenant.LabelsEntry
-	14, // 1: tms.v1.Tenant.attributes:type_name -> google.protobuf.Struct
-	15, // 2: tms.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	15, // 3: tms.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
-	15, // 4: tms.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 5: tms.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
-	15, // 6: tms.v1.Tenant.purge_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: tms.v1.CreateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	13, // 8: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
-	0,  // 9: tms.v1.ListTenantsResponse.tenants:type_name -> tms.v1.Tenant
-	0,  // 10: tms.v1.UpdateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	16, // 11: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 12: tms.v1.TenantService.Create:input_type -> tms.v1.CreateTenantRequest
-	2,  // 13: tms.v1.TenantService.Get:input_type -> tms.v1.GetTenantRequest
-	3,  // 14: tms.v1.TenantService.List:input_type -> tms.v1.ListTenantsRequest
-	5,  // 15: tms.v1.TenantService.Update:input_type -> tms.v1.UpdateTenantRequest
-	6,  // 16: tms.v1.TenantService.Delete:input_type -> tms.v1.DeleteTenantRequest
-	7,  // 17: tms.v1.TenantService.Undelete:input_type -> tms.v1.UndeleteTenantRequest
-	8,  // 18: tms.v1.TenantService.Check:input_type -> tms.v1.CheckTenantRequest
-	10, // 19: tms.v1.TenantService.Resolve:input_type -> tms.v1.ResolveTenantRequest
-	0,  // 20: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
-	0,  // 21: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
-	4,  // 22: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
-	0,  // 23: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
-	0,  // 24: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
-	0,  // 25: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
-	9,  // 26: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
-	11, // 27: tms.v1.TenantService.Resolve:output_type -> tms.v1.ResolveTenantResponse
-	20, // [20:28] is the sub-list for method output_type
-	12, // [12:20] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	17, // 0: tms.v1.Tenant.labels:type_name -> tms.v1.Tenant.LabelsEntry
+	19, // 1: tms.v1.Tenant.attributes:type_name -> google.protobuf.Struct
+	20, // 2: tms.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	20, // 3: tms.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	20, // 4: tms.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 5: tms.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
+	20, // 6: tms.v1.Tenant.purge_time:type_name -> google.protobuf.Timestamp
+	20, // 7: tms.v1.Tenant.purge_start_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: tms.v1.CreateTenantRequest.tenant:type_name -> tms.v1.Tenant
+	0,  // 9: tms.v1.BatchGetTenantsResponse.tenants:type_name -> tms.v1.Tenant
+	14, // 10: tms.v1.BatchCheckTenantsResponse.results:type_name -> tms.v1.CheckTenantResponse
+	18, // 11: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
+	0,  // 12: tms.v1.ListTenantsResponse.tenants:type_name -> tms.v1.Tenant
+	0,  // 13: tms.v1.UpdateTenantRequest.tenant:type_name -> tms.v1.Tenant
+	21, // 14: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 15: tms.v1.TenantService.Create:input_type -> tms.v1.CreateTenantRequest
+	7,  // 16: tms.v1.TenantService.Get:input_type -> tms.v1.GetTenantRequest
+	2,  // 17: tms.v1.TenantService.BatchGet:input_type -> tms.v1.BatchGetTenantsRequest
+	8,  // 18: tms.v1.TenantService.List:input_type -> tms.v1.ListTenantsRequest
+	10, // 19: tms.v1.TenantService.Update:input_type -> tms.v1.UpdateTenantRequest
+	11, // 20: tms.v1.TenantService.Delete:input_type -> tms.v1.DeleteTenantRequest
+	12, // 21: tms.v1.TenantService.Undelete:input_type -> tms.v1.UndeleteTenantRequest
+	4,  // 22: tms.v1.TenantService.Purge:input_type -> tms.v1.PurgeTenantRequest
+	5,  // 23: tms.v1.TenantService.BatchCheck:input_type -> tms.v1.BatchCheckTenantsRequest
+	13, // 24: tms.v1.TenantService.Check:input_type -> tms.v1.CheckTenantRequest
+	15, // 25: tms.v1.TenantService.Resolve:input_type -> tms.v1.ResolveTenantRequest
+	0,  // 26: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
+	0,  // 27: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
+	3,  // 28: tms.v1.TenantService.BatchGet:output_type -> tms.v1.BatchGetTenantsResponse
+	9,  // 29: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
+	0,  // 30: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
+	0,  // 31: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
+	0,  // 32: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
+	22, // 33: tms.v1.TenantService.Purge:output_type -> tms.v1.Operation
+	6,  // 34: tms.v1.TenantService.BatchCheck:output_type -> tms.v1.BatchCheckTenantsResponse
+	14, // 35: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
+	16, // 36: tms.v1.TenantService.Resolve:output_type -> tms.v1.ResolveTenantResponse
+	26, // [26:37] is the sub-list for method output_type
+	15, // [15:26] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_tenant_proto_init() }
@@ -1070,13 +1449,14 @@ func file_tms_v1_tenant_proto_init() {
 	if File_tms_v1_tenant_proto != nil {
 		return
 	}
+	file_tms_v1_operation_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_tenant_proto_rawDesc), len(file_tms_v1_tenant_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,14 +19,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TenantService_Create_FullMethodName   = "/tms.v1.TenantService/Create"
-	TenantService_Get_FullMethodName      = "/tms.v1.TenantService/Get"
-	TenantService_List_FullMethodName     = "/tms.v1.TenantService/List"
-	TenantService_Update_FullMethodName   = "/tms.v1.TenantService/Update"
-	TenantService_Delete_FullMethodName   = "/tms.v1.TenantService/Delete"
-	TenantService_Undelete_FullMethodName = "/tms.v1.TenantService/Undelete"
-	TenantService_Check_FullMethodName    = "/tms.v1.TenantService/Check"
-	TenantService_Resolve_FullMethodName  = "/tms.v1.TenantService/Resolve"
+	TenantService_Create_FullMethodName     = "/tms.v1.TenantService/Create"
+	TenantService_Get_FullMethodName        = "/tms.v1.TenantService/Get"
+	TenantService_BatchGet_FullMethodName   = "/tms.v1.TenantService/BatchGet"
+	TenantService_List_FullMethodName       = "/tms.v1.TenantService/List"
+	TenantService_Update_FullMethodName     = "/tms.v1.TenantService/Update"
+	TenantService_Delete_FullMethodName     = "/tms.v1.TenantService/Delete"
+	TenantService_Undelete_FullMethodName   = "/tms.v1.TenantService/Undelete"
+	TenantService_Purge_FullMethodName      = "/tms.v1.TenantService/Purge"
+	TenantService_BatchCheck_FullMethodName = "/tms.v1.TenantService/BatchCheck"
+	TenantService_Check_FullMethodName      = "/tms.v1.TenantService/Check"
+	TenantService_Resolve_FullMethodName    = "/tms.v1.TenantService/Resolve"
 )
 
 // TenantServiceClient is the client API for TenantService service.
@@ -41,7 +44,9 @@ type TenantServiceClient interface {
 	Create(ctx context.Context, in *CreateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Get returns one tenant, deleted ones included until they are purged.
 	Get(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// List returns tenants in the order of their ids.
+	// BatchGet returns several tenants; one that does not exist fails the call.
+	BatchGet(ctx context.Context, in *BatchGetTenantsRequest, opts ...grpc.CallOption) (*BatchGetTenantsResponse, error)
+	// List returns tenants, in the order of their ids unless told otherwise.
 	List(ctx context.Context, in *ListTenantsRequest, opts ...grpc.CallOption) (*ListTenantsResponse, error)
 	// Update changes the fields named in the mask.
 	Update(ctx context.Context, in *UpdateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
@@ -50,7 +55,16 @@ type TenantServiceClient interface {
 	Delete(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Undelete takes a deletion back; the tenant is active again.
 	Undelete(ctx context.Context, in *UndeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Check answers whether a tenant may be served, from memory.
+	// Purge removes everything of a deleted tenant, in the search cluster and
+	// here, proves that nothing remains, and keeps the id from being used again.
+	// There is no way back. The answer is the operation that does it; a purge
+	// that runs already is answered with.
+	Purge(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*Operation, error)
+	// BatchCheck answers for several tenants or hosts at once, from memory.
+	BatchCheck(ctx context.Context, in *BatchCheckTenantsRequest, opts ...grpc.CallOption) (*BatchCheckTenantsResponse, error)
+	// Check answers whether a tenant may be served, from memory. While the
+	// database does not answer, memory is believed for five minutes and the
+	// header tms-stale-seconds says how old it is.
 	Check(ctx context.Context, in *CheckTenantRequest, opts ...grpc.CallOption) (*CheckTenantResponse, error)
 	// Resolve reads the tenant's id from a host name as Tracardi does. It does
 	// not ask whether such a tenant exists: that is Check.
@@ -79,6 +93,16 @@ func (c *tenantServiceClient) Get(ctx context.Context, in *GetTenantRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Tenant)
 	err := c.cc.Invoke(ctx, TenantService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) BatchGet(ctx context.Context, in *BatchGetTenantsRequest, opts ...grpc.CallOption) (*BatchGetTenantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetTenantsResponse)
+	err := c.cc.Invoke(ctx, TenantService_BatchGet_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +149,26 @@ func (c *tenantServiceClient) Undelete(ctx context.Context, in *UndeleteTenantRe
 	return out, nil
 }
 
+func (c *tenantServiceClient) Purge(ctx context.Context, in *PurgeTenantRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, TenantService_Purge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tenantServiceClient) BatchCheck(ctx context.Context, in *BatchCheckTenantsRequest, opts ...grpc.CallOption) (*BatchCheckTenantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchCheckTenantsResponse)
+	err := c.cc.Invoke(ctx, TenantService_BatchCheck_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tenantServiceClient) Check(ctx context.Context, in *CheckTenantRequest, opts ...grpc.CallOption) (*CheckTenantResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckTenantResponse)
@@ -157,7 +201,9 @@ type TenantServiceServer interface {
 	Create(context.Context, *CreateTenantRequest) (*Tenant, error)
 	// Get returns one tenant, deleted ones included until they are purged.
 	Get(context.Context, *GetTenantRequest) (*Tenant, error)
-	// List returns tenants in the order of their ids.
+	// BatchGet returns several tenants; one that does not exist fails the call.
+	BatchGet(context.Context, *BatchGetTenantsRequest) (*BatchGetTenantsResponse, error)
+	// List returns tenants, in the order of their ids unless told otherwise.
 	List(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error)
 	// Update changes the fields named in the mask.
 	Update(context.Context, *UpdateTenantRequest) (*Tenant, error)
@@ -166,7 +212,16 @@ type TenantServiceServer interface {
 	Delete(context.Context, *DeleteTenantRequest) (*Tenant, error)
 	// Undelete takes a deletion back; the tenant is active again.
 	Undelete(context.Context, *UndeleteTenantRequest) (*Tenant, error)
-	// Check answers whether a tenant may be served, from memory.
+	// Purge removes everything of a deleted tenant, in the search cluster and
+	// here, proves that nothing remains, and keeps the id from being used again.
+	// There is no way back. The answer is the operation that does it; a purge
+	// that runs already is answered with.
+	Purge(context.Context, *PurgeTenantRequest) (*Operation, error)
+	// BatchCheck answers for several tenants or hosts at once, from memory.
+	BatchCheck(context.Context, *BatchCheckTenantsRequest) (*BatchCheckTenantsResponse, error)
+	// Check answers whether a tenant may be served, from memory. While the
+	// database does not answer, memory is believed for five minutes and the
+	// header tms-stale-seconds says how old it is.
 	Check(context.Context, *CheckTenantRequest) (*CheckTenantResponse, error)
 	// Resolve reads the tenant's id from a host name as Tracardi does. It does
 	// not ask whether such a tenant exists: that is Check.
@@ -186,6 +241,9 @@ func (UnimplementedTenantServiceServer) Create(context.Context, *CreateTenantReq
 func (UnimplementedTenantServiceServer) Get(context.Context, *GetTenantRequest) (*Tenant, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
 }
+func (UnimplementedTenantServiceServer) BatchGet(context.Context, *BatchGetTenantsRequest) (*BatchGetTenantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGet not implemented")
+}
 func (UnimplementedTenantServiceServer) List(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
 }
@@ -197,6 +255,12 @@ func (UnimplementedTenantServiceServer) Delete(context.Context, *DeleteTenantReq
 }
 func (UnimplementedTenantServiceServer) Undelete(context.Context, *UndeleteTenantRequest) (*Tenant, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undelete not implemented")
+}
+func (UnimplementedTenantServiceServer) Purge(context.Context, *PurgeTenantRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method Purge not implemented")
+}
+func (UnimplementedTenantServiceServer) BatchCheck(context.Context, *BatchCheckTenantsRequest) (*BatchCheckTenantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchCheck not implemented")
 }
 func (UnimplementedTenantServiceServer) Check(context.Context, *CheckTenantRequest) (*CheckTenantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
@@ -256,6 +320,24 @@ func _TenantService_Get_Handler(srv interface{}, ctx context.Context, dec func(i
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TenantServiceServer).Get(ctx, req.(*GetTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_BatchGet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetTenantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).BatchGet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_BatchGet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).BatchGet(ctx, req.(*BatchGetTenantsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -332,6 +414,42 @@ func _TenantService_Undelete_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TenantService_Purge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).Purge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_Purge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).Purge(ctx, req.(*PurgeTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TenantService_BatchCheck_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchCheckTenantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).BatchCheck(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_BatchCheck_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).BatchCheck(ctx, req.(*BatchCheckTenantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TenantService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CheckTenantRequest)
 	if err := dec(in); err != nil {
@@ -384,6 +502,10 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _TenantService_Get_Handler,
 		},
 		{
+			MethodName: "BatchGet",
+			Handler:    _TenantService_BatchGet_Handler,
+		},
+		{
 			MethodName: "List",
 			Handler:    _TenantService_List_Handler,
 		},
@@ -398,6 +520,14 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Undelete",
 			Handler:    _TenantService_Undelete_Handler,
+		},
+		{
+			MethodName: "Purge",
+			Handler:    _TenantService_Purge_Handler,
+		},
+		{
+			MethodName: "BatchCheck",
+			Handler:    _TenantService_BatchCheck_Handler,
 		},
 		{
 			MethodName: "Check",

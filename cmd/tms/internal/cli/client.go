@@ -19,10 +19,11 @@ import (
 
 // session is a connection to TMS for one command.
 type session struct {
-	tenants  tmsv1.TenantServiceClient
-	keys     tmsv1.ApiKeyServiceClient
-	releases tmsv1.ReleaseServiceClient
-	upgrades tmsv1.UpgradeServiceClient
+	tenants    tmsv1.TenantServiceClient
+	keys       tmsv1.ApiKeyServiceClient
+	releases   tmsv1.ReleaseServiceClient
+	upgrades   tmsv1.UpgradeServiceClient
+	operations tmsv1.OperationServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -69,6 +70,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Create"},
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
+		{"service": "tms.v1.OperationService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -106,7 +108,8 @@ func dial(settings config.Client) (*session, error) {
 	return &session{
 		tenants: tmsv1.NewTenantServiceClient(conn), keys: tmsv1.NewApiKeyServiceClient(conn),
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
-		conn: conn, settings: settings,
+		operations: tmsv1.NewOperationServiceClient(conn),
+		conn:       conn, settings: settings,
 	}, nil
 }
 

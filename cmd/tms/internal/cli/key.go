@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ func (a *app) keyCommand() *cobra.Command {
 
 func (a *app) keyCreateCommand() *cobra.Command {
 	var name, role string
+	var only []string
 	var ttl time.Duration
 	cmd := &cobra.Command{
 		Use: "create --role ROLE --name TEXT", Short: "Make an API key; its secret is shown this once",
@@ -31,7 +33,7 @@ upgrades), admin (everything).`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error {
-		request := &tmsv1.CreateApiKeyRequest{DisplayName: name, Role: role}
+		request := &tmsv1.CreateApiKeyRequest{DisplayName: name, Role: role, Tenants: only}
 		if ttl != 0 {
 			request.Ttl = durationpb.New(ttl)
 		}
@@ -41,6 +43,7 @@ upgrades), admin (everything).`,
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringVar(&role, "role", "", "instance, viewer, provisioner, operator or admin")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "lifetime, such as 720h; default is no expiry")
+	cmd.Flags().StringArrayVar(&only, "tenant", nil, "restrict the key to this tenant; may be repeated")
 	needs(cmd, "name", "role")
 	return cmd
 }
@@ -70,9 +73,9 @@ func (a *app) printKeys(s *session, all []*tmsv1.ApiKey) error {
 	}
 	var rows [][]string
 	for _, k := range all {
-		rows = append(rows, []string{k.GetId(), k.GetRole(), k.GetState(), k.GetDisplayName(), stamp(k.GetCreateTime()), stamp(k.GetExpireTime()), stamp(k.GetLastUseTime()), k.GetSuccessorId()})
+		rows = append(rows, []string{k.GetId(), k.GetRole(), k.GetState(), k.GetDisplayName(), strings.Join(k.GetTenants(), " "), stamp(k.GetCreateTime()), stamp(k.GetExpireTime()), stamp(k.GetLastUseTime()), k.GetSuccessorId()})
 	}
-	return writeTable(a.out, []string{"key", "role", "state", "name", "created", "expires", "last use", "successor"}, rows)
+	return writeTable(a.out, []string{"key", "role", "state", "name", "tenants", "created", "expires", "last use", "successor"}, rows)
 }
 
 func (a *app) keyRotateCommand() *cobra.Command {
@@ -89,7 +92,7 @@ func (a *app) keyRotateCommand() *cobra.Command {
 		made, err := call(ctx, s, s.keys.Rotate, request)
 		return a.printSecret(s, made, err)
 	})
-	cmd.Flags().DurationVar(&overlap, "overlap", time.Hour, "how long the old key works on, at most 720h")
+	cmd.Flags().DurationVar(&overlap, "overlap", time.Hour, "how long the old key works on, at most 720h; 0 after a leak")
 	return cmd
 }
 

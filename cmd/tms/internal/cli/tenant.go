@@ -24,7 +24,7 @@ func (a *app) tenantCommand() *cobra.Command {
 	clientFlags(cmd)
 	cmd.AddCommand(
 		a.tenantCreateCommand(), a.tenantGetCommand(), a.tenantListCommand(),
-		a.tenantUpdateCommand(), a.tenantDeleteCommand(), a.tenantUndeleteCommand(),
+		a.tenantUpdateCommand(), a.tenantDeleteCommand(), a.tenantUndeleteCommand(), a.tenantPurgeCommand(),
 	)
 	return cmd
 }
@@ -111,7 +111,7 @@ func parseExpiry(text string) (*timestamppb.Timestamp, error) {
 func (a *app) tenantCreateCommand() *cobra.Command {
 	var f tenantFlags
 	var requestID string
-	var dry bool
+	var dry, reuse bool
 	cmd := &cobra.Command{
 		Use: "create ID --release VERSION", Short: "Register a tenant",
 		Long: `Register a tenant.
@@ -129,12 +129,13 @@ already, or be installed by Tracardi later. The install token is shown.`,
 		if requestID == "" {
 			requestID = rand.Text() // so that the call may be repeated
 		}
-		created, err := call(ctx, s, s.tenants.Create, &tmsv1.CreateTenantRequest{Tenant: t, RequestId: requestID, ValidateOnly: dry})
+		created, err := call(ctx, s, s.tenants.Create, &tmsv1.CreateTenantRequest{Tenant: t, RequestId: requestID, ValidateOnly: dry, AllowReuse: reuse})
 		return a.printTenant(s, created, err)
 	})
 	f.bind(cmd)
 	cmd.Flags().StringVar(&requestID, "request-id", "", "makes repeated calls one; default is random")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
+	cmd.Flags().BoolVar(&reuse, "allow-reuse", false, "take the id of a tenant that was purged")
 	needs(cmd, "release")
 	return cmd
 }
@@ -150,7 +151,7 @@ func (a *app) tenantGetCommand() *cobra.Command {
 }
 
 func (a *app) tenantListCommand() *cobra.Command {
-	var state, release string
+	var state, release, filter, order string
 	var labels []string
 	var deleted bool
 	cmd := &cobra.Command{Use: "list", Short: "List tenants"}
@@ -163,6 +164,7 @@ func (a *app) tenantListCommand() *cobra.Command {
 		for token := ""; ; {
 			page, err := call(ctx, s, s.tenants.List, &tmsv1.ListTenantsRequest{
 				PageSize: listPage, PageToken: token, State: state, Release: release, Labels: wanted, ShowDeleted: deleted,
+				Filter: filter, OrderBy: order,
 			})
 			if err != nil {
 				return err
@@ -174,10 +176,12 @@ func (a *app) tenantListCommand() *cobra.Command {
 		}
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&state, "state", "", "only tenants that are active, suspended, expired or deleted")
+	flags.StringVar(&state, "state", "", "only tenants that are active, suspended, expired, deleted or purged")
 	flags.StringVar(&release, "release", "", "only tenants on this release")
 	flags.StringArrayVar(&labels, "label", nil, "only tenants with this label, key=value; may be repeated")
 	flags.BoolVar(&deleted, "deleted", false, "deleted tenants too")
+	flags.StringVar(&filter, "filter", "", "more conditions: state:active release:0.8.1 cluster:default label.tier:gold")
+	flags.StringVar(&order, "order-by", "", "id, create_time, update_time, display_name or release, with \" desc\" to turn it round")
 	return cmd
 }
 
@@ -206,7 +210,6 @@ func (a *app) tenantUpdateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t.Etag = etag
 		mask := &fieldmaskpb.FieldMask{}
 		for flag, field := range flagFields {
 			if cmd.Flags().Changed(flag) {
@@ -219,7 +222,10 @@ func (a *app) tenantUpdateCommand() *cobra.Command {
 		if len(mask.Paths) == 0 {
 			return usage(cmd, errors.New("nothing to change: give at least one field"))
 		}
-		updated, err := call(ctx, s, s.tenants.Update, &tmsv1.UpdateTenantRequest{Tenant: t, UpdateMask: mask, ValidateOnly: dry})
+		updated, err := withEtag(ctx, s, args[0], etag, func(etag string) (*tmsv1.Tenant, error) {
+			t.Etag = etag
+			return call(ctx, s, s.tenants.Update, &tmsv1.UpdateTenantRequest{Tenant: t, UpdateMask: mask, ValidateOnly: dry})
+		})
 		return a.printTenant(s, updated, err)
 	})
 	f.bind(cmd)
@@ -231,15 +237,19 @@ func (a *app) tenantUpdateCommand() *cobra.Command {
 
 func (a *app) tenantDeleteCommand() *cobra.Command {
 	var etag string
+	var dry bool
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "Mark a tenant deleted; its indices stay, and undelete takes it back",
 		Args: cobra.ExactArgs(1),
 		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
-			t, err := call(ctx, s, s.tenants.Delete, &tmsv1.DeleteTenantRequest{Id: args[0], Etag: etag})
+			t, err := withEtag(ctx, s, args[0], etag, func(etag string) (*tmsv1.Tenant, error) {
+				return call(ctx, s, s.tenants.Delete, &tmsv1.DeleteTenantRequest{Id: args[0], Etag: etag, ValidateOnly: dry})
+			})
 			return a.printTenant(s, t, err)
 		}),
 	}
 	cmd.Flags().StringVar(&etag, "etag", "", "refuse when the tenant has changed since this etag was read")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strconv"
@@ -189,6 +190,12 @@ func (f field) set(text string) error {
 			return f.wrong(text, "write true or false")
 		}
 		*p = b
+	case *float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(n >= 0) || math.IsInf(n, 0) {
+			return f.wrong(text, "write a number such as 1000, or 0")
+		}
+		*p = n
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {

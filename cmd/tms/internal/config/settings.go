@@ -57,10 +57,12 @@ type Serve struct {
 	ElasticCACert   string        `flag:"elastic-ca-cert" env:"TMS_ELASTIC_CA_CERT" help:"PEM file with the authorities to trust for the search cluster"`
 	InstanceKey     string        `env:"API_KEY" secret:"all" help:"API key of the Tracardi containers, role instance"`
 	Secret          string        `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
+	OldSecret       string        `env:"TMS_SECRET_OLD" secret:"all" help:"the former SECRET, still accepted for tokens and install tokens, while SECRET is being changed"`
 	AdminKey        string        `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
 	HTTPAddr        string        `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
 	GRPCAddr        string        `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
 	DefaultRelease  string        `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
+	RateLimit       float64       `flag:"rate-limit" env:"TMS_RATE_LIMIT" default:"2000" help:"calls per second and API key in each process, fifty times as many where memory answers; 0 for no limit"`
 	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
 	AddrFile        string        `flag:"addr-file" env:"TMS_ADDR_FILE" help:"write the addresses, as printed on standard output, to this file too"`
 	Migrate         bool          `flag:"migrate" env:"TMS_MIGRATE" default:"false" help:"bring the database schema up to date first"`

@@ -140,14 +140,18 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, fmt.Errorf("TMS_ELASTIC_URLS: %w", err)
 	}
 	done.add("search engine client", func(context.Context) error { engine.Close(); return nil })
-	sealer, err := tenants.NewSealer(s.Secret)
+	sealer, err := tenants.NewSealer(s.Secret, s.OldSecret)
+	if err != nil {
+		return server.Config{}, err
+	}
+	pages, err := tenants.NewPages(s.Secret, s.OldSecret)
 	if err != nil {
 		return server.Config{}, err
 	}
 	registry := db.NewRegistry(database, sealer)
 	mirror := tenants.NewMirror(registry, log)
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{
-		Store: registry, Mirror: mirror, Secret: s.Secret, InstanceKey: s.InstanceKey, AdminKey: s.AdminKey, Logger: log,
+		Store: registry, Mirror: mirror, Secret: s.Secret, OldSecrets: []string{s.OldSecret}, InstanceKey: s.InstanceKey, AdminKey: s.AdminKey, Logger: log,
 	})
 	background(ctx, done, "registry mirror", mirror.Run)
 	background(ctx, done, "keyring", keyring.Run)
@@ -155,8 +159,13 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	rollouts := db.NewRollouts(database)
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, owner(), upgrader.Limits{}, log)
-	queue, err := db.NewQueue(database, rollouts, runner, log)
+	self := owner()
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{}, log)
+	purgeStore := db.NewPurges(registry)
+	purges := tenants.NewPurges(tenants.PurgesConfig{
+		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Pages: pages, Owner: self, Logger: log,
+	})
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges))
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -165,8 +174,8 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	}
 	done.add("queue", queue.Stop)
 	return server.Config{
-		Tenants: tenants.NewService(registry, mirror, known{catalogue}, nil),
-		Keys:    tenants.NewKeys(registry, mirror, nil), Auth: keyring,
+		Tenants: tenants.NewService(registry, mirror, known{catalogue}, pages, nil), Purges: purges,
+		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
 		Catalogue: catalogue, Upgrades: upgrader.NewService(rollouts, engine, catalogue, nil),
 		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 	}, nil
@@ -198,14 +207,6 @@ func readiness(database *db.DB, engine *elastic.Client) func(context.Context) er
 		}
 		return nil
 	}
-}
-
-// known lets the registry ask the catalogue.
-type known struct{ catalogue *releases.Catalogue }
-
-func (k known) KnownRelease(version string) error {
-	_, err := k.catalogue.Get(version)
-	return err
 }
 
 // owner names this process in leases: machine and process for people, and

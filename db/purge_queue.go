@@ -1,0 +1,82 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/tracardi/tms/tenants"
+)
+
+// purgeArgs is a wake-up for one purge. As with rollouts, the operation's own
+// row says what is to be done, who may do it and when.
+type purgeArgs struct {
+	Operation string `json:"operation"`
+	Slot      int64  `json:"slot"` // unix time in units of freshness
+}
+
+// Kind implements river.JobArgs.
+func (purgeArgs) Kind() string { return "tenant_purge" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (purgeArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+
+// purgeWorker makes one attempt at a purge.
+type purgeWorker struct {
+	river.WorkerDefaults[purgeArgs]
+	purges *tenants.Purges
+	log    *slog.Logger
+}
+
+// Work implements river.Worker. Errors are logged and not returned: the
+// operation's own row says when to try again.
+func (w *purgeWorker) Work(ctx context.Context, job *river.Job[purgeArgs]) error {
+	if err := w.purges.Work(ctx, job.Args.Operation); err != nil && ctx.Err() == nil {
+		w.log.Warn("purge not complete yet", "operation", job.Args.Operation, "error", err)
+	}
+	return nil
+}
+
+// QueuePart adds a kind of work to a Queue.
+type QueuePart struct {
+	register func(*river.Workers, *slog.Logger) error
+	attach   func(*Queue)
+	// due inserts jobs for what waits without a living owner.
+	due func(ctx context.Context, q *Queue) error
+}
+
+// PurgeWork lets a Queue wake and do purges.
+func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
+	return QueuePart{
+		register: func(ws *river.Workers, log *slog.Logger) error {
+			if err := river.AddWorkerSafely(ws, &purgeWorker{purges: purges, log: log}); err != nil {
+				return fmt.Errorf("queue: %w", err)
+			}
+			return nil
+		},
+		attach: func(q *Queue) { store.wake = q.insertPurge },
+		due: func(ctx context.Context, q *Queue) error {
+			ids, err := store.duePurges(ctx, workers)
+			if err != nil || len(ids) == 0 {
+				return err
+			}
+			return q.store.db.inTx(ctx, func(tx pgx.Tx) error {
+				for _, id := range ids {
+					if err := q.insertPurge(ctx, tx, id); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (q *Queue) insertPurge(ctx context.Context, tx pgx.Tx, id string) error {
+	_, err := q.client.InsertTx(ctx, tx, purgeArgs{Operation: id, Slot: time.Now().Unix() / int64(freshness/time.Second)}, nil)
+	return err
+}

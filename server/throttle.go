@@ -1,0 +1,85 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tracardi/tms/tenants"
+)
+
+const (
+	// lightFactor is how many more calls are allowed that are answered from
+	// memory: they cost about as much less, and every Tracardi container
+	// makes one per request of its own.
+	lightFactor = 50
+	// burstSeconds of the rate may come at once.
+	burstSeconds = 2
+	// maxThrottled bounds the memory of limiters; past it all are forgotten.
+	maxThrottled = 10_000
+)
+
+// throttle limits the calls of each key, in this process. The zero rate is no
+// limit. It is safe for concurrent use.
+type throttle struct {
+	perSecond float64
+	mu        sync.RWMutex
+	keys      map[throttled]*rate.Limiter
+}
+
+type throttled struct {
+	key   string
+	light bool
+}
+
+func newThrottle(perSecond float64) *throttle {
+	return &throttle{perSecond: perSecond, keys: map[throttled]*rate.Limiter{}}
+}
+
+// admit takes a call into account, or refuses it; light calls are those that
+// are answered from memory.
+func (t *throttle) admit(key string, light bool) error {
+	if t.perSecond <= 0 {
+		return nil
+	}
+	l := t.limiter(throttled{key, light})
+	r := l.Reserve()
+	wait := r.Delay()
+	if r.OK() && wait == 0 {
+		return nil
+	}
+	r.Cancel()
+	wait = max(wait, time.Second) // Retry-After counts in seconds
+	return &tenants.Error{
+		Code: tenants.CodeExhausted, Reason: tenants.ReasonRateLimited,
+		Message: fmt.Sprintf("API key %s makes more than %g calls a second", key, float64(l.Limit())),
+		Remedy:  "slow down, or raise --rate-limit (TMS_RATE_LIMIT)", RetryAfter: wait,
+		Metadata: map[string]string{"key": key, "calls_per_second": fmt.Sprintf("%g", float64(l.Limit()))},
+	}
+}
+
+func (t *throttle) limiter(k throttled) *rate.Limiter {
+	t.mu.RLock()
+	l := t.keys[k]
+	t.mu.RUnlock()
+	if l != nil {
+		return l
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l = t.keys[k]; l != nil {
+		return l
+	}
+	if len(t.keys) >= maxThrottled {
+		clear(t.keys)
+	}
+	per := t.perSecond
+	if k.light {
+		per *= lightFactor
+	}
+	l = rate.NewLimiter(rate.Limit(per), max(1, int(per*burstSeconds)))
+	t.keys[k] = l
+	return l
+}
