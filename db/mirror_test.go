@@ -123,7 +123,7 @@ func TestStaleMirrorIsNotBelieved(t *testing.T) {
 	})
 }
 
-func TestNobodyIsServedWithoutTheDatabase(t *testing.T) {
+func TestNobodyIsServedWithoutTheDatabaseForLong(t *testing.T) {
 	t.Parallel()
 	b := setupRegistry(t)
 	b.create(t, sample("acme"))
