@@ -29,6 +29,7 @@ type config struct {
 	breakdown                             bool
 	profile                               string
 	limits                                upgrader.Limits
+	settings                              map[string]string // of the engine's nodes
 }
 
 func parse(args []string) (config, error) {
@@ -48,6 +49,15 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.limits.Tasks, "tasks", 0, "upgrader.Limits.Tasks; 0 is the default")
 	f.IntVar(&c.limits.Streams, "streams", 0, "upgrader.Limits.Streams; 0 is the default")
 	f.Int64Var(&c.limits.StreamDocs, "stream-docs", 0, "upgrader.Limits.StreamDocs; 0 is the default")
+	c.settings = map[string]string{"cluster.max_shards_per_node": "20000"}
+	f.Func("engine-setting", "node setting of the engine, name=value; may be repeated", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("%q is not name=value", s)
+		}
+		c.settings[name] = value
+		return nil
+	})
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
