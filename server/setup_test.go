@@ -36,6 +36,7 @@ const (
 // bundle is a complete server on a database of its own.
 type bundle struct {
 	testing.TB
+	dsn      string
 	log      *lockedBuffer
 	clock    *clock
 	db       *db.DB
@@ -100,7 +101,7 @@ func setup(t testing.TB) *bundle {
 func setupOn(t testing.TB, dsn string, rateLimit float64) *bundle {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &bundle{TB: t, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
+	b := &bundle{TB: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d, err := db.Open(ctx, dsn)
 	require.NoError(t, err)
