@@ -75,8 +75,6 @@ type taskInfo struct {
 	Children  []taskInfo        `json:"children"`
 }
 
-func (t taskInfo) id() string { return t.Node + ":" + strconv.FormatInt(t.ID, 10) }
-
 // taskStatus is the status of a task, of one slice, or the final response:
 // they share their fields. An element of Slices is null while the slice runs,
 // its final status afterwards, or an exception.

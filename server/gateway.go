@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -142,10 +144,10 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 		out := &statusWriter{ResponseWriter: w, code: http.StatusOK}
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
-				e := onPanic(p).(*panicked)
+				e := &panicked{value: p, stack: debug.Stack()}
 				s.cfg.Logger.ErrorContext(r.Context(), "panic in handler", "route", r.Pattern, "error", e.Error(), "stack", string(e.stack))
 				if !out.wrote {
 					writeJSON(out, http.StatusInternalServerError, map[string]string{"detail": "internal error"})

@@ -36,6 +36,10 @@ func TestUpgradeUnderWrites(t *testing.T) {
 func (b *bundle) run(to string, o upgrader.Options, tenants ...*fleet.Tenant) *upgrader.Rollout {
 	b.t.Helper()
 	r := b.ended(b.start(to, o, tenants...).ID)
+	if r.State != upgrader.RolloutComplete {
+		docs, err := b.service.Quarantine(b.t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID})
+		b.t.Logf("quarantine: %+v, %v", docs, err)
+	}
 	require.Equal(b.t, upgrader.RolloutComplete, r.State, describe(r))
 	return r
 }

@@ -42,12 +42,6 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", r.op, r.status, r.kind, r.reason)
 }
 
-// isBlock says that err is the refusal of a write-blocked index.
-func isBlock(err error) bool {
-	var r *refusal
-	return errors.As(err, &r) && r.status == http.StatusForbidden && r.kind == "cluster_block_exception"
-}
-
 func isMissing(err error) bool {
 	var r *refusal
 	return errors.As(err, &r) && r.status == http.StatusNotFound
