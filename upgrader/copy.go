@@ -84,12 +84,17 @@ func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
 	if err := s.restoreSettings(ctx); err != nil {
 		return OutcomeRetry, err
 	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		if m.Method == MethodMerge {
-			if err := s.settleDuplicates(ctx, m); err != nil {
-				return OutcomeRetry, err
-			}
+			g.Go(func() error { return s.settleDuplicates(gctx, m) })
 		}
+	}
+	if err := g.Wait(); err != nil {
+		return OutcomeRetry, err
+	}
+	for _, m := range s.moves {
 		m.State = MoveCopied
 	}
 	return OutcomeDone, s.saveMoves(ctx, s.moves...)

@@ -71,6 +71,9 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	if err := s.freeze(ctx); err != nil {
 		return OutcomeRetry, err
 	}
+	if err := s.putTemplates(ctx); err != nil {
+		return OutcomeRetry, err
+	}
 	start := time.Now()
 	fctx, cancel := context.WithTimeout(ctx, s.rollout.Options.FenceTimeout)
 	defer cancel()
@@ -257,8 +260,12 @@ func frozen(t Template) Template {
 	return out
 }
 
-// unfence opens the old version to writers again.
+// unfence opens the old version to writers again, and takes the new version's
+// templates away.
 func (s *session) unfence(ctx context.Context) error {
+	if err := s.clearTemplates(ctx); err != nil {
+		return err
+	}
 	if err := s.thaw(ctx); err != nil {
 		return err
 	}

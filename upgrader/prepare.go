@@ -1,6 +1,7 @@
 package upgrader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,16 +10,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// prepare makes the templates (without aliases) and the target indices. It
-// may be repeated at any point: what stands and is ours is left alone.
+// prepare clears the way and makes the target indices. It may be repeated at
+// any point: what stands and is ours is left alone.
 func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if len(s.moves) == 0 {
 		return OutcomeDone, nil // a minor upgrade: no data moves
 	}
-	if err := s.clearWay(ctx); err != nil {
+	if err := s.clearTemplates(ctx); err != nil {
 		return OutcomeRetry, err
 	}
-	if err := s.putTemplates(ctx, false); err != nil {
+	if err := s.clearWay(ctx); err != nil {
 		return OutcomeRetry, err
 	}
 	return OutcomeDone, s.createTargets(ctx)
@@ -35,25 +36,30 @@ func (s *session) replicasOf(resource string, m Mode) int {
 	return most
 }
 
-// putTemplates puts the new version's templates, with aliases once they are
-// final.
-func (s *session) putTemplates(ctx context.Context, final bool) error {
-	ts := s.l.templates(s.t.TenantID, s.replicasOf, final)
-	if !final {
-		s.t.Record.NewTemplates = nil
-		for _, t := range ts {
-			s.t.Record.NewTemplates = append(s.t.Record.NewTemplates, t.Name)
-		}
-		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
-			return err
-		}
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Creates)
+// putTemplates puts the new version's templates, final, with their aliases.
+// It happens right before the fence: from the switch on they must be there,
+// and before it an index that a new container makes too early would be seen
+// (checkAliases would then refuse the switch).
+func (s *session) putTemplates(ctx context.Context) error {
+	ts := s.l.templates(s.t.TenantID, s.replicasOf, true)
+	s.t.Record.NewTemplates = nil
 	for _, t := range ts {
-		g.Go(func() error { return s.engine.PutTemplate(gctx, t) })
+		s.t.Record.NewTemplates = append(s.t.Record.NewTemplates, t.Name)
 	}
-	return g.Wait()
+	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		return err
+	}
+	return s.eachTemplate(ctx, ts, s.engine.PutTemplate)
+}
+
+// clearTemplates removes templates of the new version: one that an early
+// installer has left would hang its alias on the targets.
+func (s *session) clearTemplates(ctx context.Context) error {
+	there, err := tenantTemplates(ctx, s.engine, s.l.to.Prefix, s.t.TenantID)
+	if err != nil {
+		return err
+	}
+	return s.eachTemplate(ctx, there, func(ctx context.Context, t Template) error { return s.engine.DeleteTemplate(ctx, t.Name) })
 }
 
 // clearWay removes what stands under the new version's names and is not made
@@ -153,8 +159,12 @@ func (s *session) createTargets(ctx context.Context) error {
 	for _, m := range s.moves {
 		if m.State == MovePlanned {
 			made = append(made, m)
-			g.Go(func() error { return s.createTarget(gctx, m) })
 		}
+	}
+	// What is filled comes first: its shards start while the rest is made.
+	slices.SortStableFunc(made, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
+	for _, m := range made {
+		g.Go(func() error { return s.createTarget(gctx, m) })
 	}
 	err := g.Wait()
 	var done []*Move
@@ -203,21 +213,40 @@ func (s *session) adoptTarget(ctx context.Context, m *Move) error {
 	return nil
 }
 
-// restoreSettings gives heavy targets the settings that the release wants.
+// restoreSettings gives heavy targets the settings that the release wants, in
+// one call for all that want the same.
 func (s *session) restoreSettings(ctx context.Context) error {
+	alike := map[string][]*Move{}
 	for _, m := range s.moves {
-		if m.Light {
-			continue
+		if !m.Light {
+			key := fmt.Sprint(restoredSettings(s.l.resource(m.Resource), m.Replicas))
+			alike[key] = append(alike[key], m)
 		}
-		if err := s.engine.PutSettings(ctx, restoredSettings(s.l.resource(m.Resource), m.Replicas), m.Target); err != nil {
+	}
+	for _, moves := range alike {
+		names := make([]string, len(moves))
+		for i, m := range moves {
+			names[i] = m.Target
+		}
+		if err := s.engine.PutSettings(ctx, restoredSettings(s.l.resource(moves[0].Resource), moves[0].Replicas), names...); err != nil {
 			return err
 		}
-		m.Light = true
-		if err := s.saveMoves(ctx, m); err != nil {
+		for _, m := range moves {
+			m.Light = true
+		}
+		if err := s.saveMoves(ctx, moves...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// docs is the number of documents planned for a move.
+func (m *Move) docs() (n int64) {
+	for _, c := range m.Copies {
+		n += c.Docs
+	}
+	return n
 }
 
 // checkSchemas compares every target with what the release wants.

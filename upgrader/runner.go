@@ -15,8 +15,9 @@ import (
 type Limits struct {
 	// LeaseTTL is how long a dead worker's tenant stays unattended.
 	LeaseTTL time.Duration
-	// Creates is the number of index creations in flight: the engine's master
-	// does some 25 a second however many are asked for.
+	// Creates is the number of index creations, or of changes to templates,
+	// that one tenant has in flight: the engine's master does some 25 a second
+	// however many are asked for.
 	Creates int
 	// Tasks is the number of engine copy tasks of one tenant in flight.
 	Tasks int
@@ -30,8 +31,8 @@ type Limits struct {
 	Poll time.Duration
 }
 
-// Defaults of Limits. Creates and Tasks are from measurements on two cores
-// (see docs/benchmarks.md).
+// Defaults of Limits: where more did not make an upgrade faster on two cores
+// (see docs/benchmarks.md). Streams mostly wait for new shards to start.
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v == 0 {
@@ -40,7 +41,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	def(&l.Creates, 16)
 	def(&l.Tasks, 3)
-	def(&l.Streams, 4)
+	def(&l.Streams, 16)
 	if l.LeaseTTL == 0 {
 		l.LeaseTTL = 6 * time.Second
 	}

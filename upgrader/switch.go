@@ -125,15 +125,12 @@ func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// afterSwitch makes the new version's templates final and looks after what
-// came into being under them since they stood without aliases.
+// afterSwitch looks whether every index of the new version is under its alias,
+// whoever made it while the aliases moved.
 func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	s.t.State = TenantVerified
 	if s.t.Fence == 0 && !s.t.Record.FencedAt.IsZero() {
 		s.t.Fence = s.r.now().Sub(s.t.Record.FencedAt) // a worker died behind it
-	}
-	if err := s.putTemplates(ctx, true); err != nil {
-		return OutcomeRetry, err
 	}
 	there, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
 	if err != nil {
