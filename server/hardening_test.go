@@ -74,7 +74,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.Dial("tcp", host) //nolint:noctx // closed below
+			conn, err := net.Dial("tcp", host)
 			require.NoError(t, err)
 			defer conn.Close()
 			_, err = conn.Write([]byte(begin))

@@ -22,7 +22,7 @@ func TestErrorsDocument(t *testing.T) {
 	t.Parallel()
 	const file = "../docs/errors.md"
 	if *update {
-		require.NoError(t, os.WriteFile(file, []byte(errorsDocument()), 0o644)) //nolint:gosec // a document
+		require.NoError(t, os.WriteFile(file, []byte(errorsDocument()), 0o644))
 	}
 	got, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -214,8 +214,15 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
 	}
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.grpc.Serve(s.pipe) })
-	group.Go(func() error { return s.grpc.Serve(grpcListener) })
+	for _, l := range []net.Listener{s.pipe, grpcListener} {
+		group.Go(func() error {
+			// Told to stop before it began is no failure.
+			if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
+	}
 	group.Go(func() error {
 		if err := web.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
 			return err

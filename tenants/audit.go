@@ -1,7 +1,6 @@
 package tenants
 
 import (
-	"encoding/json"
 	"maps"
 	"reflect"
 )
@@ -15,7 +14,7 @@ func shown(t *Tenant) map[string]any {
 	all := map[string]any{
 		"display_name": t.DisplayName, "email": t.Email, "domain": t.Domain, "gui_url": t.GUIURL,
 		"release": t.Release, "cluster": t.Cluster, "suspended": t.Suspended, "labels": t.Labels,
-		"expire_time": t.ExpiresAt, "attributes": json.RawMessage(t.Attributes),
+		"expire_time": t.ExpiresAt, "attributes": t.Attributes,
 	}
 	if t.InstallToken != "" {
 		all["install_token"] = masked

@@ -15,7 +15,7 @@ const (
 // like Check; what is not there is looked for in the store, because a tenant
 // that another process has just made must be found.
 func (s *Service) Get(ctx context.Context, id string) (*Tenant, error) {
-	if ValidateID(id) != nil {
+	if possible := ValidateID(id) == nil; !possible {
 		return nil, NotFoundError(id)
 	}
 	t, err := s.mirror.tenant(ctx, id)
@@ -106,7 +106,7 @@ type Verdict struct {
 // What then is not in memory is an error: not knowing is neither yes nor no.
 func (s *Service) Check(ctx context.Context, id string) (Verdict, error) {
 	v := Verdict{ID: id, Reason: "unknown"}
-	if ValidateID(id) != nil {
+	if possible := ValidateID(id) == nil; !possible {
 		return v, nil
 	}
 	t, err := s.mirror.tenant(ctx, id)
