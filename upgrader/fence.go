@@ -33,8 +33,7 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 		if done {
 			return s.afterSwitch(ctx)
 		}
-		// It has not, and cannot any more: the engine gave up on the call
-		// before the lease ran out. What the operator wants counts again.
+		// It has not, and cannot any more. What the operator wants counts again.
 		s.t.State = TenantFenced
 		return OutcomeWaitSteered, nil
 	}

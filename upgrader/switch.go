@@ -108,9 +108,15 @@ func aliasActions(before, after map[string][]string) []AliasAction {
 	return out
 }
 
-// aliasesSwitched says whether the aliases already point where the record
-// wants them.
+// aliasesSwitched says whether the aliases point where the record wants them,
+// once and for all: a call whose answer never came may still be carried out,
+// because the engine's time limit only drops what it has not begun. Its master
+// does one change of the cluster's state after the other, so behind the answer
+// to another one, the block that stands already, nothing older is under way.
 func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
+	if _, err := s.engine.BlockWrites(ctx, s.oldPatterns()...); err != nil {
+		return false, err
+	}
 	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
 	if err != nil {
 		return false, err
