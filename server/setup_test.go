@@ -100,13 +100,31 @@ func setup(t testing.TB) *bundle {
 // setupOn is a server on a given database, with a limit of calls.
 func setupOn(t testing.TB, dsn string, rateLimit float64) *bundle {
 	t.Helper()
+	return setupWith(t, options{dsn: dsn, rateLimit: rateLimit, secret: secret})
+}
+
+// options of a server.
+type options struct {
+	dsn         string
+	rateLimit   float64
+	secret, old string
+}
+
+// How long, and how often, tests look for what takes milliseconds.
+const (
+	patience = 10 * time.Second
+	tick     = 5 * time.Millisecond
+)
+
+func setupWith(t testing.TB, o options) *bundle {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &bundle{TB: t, dsn: dsn, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
+	b := &bundle{TB: t, dsn: o.dsn, log: &lockedBuffer{}, clock: &clock{}, upgrades: &scriptedUpgrades{}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d, err := db.Open(ctx, dsn)
+	d, err := db.Open(ctx, o.dsn)
 	require.NoError(t, err)
 	b.db = d
-	sealer, err := tenants.NewSealer(secret)
+	sealer, err := tenants.NewSealer(o.secret, o.old)
 	require.NoError(t, err)
 	catalogue, err := releases.Builtin()
 	require.NoError(t, err)
@@ -117,10 +135,10 @@ func setupOn(t testing.TB, dsn string, rateLimit float64) *bundle {
 	b.purges = tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: b.cluster, Prefixes: func() []string { return []string{"08x"} }, Owner: "test", Now: b.clock.now, Logger: log,
 	})
-	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: secret, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
+	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
 		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, RateLimit: rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
