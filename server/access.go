@@ -80,6 +80,8 @@ var access = map[string]rule{
 	tmsv1.OperationService_Get_FullMethodName:  {tenants.PermRead, free}, // handler looks whose it is
 	tmsv1.OperationService_List_FullMethodName: {tenants.PermRead, free},
 
+	tmsv1.AuditService_List_FullMethodName: {tenants.PermAudit, fleet},
+
 	tmsv1.ApiKeyService_Create_FullMethodName: {tenants.PermKeys, fleet},
 	tmsv1.ApiKeyService_List_FullMethodName:   {tenants.PermKeys, fleet},
 	tmsv1.ApiKeyService_Rotate_FullMethodName: {tenants.PermKeys, fleet},

@@ -45,6 +45,7 @@ var mayCall = map[string]string{
 	"TenantService.Purge":  operators,
 	"OperationService.Get": readers, "OperationService.List": readers,
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
+	"AuditService.List":   operators,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,

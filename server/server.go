@@ -71,6 +71,11 @@ type Purges interface {
 	Operations(ctx context.Context, f tenants.OperationFilter, pageToken string) ([]*tenants.Operation, string, error)
 }
 
+// Trail reads the audit trail, *tenants.Trail.
+type Trail interface {
+	Records(ctx context.Context, f tenants.AuditFilter, pageToken string) ([]tenants.AuditRecord, string, error)
+}
+
 // Keys manages API keys, *tenants.Keys.
 type Keys interface {
 	Create(context.Context, tenants.Caller, tenants.KeyRequest) (*tenants.APIKey, string, error)
@@ -115,6 +120,7 @@ type Upgrades interface {
 type Config struct {
 	Tenants   Tenants
 	Purges    Purges
+	Trail     Trail
 	Keys      Keys
 	Auth      Authenticator
 	Catalogue Catalogue
@@ -188,6 +194,7 @@ func (s *Server) buildGRPC() error {
 	)
 	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants, s.cfg.Purges})
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
+	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})

@@ -352,7 +352,7 @@ func TestNothingIsUnimplemented(t *testing.T) {
 		done.State = upgrader.RolloutComplete
 		s.rollout = done
 	})
-	for _, d := range []grpc.ServiceDesc{tmsv1.TenantService_ServiceDesc, tmsv1.ApiKeyService_ServiceDesc, tmsv1.ReleaseService_ServiceDesc, tmsv1.UpgradeService_ServiceDesc, tmsv1.OperationService_ServiceDesc} {
+	for _, d := range []grpc.ServiceDesc{tmsv1.TenantService_ServiceDesc, tmsv1.ApiKeyService_ServiceDesc, tmsv1.ReleaseService_ServiceDesc, tmsv1.UpgradeService_ServiceDesc, tmsv1.OperationService_ServiceDesc, tmsv1.AuditService_ServiceDesc} {
 		for _, m := range d.Methods {
 			err := b.conn.Invoke(b.admin(), "/"+d.ServiceName+"/"+m.MethodName, &emptypb.Empty{}, &emptypb.Empty{})
 			require.NotEqual(t, codes.Unimplemented, status.Code(err), m.MethodName)

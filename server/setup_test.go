@@ -48,6 +48,7 @@ type bundle struct {
 	url      string
 	tenants  tmsv1.TenantServiceClient
 	jobs     tmsv1.OperationServiceClient
+	audit    tmsv1.AuditServiceClient
 	keys     tmsv1.ApiKeyServiceClient
 	releases tmsv1.ReleaseServiceClient
 	rollouts tmsv1.UpgradeServiceClient
@@ -138,7 +139,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
 		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -160,6 +161,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	b.conn, err = grpc.NewClient(grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.conn.Close() })
+	b.audit = tmsv1.NewAuditServiceClient(b.conn)
 	b.jobs = tmsv1.NewOperationServiceClient(b.conn)
 	b.tenants, b.keys = tmsv1.NewTenantServiceClient(b.conn), tmsv1.NewApiKeyServiceClient(b.conn)
 	b.releases, b.rollouts = tmsv1.NewReleaseServiceClient(b.conn), tmsv1.NewUpgradeServiceClient(b.conn)

@@ -62,7 +62,7 @@ type OperationFilter struct {
 
 // OperationNotFoundError is the refusal of an operation id that does not exist.
 func OperationNotFoundError(id string) error {
-	return &Error{Code: CodeNotFound, Reason: ReasonOperationNotFound, Field: "id", Message: fmt.Sprintf("operation %q does not exist", short(id)), Remedy: "see `tms operation list`"}
+	return &Error{Code: CodeNotFound, Reason: ReasonOperationNotFound, Field: "id", Message: fmt.Sprintf("operation %q does not exist", short(id)), Remedy: "list operations (GET /v1/operations)"}
 }
 
 // PurgeStore keeps operations. The contract of Store holds for it.

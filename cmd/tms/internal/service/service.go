@@ -174,7 +174,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	}
 	done.add("queue", queue.Stop)
 	return server.Config{
-		Tenants: tenants.NewService(registry, mirror, known{catalogue}, pages, nil), Purges: purges,
+		Tenants: tenants.NewService(registry, mirror, known{catalogue}, pages, nil), Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
 		Catalogue: catalogue, Upgrades: upgrader.NewService(rollouts, engine, catalogue, nil),
 		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
