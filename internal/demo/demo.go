@@ -119,18 +119,15 @@ func (d *demo) engineOptions() devstack.EngineOptions {
 		ShortLived: d.Docs*d.Tenants <= shortLivedDocs,
 		Heap:       "1g",
 		Settings: map[string]string{
-			// Four new shards at a time is a default for nodes that recover
-			// large ones from disk; here hundreds of empty ones come into being.
-			"cluster.routing.allocation.node_initial_primaries_recoveries": "32",
 			// Such a JVM collects garbage late, and the breaker would take it
 			// for data and refuse requests.
 			"indices.breaker.total.use_real_memory": "false",
 		},
 	}
-	switch { // a tenant's indices take some 10 MB while both versions stand
+	switch { // 1400 shards of five tenants leave nothing of 1 GB
 	case d.Tenants > 40:
 		o.Heap = "4g"
-	case d.Tenants > 8 || d.Docs*d.Tenants > shortLivedDocs:
+	case d.Tenants > 3 || d.Docs*d.Tenants > shortLivedDocs:
 		o.Heap = "2g"
 	}
 	return o
