@@ -87,6 +87,11 @@ var access = map[string]rule{
 	tmsv1.ApiKeyService_Rotate_FullMethodName: {tenants.PermKeys, fleet},
 	tmsv1.ApiKeyService_Revoke_FullMethodName: {tenants.PermKeys, fleet},
 
+	tmsv1.FleetService_Discover_FullMethodName: {tenants.PermRead, fleet},
+	tmsv1.FleetService_Import_FullMethodName:   {tenants.PermTenants, of((*tmsv1.ImportFleetRequest).GetTenants)},
+	tmsv1.FleetService_Show_FullMethodName:     {tenants.PermRead, byID[*tmsv1.ShowFleetTenantRequest]()},
+	tmsv1.FleetService_Drift_FullMethodName:    {tenants.PermRead, fleet},
+
 	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
 

@@ -54,7 +54,7 @@ func (s *Server) buildHTTP() error {
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		tmsv1.RegisterTenantServiceHandler, tmsv1.RegisterApiKeyServiceHandler,
 		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler, tmsv1.RegisterOperationServiceHandler,
-		tmsv1.RegisterAuditServiceHandler,
+		tmsv1.RegisterAuditServiceHandler, tmsv1.RegisterFleetServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

@@ -125,6 +125,7 @@ type Config struct {
 	Auth      Authenticator
 	Catalogue Catalogue
 	Upgrades  Upgrades
+	Fleet     Fleet
 	// Pages signs page tokens; nil makes tokens that only this process accepts.
 	Pages *tenants.Pages
 	// RateLimit is how many calls a second each API key may make to this
@@ -197,6 +198,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
+	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

@@ -79,7 +79,7 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	}
 	// The name of a command is one word, or two below a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "fleet", "dev"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
 	}
@@ -133,6 +133,7 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"upgrader/rollout.go", `(?m)^\s*Tenant\w+\s+TenantState = "(\w+)"`, "docs/architecture.md"},
 		{"upgrader/rollout.go", `(?m)^\s*Rollout\w+\s+RolloutState = "(\w+)"`, "docs/architecture.md"},
 		{"upgrader/rollout.go", `(?m)^\s*Quarantine\w+\s+QuarantineKind = "(\w+)"`, "docs/what-if.md"},
+		{"adoption/finding.go", `(?m)^\s*Code\w+\s+Code = "(\w+)"`, "docs/adoption.md"},
 		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, one.document))

@@ -24,6 +24,7 @@ type session struct {
 	releases   tmsv1.ReleaseServiceClient
 	upgrades   tmsv1.UpgradeServiceClient
 	operations tmsv1.OperationServiceClient
+	fleet      tmsv1.FleetServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -70,7 +71,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Create"},
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
-		{"service": "tms.v1.OperationService"},
+		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -108,8 +109,8 @@ func dial(settings config.Client) (*session, error) {
 	return &session{
 		tenants: tmsv1.NewTenantServiceClient(conn), keys: tmsv1.NewApiKeyServiceClient(conn),
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
-		operations: tmsv1.NewOperationServiceClient(conn),
-		conn:       conn, settings: settings,
+		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
+		conn: conn, settings: settings,
 	}, nil
 }
 

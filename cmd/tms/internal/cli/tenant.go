@@ -25,6 +25,7 @@ func (a *app) tenantCommand() *cobra.Command {
 	cmd.AddCommand(
 		a.tenantCreateCommand(), a.tenantGetCommand(), a.tenantListCommand(),
 		a.tenantUpdateCommand(), a.tenantDeleteCommand(), a.tenantUndeleteCommand(), a.tenantPurgeCommand(),
+		a.tenantDiscoverCommand(), a.tenantShowCommand(),
 	)
 	return cmd
 }

@@ -173,10 +173,12 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
+	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
 	return server.Config{
-		Tenants: tenants.NewService(registry, mirror, known{catalogue}, pages, nil), Purges: purges, Trail: tenants.NewTrail(registry, pages),
+		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
 		Catalogue: catalogue, Upgrades: upgrader.NewService(rollouts, engine, catalogue, nil),
+		Fleet: fleetOf(engine, registered, registry, rollouts, catalogue),
 		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 	}, nil
 }

@@ -1,0 +1,155 @@
+package adoption
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// Holding is what a cluster holds under the name of one tenant.
+type Holding struct {
+	Tenant    string  // as in the index names; need not be a legal id
+	Indices   []Index // sorted by name
+	Aliases   map[string][]string
+	Templates []Template // sorted by name
+}
+
+// Index is one index with what matters of it: its mapping is compared and
+// then forgotten, because a fleet has tens of thousands of them.
+type Index struct {
+	upgrader.IndexName
+	Name    string
+	Version string // release of the prefix
+	Aliases []string
+	Docs    int64 // live documents of the primaries, as far as refreshed
+	Bytes   int64 // of the primaries
+	Shards  int   // primaries and replicas
+	// WriteBlocked is the write block of a fence.
+	WriteBlocked bool
+	// Closed indices, and those without a primary, have no figures.
+	Closed bool
+	// Fault is why the index is none of its release, "" when it is.
+	Fault string
+}
+
+// Aliased says whether readers see the index.
+func (i Index) Aliased() bool { return slices.Contains(i.Aliases, i.Alias()) }
+
+// Wreck says whether the index is of no use: not as its release wants it, and
+// unseen by readers.
+func (i Index) Wreck() bool { return i.Fault != "" && !i.Aliased() }
+
+// Template is one index template of a tenant.
+type Template struct {
+	upgrader.IndexName // Mode, Prefix, Tenant and Base
+	Name               string
+	// Aliased says that new partitions come under the alias.
+	Aliased bool
+}
+
+// newIndex reduces an index to an Index; stats are absent for closed ones.
+func newIndex(c Catalogue, ix upgrader.Index, stats map[string]upgrader.IndexStats) (Index, bool) {
+	n, ok := upgrader.ParseIndexName(ix.Name)
+	if !ok {
+		return Index{}, false
+	}
+	r, err := c.ByPrefix(n.Prefix)
+	if err != nil {
+		return Index{}, false
+	}
+	st, open := stats[ix.Name]
+	out := Index{
+		IndexName: n, Name: ix.Name, Version: r.Version, Aliases: ix.Aliases, Docs: st.Docs, Bytes: st.Bytes,
+		Shards: st.Primaries * (1 + st.Replicas), WriteBlocked: ix.WriteBlocked, Closed: !open,
+	}
+	out.Fault = fault(r, n, ix.Mapping)
+	return out, true
+}
+
+// fault compares an index with what its release wants under that name.
+func fault(r *releases.Release, n upgrader.IndexName, mapping map[string]any) string {
+	res, ok := resourceOf(r, n)
+	if !ok {
+		return fmt.Sprintf("belongs to no resource of release %s", r.Version)
+	}
+	err := upgrader.CompareMapping(res.Mapping, mapping)
+	if err == nil {
+		return ""
+	}
+	// The engine makes an index for a write that finds none; then nothing of
+	// the release is in it, not even the rule for unknown fields.
+	if _, wanted := res.Mapping["dynamic"]; wanted && mapping["dynamic"] == nil {
+		return "made by a write, without template: " + err.Error()
+	}
+	return err.Error()
+}
+
+// resourceOf finds the resource that an index of the release belongs to.
+func resourceOf(r *releases.Release, n upgrader.IndexName) (releases.Resource, bool) {
+	for _, res := range r.Resources {
+		if res.Base == n.Base && res.Static == (n.Mode == upgrader.Static) {
+			return res, true
+		}
+	}
+	return releases.Resource{}, false
+}
+
+// modesOf lists the modes in which a resource has indices.
+func modesOf(r releases.Resource) []upgrader.Mode {
+	if r.Static {
+		return []upgrader.Mode{upgrader.Static}
+	}
+	return []upgrader.Mode{upgrader.Staging, upgrader.Production}
+}
+
+// modeName is a mode for people; in names it is a prefix.
+func modeName(m upgrader.Mode) string {
+	switch m {
+	case upgrader.Production:
+		return "production"
+	case upgrader.Static:
+		return "static"
+	default:
+		return "staging"
+	}
+}
+
+// newTemplate takes {mode}template.{prefix}.{tenant}.{base} apart.
+func newTemplate(t upgrader.Template) (Template, bool) {
+	outer, ok := upgrader.ParseIndexName(t.Name)
+	if !ok || outer.Prefix != "template" {
+		return Template{}, false
+	}
+	n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base)
+	if !ok {
+		return Template{}, false
+	}
+	_, aliased := t.Body.Aliases[n.Alias()]
+	return Template{IndexName: n, Name: t.Name, Aliased: aliased}, true
+}
+
+// legal says whether the name can be a tenant's id.
+func (h *Holding) legal() error { return tenants.ValidateID(h.Tenant) }
+
+// of lists the indices with the prefix.
+func (h *Holding) of(prefix string) []Index {
+	var out []Index
+	for _, ix := range h.Indices {
+		if ix.Prefix == prefix {
+			out = append(out, ix)
+		}
+	}
+	return out
+}
+
+// index finds an index by name.
+func (h *Holding) index(name string) (Index, bool) {
+	i := slices.IndexFunc(h.Indices, func(ix Index) bool { return ix.Name == name })
+	if i < 0 {
+		return Index{}, false
+	}
+	return h.Indices[i], true
+}
