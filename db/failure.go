@@ -17,6 +17,9 @@ const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
 	undefinedTable      = "42P01"
+	// NUL, which neither text nor jsonb of Postgres can hold.
+	invalidCharacter        = "22021"
+	untranslatableCharacter = "22P05"
 )
 
 // violates says whether err broke the named constraint.
@@ -36,6 +39,11 @@ func failure(err error) error {
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
+		if pg.Code == invalidCharacter || pg.Code == untranslatableCharacter {
+			return &tenants.Error{
+				Code: tenants.CodeInvalid, Reason: tenants.ReasonInvalidField, Message: "a text holds the character NUL", Remedy: "leave it out", Err: err,
+			}
+		}
 		// Class 08 connection, 53 resources, 57 operator intervention,
 		// 40 rolled back, 55P03 lock not available: the same call may succeed.
 		switch pg.Code[:2] {

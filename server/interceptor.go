@@ -39,7 +39,6 @@ const (
 // call is what is known about a request.
 type call struct {
 	requestID string
-	origin    string
 	principal tenants.Principal
 }
 
@@ -55,7 +54,7 @@ func callOf(ctx context.Context) *call {
 // callerOf is who asks, for the audit trail.
 func callerOf(ctx context.Context) tenants.Caller {
 	c := callOf(ctx)
-	return tenants.Caller{KeyID: c.principal.KeyID, Role: c.principal.Role, RequestID: c.requestID, Origin: c.origin}
+	return tenants.Caller{KeyID: c.principal.KeyID, Role: c.principal.Role, RequestID: c.requestID, Origin: originOf(ctx)}
 }
 
 // gate is the first interceptor of every call: it gives the call its id,
@@ -71,7 +70,7 @@ type gate struct {
 var quiet = map[string]bool{tmsv1.TenantService_Check_FullMethodName: true}
 
 func newCall(ctx context.Context) *call {
-	return &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader)), origin: originOf(ctx)}
+	return &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader))}
 }
 
 // originOf is the address a call came from; what the client itself says about
@@ -101,12 +100,19 @@ func hostOf(address string) string {
 	return address
 }
 
-// staleness tells the client how old an answer from memory is.
-func (g *gate) staleness(set, setTrailer func(metadata.MD)) {
+// annotate tells the client how old an answer from memory is, and how long to
+// wait after an error. It fails only without a transport.
+func (g *gate) annotate(ctx context.Context, err error) {
 	if age := g.auth.Staleness(); age > 0 {
 		md := metadata.Pairs(staleHeader, staleSeconds(age))
-		set(md)
-		setTrailer(md)
+		_ = grpc.SetHeader(ctx, md)
+		_ = grpc.SetTrailer(ctx, md)
+	}
+	if err == nil {
+		return
+	}
+	if md := retryAfter(err); md != nil {
+		_ = grpc.SetHeader(ctx, md)
 	}
 }
 
@@ -142,13 +148,7 @@ func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, hand
 	if err == nil {
 		resp, err = handler(ctx, req)
 	}
-	g.staleness(
-		func(md metadata.MD) { _ = grpc.SetHeader(ctx, md) }, // as above
-		func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) },
-	)
-	if md := retryAfter(err); md != nil {
-		_ = grpc.SetHeader(ctx, md)
-	}
+	g.annotate(ctx, err)
 	return resp, g.done(ctx, c, i.FullMethod, began, err)
 }
 
@@ -158,10 +158,9 @@ func (g *gate) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, h
 	_ = ss.SetHeader(metadata.Pairs(requestIDHeader, c.requestID))
 	began := time.Now()
 	err := g.admit(ctx, c, i.FullMethod)
-	if md := retryAfter(err); md != nil {
-		ss.SetTrailer(md)
-	}
-	if err == nil {
+	if err != nil {
+		ss.SetTrailer(retryAfter(err))
+	} else {
 		err = handler(srv, &streamWithContext{ss, ctx})
 	}
 	return g.done(ctx, c, i.FullMethod, began, err)
