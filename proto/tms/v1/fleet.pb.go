@@ -723,7 +723,8 @@ type ImportedTenant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tenant id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// imported, registered (before, nothing was changed) or refused.
+	// imported (with validate_only: would be), registered (before, nothing was
+	// changed) or refused.
 	Outcome string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Release it is, or would be, registered with.
 	Release string `protobuf:"bytes,3,opt,name=release,proto3" json:"release,omitempty"`

@@ -185,7 +185,11 @@ func (a *app) tenantImport(ctx context.Context, s *session, only []string, dry b
 	refused := &refusedError{}
 	var rows [][]string
 	for _, t := range done.GetTenants() {
-		rows = append(rows, []string{t.GetId(), t.GetOutcome(), orDash(t.GetRelease()), t.GetReason()})
+		outcome := t.GetOutcome()
+		if dry && outcome == "imported" {
+			outcome = "would be imported"
+		}
+		rows = append(rows, []string{t.GetId(), outcome, orDash(t.GetRelease()), t.GetReason()})
 		if t.GetReason() != "" {
 			refused.refusals = append(refused.refusals, &tmsv1.Refusal{TenantId: t.GetId(), Message: t.GetReason()})
 		}
@@ -220,6 +224,7 @@ func (a *app) tenantShowCommand() *cobra.Command {
 func (a *app) printSheet(sheet *tmsv1.FleetTenantSheet) error {
 	e, f := sheet.GetEntry(), sheet.GetFound()
 	rows := [][]string{
+		{"tenant", registeredID(sheet), orDash(f.GetId())},
 		{"release", orDash(e.GetRelease()), orDash(f.GetRelease())},
 		{"state", orDash(e.GetState()), "-"},
 		{"cluster", orDash(e.GetCluster()), "-"},
@@ -229,7 +234,7 @@ func (a *app) printSheet(sheet *tmsv1.FleetTenantSheet) error {
 		{"bytes", "-", fmt.Sprint(f.GetTotal().GetBytes())},
 		{"shards", "-", fmt.Sprint(f.GetTotal().GetShards())},
 	}
-	if err := writeTable(a.out, []string{"tenant " + sheet.GetId(), "registry", "cluster"}, rows); err != nil {
+	if err := writeTable(a.out, []string{"", "registry", "cluster"}, rows); err != nil {
 		return err
 	}
 	var versions, resources [][]string
@@ -255,6 +260,14 @@ func (a *app) printSheet(sheet *tmsv1.FleetTenantSheet) error {
 		return err
 	}
 	return a.section(len(sheet.GetFindings()), func() error { return a.printFindings(sheet.GetFindings()) })
+}
+
+// registeredID is the tenant's id as far as the registry knows it.
+func registeredID(sheet *tmsv1.FleetTenantSheet) string {
+	if sheet.GetEntry() == nil {
+		return "-"
+	}
+	return sheet.GetId()
 }
 
 // section prints a part behind an empty line, unless it is empty.
