@@ -45,7 +45,8 @@ var mayCall = map[string]string{
 	"TenantService.Purge":  operators,
 	"OperationService.Get": readers, "OperationService.List": readers,
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
-	"AuditService.List":   operators,
+	"AuditService.List":     operators,
+	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
@@ -281,7 +282,8 @@ func binding(r *annotations.HttpRule) (method, path string) {
 var bodies = map[string]string{
 	"TenantService.Create": `{"id": "acme"}`, "TenantService.BatchCheck": `{"ids": ["acme"]}`, "TenantService.Update": `{"etag": "x"}`,
 	"UpgradeService.Plan": `{"options": {"tenants": ["acme"]}}`, "UpgradeService.Start": `{"options": {"tenants": ["acme"]}}`,
-	"create": `{"id": "acme", "name": 7}`,
+	"FleetService.Import": `{"tenants": ["acme"]}`,
+	"create":              `{"id": "acme", "name": 7}`,
 }
 
 func TestAccessMatrixOfREST(t *testing.T) {

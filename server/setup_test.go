@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/tracardi/tms/adoption"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
@@ -139,7 +140,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
 		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -235,6 +236,21 @@ func (*emptyCluster) Templates(context.Context, string) ([]string, error)      {
 func (*emptyCluster) DeleteIndices(context.Context, ...string) error           { return nil }
 func (*emptyCluster) RemoveAliases(context.Context, map[string][]string) error { return nil }
 func (*emptyCluster) DeleteTemplate(context.Context, string) error             { return nil }
+
+// emptyFleet is a comparison of nothing with nothing.
+type emptyFleet struct{}
+
+func (emptyFleet) Discover(context.Context) (*adoption.Discovery, error) {
+	return &adoption.Discovery{}, nil
+}
+
+func (emptyFleet) Import(context.Context, tenants.Caller, adoption.ImportRequest) ([]adoption.Imported, error) {
+	return nil, nil
+}
+func (emptyFleet) Show(context.Context, string) (*adoption.Sheet, error) {
+	return &adoption.Sheet{}, nil
+}
+func (emptyFleet) Drift(context.Context) (*adoption.Report, error) { return &adoption.Report{}, nil }
 
 // scriptedUpgrades answers without an engine: what is tested here is the
 // translation to and from the contract.
