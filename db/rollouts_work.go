@@ -164,6 +164,39 @@ func (r *Rollouts) MarkSwitched(ctx context.Context, l *upgrader.Lease, t *upgra
 	})
 }
 
+// fenceLock is the advisory lock under which a place behind the fence is
+// given out: "tms" in ASCII, and what it is for.
+const fenceLock = 0x746d7302
+
+// TakeFence implements upgrader.Store.
+func (r *Rollouts) TakeFence(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant) error {
+	return r.saveTenant(ctx, l, t, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, fenceLock); err != nil {
+			return err
+		}
+		busy, err := fencing(ctx, tx, l.TenantID)
+		if err == nil && busy {
+			return upgrader.ErrConflict
+		}
+		return err
+	})
+}
+
+// Fencing implements upgrader.Store.
+func (r *Rollouts) Fencing(ctx context.Context, tenant string) (bool, error) {
+	busy, err := fencing(ctx, r.db.pool, tenant)
+	return busy, failure(err)
+}
+
+func fencing(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, tenant string) (busy bool, err error) {
+	err = q.QueryRow(ctx, `
+		select exists (select from rollout_tenants
+			where working and state in ('fenced', 'verified') and lease_until > now() and tenant_id <> $1)`, tenant).Scan(&busy)
+	return busy, err
+}
+
 func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant, also func(pgx.Tx) error) error {
 	methods, record, proof, err := tenantJSON(t)
 	if err != nil {

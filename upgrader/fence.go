@@ -58,26 +58,30 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 	return s.fenced(ctx)
 }
 
-// fenced does what happens behind the fence.
+// fenced takes the place behind the fence, prepares, and closes it.
 func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	if s.t.FenceTries++; s.t.FenceTries > maxFences {
 		return OutcomeFail, failf("the fence was lifted %d times because the last delta did not fit into %s; slow the writers down, then retry; or cancel, and start again with a longer --fence-timeout", maxFences, s.rollout.Options.FenceTimeout)
 	}
-	s.t.State, s.t.Record.FencedAt = TenantFenced, s.r.now()
-	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
-		return OutcomeRetry, err
+	if away, err := s.takePlace(ctx); err != nil || away {
+		return OutcomeWaitSteered, err
 	}
-	if err := s.freeze(ctx); err != nil {
-		return OutcomeRetry, err
+	if s.t.Record.BlockedAt.IsZero() {
+		if err := s.beforeBlock(ctx); err != nil {
+			return OutcomeRetry, errors.Join(err, s.reopen(ctx))
+		}
+		s.t.Record.BlockedAt = s.r.now()
+		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+			return OutcomeRetry, err
+		}
 	}
-	if err := s.putTemplates(ctx); err != nil {
-		return OutcomeRetry, err
-	}
-	start := time.Now()
 	fctx, cancel := context.WithTimeout(ctx, s.rollout.Options.FenceTimeout)
 	defer cancel()
 	outcome, err := s.behindFence(fctx)
-	s.t.Fence = time.Since(start)
+	if outcome == OutcomeDone && err == nil {
+		outcome, err = s.switchAliases(ctx)
+	}
+	s.t.Fence = s.r.now().Sub(s.t.Record.BlockedAt)
 	if outcome == OutcomeDone && err == nil {
 		s.log.Info("switched", "fence_ms", s.t.Fence.Milliseconds())
 		return s.afterSwitch(ctx)
@@ -88,11 +92,9 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	}
 	timedOut := errors.Is(fctx.Err(), context.DeadlineExceeded) && ctx.Err() == nil
-	if uerr := s.unfence(ctx); uerr != nil {
+	if uerr := s.reopen(ctx); uerr != nil {
 		return OutcomeRetry, errors.Join(err, uerr)
 	}
-	// The old version is open again: whatever comes next starts from there.
-	s.t.State = TenantCopied
 	if timedOut {
 		s.t.Reason = fmt.Sprintf("fence lifted after %s: the last delta did not fit; catching up again", s.rollout.Options.FenceTimeout)
 		return OutcomeLifted, nil
@@ -100,8 +102,62 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	return outcome, err
 }
 
-// behindFence is the critical section: block, last delta, counts, proof,
-// aliases.
+// reopen lifts the fence; whatever comes next starts from copied.
+func (s *session) reopen(ctx context.Context) error {
+	if err := s.unfence(ctx); err != nil {
+		return err
+	}
+	s.t.State = TenantCopied
+	return nil
+}
+
+// takePlace waits until no other tenant is behind its fence. A tenant whose
+// writes are refused already does not wait for anybody. True means that the
+// operator wants something else.
+func (s *session) takePlace(ctx context.Context) (away bool, err error) {
+	before := s.t.State
+	s.t.State = TenantFenced
+	if s.t.Record.FencedAt.IsZero() {
+		s.t.Record.FencedAt = s.r.now()
+	}
+	if !s.t.Record.BlockedAt.IsZero() {
+		return false, s.r.store.SaveTenant(ctx, s.lease, s.t)
+	}
+	wait := newPoller(s.r.limits.Poll)
+	for {
+		err := s.r.store.TakeFence(ctx, s.lease, s.t)
+		if !errors.Is(err, ErrConflict) {
+			return false, err
+		}
+		s.t.State = before
+		if away, err := s.steeredAway(ctx, StepFence); err != nil || away {
+			s.t.FenceTries--
+			s.t.Record.FencedAt = time.Time{}
+			return true, err
+		}
+		if err := wait.pause(ctx); err != nil {
+			return false, err
+		}
+		s.t.State, s.t.Record.FencedAt = TenantFenced, s.r.now()
+	}
+}
+
+// beforeBlock does what takes time and can be done while writers go on.
+func (s *session) beforeBlock(ctx context.Context) error {
+	if err := s.freeze(ctx); err != nil {
+		return err
+	}
+	if err := s.putTemplates(ctx); err != nil {
+		return err
+	}
+	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
+		return err
+	}
+	return s.compareDelta(ctx)
+}
+
+// behindFence is the critical section before the switch: block, last delta,
+// counts, proof.
 func (s *session) behindFence(ctx context.Context) (Outcome, error) {
 	blocked, err := s.engine.BlockWrites(ctx, s.oldPatterns()...)
 	if err != nil {
@@ -124,10 +180,7 @@ func (s *session) behindFence(ctx context.Context) (Outcome, error) {
 	if err := s.lastDelta(ctx, old); err != nil {
 		return OutcomeRetry, err
 	}
-	if err := s.prove(ctx); err != nil {
-		return OutcomeRetry, err
-	}
-	return s.switchAliases(ctx)
+	return OutcomeDone, s.prove(ctx)
 }
 
 // lastDelta copies and compares what was written since the last pass, and
@@ -234,9 +287,48 @@ func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(conte
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Creates)
 	for _, t := range ts {
+		if err := s.giveWay(ctx); err != nil {
+			return errors.Join(err, g.Wait())
+		}
 		g.Go(func() error { return do(gctx, t) })
 	}
 	return g.Wait()
+}
+
+// giveWay bounds and lookFence: while another tenant's writers wait behind a
+// fence, the cluster-state updates of everybody else wait for them, but not
+// for ever.
+const (
+	giveWayMost = 5 * time.Second
+	lookFence   = 100 * time.Millisecond
+)
+
+// giveWay holds a change of the cluster state back while another tenant is
+// behind its fence: the engine makes such changes one after the other.
+func (s *session) giveWay(ctx context.Context) error {
+	if s.t.State == TenantFenced || s.t.State == TenantVerified {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for deadline := s.r.now().Add(giveWayMost); s.r.now().Before(deadline); {
+		if s.r.now().Sub(s.wayClear) < lookFence {
+			return nil
+		}
+		busy, err := s.r.store.Fencing(ctx, s.lease.TenantID)
+		if err != nil {
+			return err
+		}
+		if !busy {
+			s.wayClear = s.r.now()
+			return nil
+		}
+		if err := (&poller{next: lookFence}).pause(ctx); err != nil {
+			return err
+		}
+	}
+	s.wayClear = s.r.now().Add(giveWayMost) // others have waited for us as well
+	return nil
 }
 
 // frozen is a template whose indices refuse writes and have no alias.
@@ -260,9 +352,9 @@ func frozen(t Template) Template {
 }
 
 // unfence opens the old version to writers again, and takes the new version's
-// templates away.
+// templates away. What writers wait for comes first.
 func (s *session) unfence(ctx context.Context) error {
-	if err := s.clearTemplates(ctx); err != nil {
+	if err := s.engine.UnblockWrites(ctx, s.t.Record.OldIndices...); err != nil {
 		return err
 	}
 	if err := s.thaw(ctx); err != nil {
@@ -271,7 +363,10 @@ func (s *session) unfence(ctx context.Context) error {
 	if err := s.unblockOld(ctx); err != nil {
 		return err
 	}
-	s.t.Record.FencedAt = time.Time{}
+	if err := s.clearTemplates(ctx); err != nil {
+		return err
+	}
+	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
 }
 

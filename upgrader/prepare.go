@@ -164,6 +164,9 @@ func (s *session) createTargets(ctx context.Context) error {
 	// What is filled comes first: its shards start while the rest is made.
 	slices.SortStableFunc(made, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
 	for _, m := range made {
+		if err := s.giveWay(ctx); err != nil {
+			return errors.Join(err, g.Wait())
+		}
 		g.Go(func() error { return s.createTarget(gctx, m) })
 	}
 	err := g.Wait()

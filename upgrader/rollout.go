@@ -186,8 +186,11 @@ type TenantRecord struct {
 	AliasesBefore map[string][]string `json:"aliases_before,omitempty"`
 	// AliasesAfter is alias -> indices after the switch.
 	AliasesAfter map[string][]string `json:"aliases_after,omitempty"`
-	// FencedAt is when the current fence was asked for; zero when lifted.
+	// FencedAt is when the work of the current fence began; zero when lifted.
 	FencedAt time.Time `json:"fenced_at,omitzero"`
+	// BlockedAt is when writes began to be refused; zero when they are not,
+	// or no longer because of a fence.
+	BlockedAt time.Time `json:"blocked_at,omitzero"`
 	// SeqNoAtSwitch is the highest sequence number per target index and
 	// shard at the switch: what is above was written by the new version.
 	SeqNoAtSwitch map[string]map[int]int64 `json:"seq_no_at_switch,omitempty"`

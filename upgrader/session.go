@@ -32,6 +32,8 @@ type session struct {
 	looked  time.Time
 	steered bool
 	noted   time.Time // when progress was stored last
+	// wayClear is when no other tenant was seen behind its fence.
+	wayClear time.Time
 	// hot are sources that catching up found written to; ids are what is
 	// remembered of them for the fence. Memory only: without them the fence
 	// takes longer, nothing else.

@@ -54,6 +54,12 @@ type Store interface {
 	// brings the rollout's state up to date. It never touches what the
 	// operator wants, except that IntentDone clears an equal Intent.
 	SaveTenant(ctx context.Context, l *Lease, t *RolloutTenant) error
+	// TakeFence is SaveTenant, unless another tenant is behind its fence and
+	// has a living owner: then nothing is stored and it is ErrConflict. Two
+	// fences at once would only make each other longer.
+	TakeFence(ctx context.Context, l *Lease, t *RolloutTenant) error
+	// Fencing says whether another tenant than this is behind its fence.
+	Fencing(ctx context.Context, tenant string) (bool, error)
 	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
 	// in one transaction. It serves the switch and the rollback.
 	MarkSwitched(ctx context.Context, l *Lease, t *RolloutTenant, release string) error

@@ -135,8 +135,10 @@ func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
 // whoever made it while the aliases moved.
 func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	s.t.State = TenantVerified
-	if s.t.Fence == 0 && !s.t.Record.FencedAt.IsZero() {
-		s.t.Fence = s.r.now().Sub(s.t.Record.FencedAt) // a worker died behind it
+	if !s.t.Record.BlockedAt.IsZero() {
+		// The answer was lost, or a worker died: from the first refused write
+		// to the moment at which the switch is known.
+		s.t.Fence = max(s.t.Fence, s.r.now().Sub(s.t.Record.BlockedAt))
 	}
 	there, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
 	if err != nil {
@@ -160,7 +162,7 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	}
 	// The block on the old version stays on purpose: what an old container
 	// still writes must be refused, not lost. It is no fence any more.
-	s.t.Record.FencedAt = time.Time{}
+	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
 	return OutcomeDone, nil
 }
 
@@ -280,7 +282,7 @@ func (s *session) rollback(ctx context.Context) error {
 	if err := s.unblockOld(ctx); err != nil {
 		return err
 	}
-	r.FencedAt = time.Time{}
+	r.FencedAt, r.BlockedAt = time.Time{}, time.Time{}
 	if r.WritesSinceSwitch > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("rolled back: %d write operations since the switch are in the %s indices only, which stand closed to writers", r.WritesSinceSwitch, s.l.to.Version))
 	}

@@ -145,7 +145,7 @@ func (d *demo) directory() (string, error) {
 		}
 		return dir, nil
 	}
-	dir, release, err := devstack.TemporaryDir("demo")
+	dir, release, err := devstack.MemoryDir("demo")
 	if err != nil {
 		return "", err
 	}

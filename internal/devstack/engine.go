@@ -196,6 +196,8 @@ func (e *Engine) settings(node *Node, all []*Node) map[string]string {
 		"http.port":    strconv.Itoa(node.httpPort), "transport.port": strconv.Itoa(node.transportPort),
 		"http.type": "netty4", "transport.type": "netty4",
 		"cluster.routing.allocation.disk.threshold_enabled": strconv.FormatBool(e.opts.DiskWatermarks),
+		// A small heap that is full of garbage is no reason to refuse work.
+		"indices.breaker.total.use_real_memory": "false",
 		// The default of 4 lets the shards of a new tenant's hundred indices
 		// start four at a time; until then the first write to each hangs.
 		"cluster.routing.allocation.node_initial_primaries_recoveries": "64",

@@ -15,7 +15,7 @@ import (
 func rolloutOf(state string, tenants ...string) *tmsv1.Rollout {
 	r := &tmsv1.Rollout{Id: "r1", State: state}
 	for i, s := range tenants {
-		r.Tenants = append(r.Tenants, &tmsv1.RolloutTenant{TenantId: fmt.Sprintf("t%d", i), State: s})
+		r.Tenants = append(r.Tenants, &tmsv1.RolloutTenant{TenantId: fmt.Sprintf("t%d", i), State: s, Indices: 1})
 	}
 	return r
 }
@@ -64,4 +64,13 @@ func TestVerdictNamesTenants(t *testing.T) {
 	assert.True(t, errors.As(err, &outcome))
 	many := rolloutOf("failed", make([]string, 50)...)
 	assert.ErrorContains(t, goal(goalSwitched).verdict(many, nil), "and 30 more")
+}
+
+// A tenant that was on the release before the rollout has nothing to go back
+// from, and keeps nobody waiting.
+func TestGoalLeavesOutWhatWasThereBefore(t *testing.T) {
+	t.Parallel()
+	r := rolloutOf("rolled_back", "rolled_back", "switched")
+	r.Tenants[1].Indices = 0
+	assert.True(t, goal(goalRolledBack).reached(r, nil))
 }
