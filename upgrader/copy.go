@@ -94,8 +94,12 @@ func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
 	if err := g.Wait(); err != nil {
 		return OutcomeRetry, err
 	}
+	s.t.Documents = 0
 	for _, m := range s.moves {
 		m.State = MoveCopied
+		for _, c := range m.Copies {
+			s.t.Documents += c.Copied
+		}
 	}
 	return OutcomeDone, s.saveMoves(ctx, s.moves...)
 }

@@ -30,6 +30,11 @@ func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) 
 	var v TenantView
 	var err error
 	old := tenantPatterns(oldPrefix, tenant, Staging, Production, Static)
+	// Indices refresh every 3 to 30 s: uncounted documents would make a
+	// filled index look empty.
+	if err := e.Refresh(ctx, old...); err != nil {
+		return v, err
+	}
 	if v.Old, err = e.Indices(ctx, old...); err != nil {
 		return v, err
 	}
