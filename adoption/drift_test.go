@@ -56,15 +56,6 @@ func change(t testing.TB, h *Holding, name string, f func(*Index)) {
 	f(&h.Indices[i])
 }
 
-// unalias takes an index out of sight.
-func unalias(t testing.TB, h *Holding, name string) {
-	t.Helper()
-	change(t, h, name, func(ix *Index) {
-		h.Aliases[ix.Alias()] = slices.DeleteFunc(h.Aliases[ix.Alias()], func(n string) bool { return n == name })
-		ix.Aliases = nil
-	})
-}
-
 const (
 	ruleIndex  = "08x.acme.tracardi-rule"
 	eventIndex = "prod-08x.acme.tracardi-event-2026-q4"

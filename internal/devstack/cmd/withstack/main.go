@@ -80,8 +80,7 @@ func (s *servers) startUnlessSignalled(signals <-chan os.Signal, dir, also, heap
 		return err
 	case sig := <-signals:
 		cancel()
-		_ = <-done // the signal is the reason, not what it broke
-		return fmt.Errorf("%v while the servers were starting", sig)
+		return errors.Join(fmt.Errorf("%v while the servers were starting", sig), <-done)
 	}
 }
 
