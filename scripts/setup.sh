@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes sure that what `make demo` and `make test` need besides Go is there:
 # JDK 17 (java, javac), Maven, the PostgreSQL server programs, make and gcc
-# (for `go test -race`), and Python 3 with venv (for the tests of the Python
-# client). As root on a machine with apt what is missing is installed;
+# (for `go test -race`), curl (for the examples of the README) and Python 3 with
+# venv (for the tests of the Python client). As root on a machine with apt what is missing is installed;
 # elsewhere one sentence says what it is, and the exit code is 1.
 # Silent and quick when nothing is missing.
 set -eu
@@ -45,6 +45,7 @@ look() {
 	have mvn || miss maven "Maven (mvn)"
 	have_postgres || miss postgresql "the PostgreSQL server (initdb and postgres)"
 	have make || miss make "make"
+	have curl || miss curl "curl"
 	have_python || miss "python3 python3-venv" "Python 3.10 or later with venv"
 	have gcc || have clang || miss "gcc libc6-dev" "a C compiler (gcc, for go test -race)"
 }

@@ -22,8 +22,8 @@ func TestSetupScriptNamesWhatIsMissing(t *testing.T) {
 	if err == nil || cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("exit = %v, want code 1", err)
 	}
-	want := "setup: missing: a JDK 17 (java and javac), Maven (mvn), the PostgreSQL server (initdb and postgres), make, " +
-		"a C compiler (gcc, for go test -race); on Debian: apt-get install openjdk-17-jdk-headless maven postgresql make gcc libc6-dev.\n"
+	want := "setup: missing: a JDK 17 (java and javac), Maven (mvn), the PostgreSQL server (initdb and postgres), make, curl, " +
+		"Python 3.10 or later with venv, a C compiler (gcc, for go test -race); on Debian: apt-get install openjdk-17-jdk-headless maven postgresql make curl python3 python3-venv gcc libc6-dev.\n"
 	if string(out) != want {
 		t.Errorf("setup.sh said\n%swant\n%s", out, want)
 	}
