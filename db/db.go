@@ -36,6 +36,9 @@ const (
 	lockTimeout = 5 * time.Second
 	// idleInTransaction ends transactions of a process that hangs.
 	idleInTransaction = 30 * time.Second
+	// pingAfter is how long a connection may have been idle to be used
+	// without a look whether it still stands.
+	pingAfter = 50 * time.Millisecond
 	// notifyTimeout bounds setting up, and asking after, the connection for
 	// notifications.
 	notifyTimeout = 2 * time.Second
@@ -59,6 +62,9 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.HealthCheckPeriod = 30 * time.Second
+	// After a restart of Postgres every idle connection is dead: each would
+	// fail one call, and a caller who tries again would meet the next.
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	setTimeouts(cfg.ConnConfig.RuntimeParams)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

@@ -142,7 +142,7 @@ func (a *app) upgradeWatchCommand() *cobra.Command {
 		Use: "watch ROLLOUT", Short: "Follow a rollout to its end; exit code as of start --wait",
 		Args: cobra.ExactArgs(1),
 		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
-			r, err := call(ctx, s, s.upgrades.Get, &tmsv1.GetRolloutRequest{Id: args[0]})
+			r, err := s.first(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -35,6 +35,18 @@ func (a *app) waitFor(ctx context.Context, s *session, r *tmsv1.Rollout, only []
 	return g.verdict(w.last, only)
 }
 
+// first gets a rollout, as patiently as watching it: the server, or its
+// database, may be on its way back.
+func (s *session) first(ctx context.Context, id string) (*tmsv1.Rollout, error) {
+	return backoff.Retry(ctx, func() (*tmsv1.Rollout, error) {
+		r, err := call(ctx, s, s.upgrades.Get, &tmsv1.GetRolloutRequest{Id: id})
+		if err != nil && !transient(err) {
+			return nil, backoff.Permanent(err)
+		}
+		return r, err
+	}, backoff.WithBackOff(backoff.NewExponentialBackOff()), backoff.WithMaxElapsedTime(s.settings.Reconnect))
+}
+
 // watcher follows a rollout over lost connections and restarts of the server.
 type watcher struct {
 	*session
