@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -129,7 +130,22 @@ func (s *session) bulk(ctx context.Context, ops []BulkOp) (map[int]*BulkResult, 
 		}
 		start = end
 	}
-	return refused, nil
+	if len(refused) == 0 {
+		return refused, nil
+	}
+	return s.bulkAgain(ctx, ops, refused)
+}
+
+// bulkAgain repeats refused operations once. Two documents that teach a
+// dynamic object the same new field at the same moment, one with 5 and one
+// with 5.5, refuse each other; once the field is known both are taken.
+func (s *session) bulkAgain(ctx context.Context, ops []BulkOp, refused map[int]*BulkResult) (map[int]*BulkResult, error) {
+	pending := slices.Sorted(maps.Keys(refused))
+	still := map[int]*BulkResult{}
+	if err := s.bulkPart(ctx, ops, pending, still); err != nil {
+		return nil, err
+	}
+	return still, nil
 }
 
 func (s *session) bulkPart(ctx context.Context, ops []BulkOp, pending []int, refused map[int]*BulkResult) error {
