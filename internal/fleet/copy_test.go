@@ -74,6 +74,11 @@ func copyEverything(ctx context.Context, t *testing.T, tenant *Tenant, to string
 				Failures []any `json:"failures"`
 			}
 			_, err := tenant.engine.call(ctx, http.MethodPost, "/_reindex", body, &out)
+			if err != nil {
+				// Documents on two shards that teach a dynamic object the same
+				// field at once, 5 and 5.5, refuse each other; not twice.
+				_, err = tenant.engine.call(ctx, http.MethodPost, "/_reindex", body, &out)
+			}
 			require.NoError(t, err)
 			require.Empty(t, out.Failures)
 			remove = append(remove, map[string]any{"remove": map[string]string{"index": source, "alias": aliasName(s.mode, tenant.cfg.Tenant, s.res.Base)}})
