@@ -138,6 +138,12 @@ func (w *Writer) changeMigrated(ctx context.Context, r *releases.Release, what a
 	if err != nil || len(hits) != 1 {
 		return operation{}, false, err // in quarantine, or lost: the judge will say
 	}
+	if prefixOf(hits[0].Index, doc.mode, t.cfg.Tenant) != r.Prefix {
+		// The aliases have moved, a rollback perhaps, since the writer looked
+		// at them last: this document is of another release. The next look
+		// tells.
+		return operation{}, false, nil
+	}
 	if what := t.compare(route, c, hits[0].Source); what != "" {
 		t.note(Discrepancy{Stale, hits[0].Index, doc.id, "the writer read it after the switch: " + what})
 		return operation{}, false, nil
