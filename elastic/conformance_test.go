@@ -107,6 +107,28 @@ func (b *bench) create(name string, shards int, mapping map[string]any) string {
 	return name
 }
 
+// started waits until the primaries of an index are active. What is written
+// to waits by itself; what is only read does not.
+func (b *bench) started(index string) string {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stats, err := b.Stats(ctx, index)
+		require.NoError(b.t, err)
+		if s := stats[index]; s.Primaries > 0 && len(s.Checkpoints) == s.Primaries {
+			return index
+		}
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("%s never started", index)
+		case <-tick.C:
+		}
+	}
+}
+
 // fill writes documents "0" to n-1 of the form {"n":i} and refreshes.
 func (b *bench) fill(index string, n int) {
 	b.t.Helper()

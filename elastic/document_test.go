@@ -148,7 +148,7 @@ func testUnassigned(b *bench) {
 }
 
 func testCount(b *bench) {
-	a, c := b.create("a", 2, nil), b.create("b", 1, nil)
+	a, c := b.create("a", 2, nil), b.started(b.create("b", 1, nil))
 	b.fill(a, 120)
 	b.bulk(upgrader.BulkOp{Index: a, ID: "late", Source: json.RawMessage(`{}`)})
 	n, err := b.Count(b.ctx, a, c)

@@ -18,7 +18,7 @@ func testSeqNoCounts(b *bench) {
 	got, err = b.SeqNoCounts(b.ctx, index, 0, 25, 10)
 	require.NoError(b.t, err)
 	require.Equal(b.t, map[int64]int64{0: 9, 10: 9, 20: 5}, got)
-	none, err := b.SeqNoCounts(b.ctx, b.create("empty", 1, nil), 0, 30, 10)
+	none, err := b.SeqNoCounts(b.ctx, b.started(b.create("empty", 1, nil)), 0, 30, 10)
 	require.NoError(b.t, err)
 	require.Empty(b.t, none)
 	_, err = b.SeqNoCounts(b.ctx, index, 7, 30, 10)
