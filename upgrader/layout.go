@@ -123,8 +123,8 @@ func (l *layout) name(tenant string, m Mode, r releases.Resource, partition stri
 	return IndexName{Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
 }
 
-// templates of the new version for one tenant; withAlias makes them final.
-func (l *layout) templates(tenant string, replicas func(resource string, m Mode) int, withAlias bool) []Template {
+// templates of the new version for one tenant, final, with their aliases.
+func (l *layout) templates(tenant string, replicas func(resource string, m Mode) int) []Template {
 	var out []Template
 	for _, r := range l.to.Resources {
 		if r.Partitioning == releases.Unpartitioned {
@@ -137,9 +137,7 @@ func (l *layout) templates(tenant string, replicas func(resource string, m Mode)
 				Patterns: []string{n.TemplatePattern()},
 				Body:     IndexBody{Settings: finalSettings(r, replicas(r.Key, m)), Mappings: r.Mapping},
 			}
-			if withAlias {
-				t.Body.Aliases = map[string]struct{}{n.Alias(): {}}
-			}
+			t.Body.Aliases = map[string]struct{}{n.Alias(): {}}
 			out = append(out, t)
 		}
 	}

@@ -41,7 +41,7 @@ func (s *session) replicasOf(resource string, m Mode) int {
 // and before it an index that a new container makes too early would be seen
 // (checkAliases would then refuse the switch).
 func (s *session) putTemplates(ctx context.Context) error {
-	ts := s.l.templates(s.t.TenantID, s.replicasOf, true)
+	ts := s.l.templates(s.t.TenantID, s.replicasOf)
 	s.t.Record.NewTemplates = nil
 	for _, t := range ts {
 		s.t.Record.NewTemplates = append(s.t.Record.NewTemplates, t.Name)

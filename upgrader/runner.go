@@ -68,7 +68,6 @@ type Runner struct {
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
-	info      func(context.Context) (EngineInfo, error)
 }
 
 // NewRunner wires a Runner; owner names the process in leases.
@@ -76,7 +75,7 @@ func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{store: store, engine: engine, catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, info: engine.Info}
+	return &Runner{store: store, engine: engine, catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now}
 }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to

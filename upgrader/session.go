@@ -22,7 +22,6 @@ type session struct {
 	rollout *Rollout
 	t       *RolloutTenant
 	l       *layout
-	info    EngineInfo
 	moves   []*Move
 	// oldTemplates are the old version's templates as they were.
 	oldTemplates []Template
@@ -191,12 +190,6 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 }
 
 func (s *session) do(ctx context.Context, step Step) (Outcome, error) {
-	if s.info.Product == "" && step != StepNone {
-		var err error
-		if s.info, err = s.r.info(ctx); err != nil {
-			return OutcomeRetry, err
-		}
-	}
 	switch step {
 	case StepPrepare:
 		return s.prepare(ctx)

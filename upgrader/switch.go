@@ -259,7 +259,7 @@ func (s *session) rollback(ctx context.Context) error {
 	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
 		return err
 	}
-	fresh := s.l.templates(s.t.TenantID, s.replicasOf, false)
+	fresh := s.l.templates(s.t.TenantID, s.replicasOf)
 	err := s.eachTemplate(ctx, fresh, func(ctx context.Context, t Template) error { return s.engine.PutTemplate(ctx, frozen(t)) })
 	if err != nil {
 		return err

@@ -118,11 +118,6 @@ func (d *demo) engineOptions() devstack.EngineOptions {
 		// In a minute of life half of the machine would go into optimising code.
 		ShortLived: d.Docs*d.Tenants <= shortLivedDocs,
 		Heap:       "1g",
-		Settings: map[string]string{
-			// Such a JVM collects garbage late, and the breaker would take it
-			// for data and refuse requests.
-			"indices.breaker.total.use_real_memory": "false",
-		},
 	}
 	switch { // 1400 shards of five tenants leave nothing of 1 GB
 	case d.Tenants > 40:
