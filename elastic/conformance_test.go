@@ -45,6 +45,7 @@ var conformance = []struct {
 	{"shard limit is refused in the engine's words", testShardLimit},
 	{"delete takes exact names only", testDelete},
 	{"settings of exact names", testSettings},
+	{"clone of what refuses writes", testClone},
 	{"more names than a request line holds", testManyNames},
 	{"nothing found is empty", testNothingFound},
 	{"flattened is translated or refused in words", testFlattened},

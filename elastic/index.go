@@ -42,6 +42,7 @@ func (c *Client) Indices(ctx context.Context, patterns ...string) ([]upgrader.In
 		}
 		for name, b := range body {
 			uuid, _ := b.Settings.Index["uuid"].(string)
+			dropNulls(b.Settings.Index)
 			found[name] = upgrader.Index{
 				Name: name, UUID: uuid,
 				Aliases:      slices.Sorted(maps.Keys(b.Aliases)),
@@ -54,6 +55,20 @@ func (c *Client) Indices(ctx context.Context, patterns ...string) ([]upgrader.In
 	list := slices.Collect(maps.Values(found))
 	slices.SortFunc(list, func(a, b upgrader.Index) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// dropNulls removes settings that were set to null when the index was cloned:
+// the engine keeps them, and they mean what a missing one means.
+func dropNulls(settings map[string]any) {
+	for k, v := range settings {
+		sub, nested := v.(map[string]any)
+		if nested {
+			dropNulls(sub)
+		}
+		if v == nil || nested && len(sub) == 0 {
+			delete(settings, k)
+		}
+	}
 }
 
 func writeBlocked(settings map[string]any) bool {

@@ -33,6 +33,18 @@ type Engine interface {
 	// CreateIndex creates an index and does not wait for its shards.
 	// An index that already exists is ErrAlreadyExists.
 	CreateIndex(ctx context.Context, name string, body IndexBody) error
+	// Clone makes an index out of the segments of another one that refuses
+	// writes, at a cost that does not depend on its size, and does not wait for
+	// the target's shards. The target has the source's mapping, its documents
+	// with their sequence numbers, none of its aliases, and its settings,
+	// except for those named in settings (below "index", dotted): nil is the
+	// engine's default. The block may be lifted when Clone has returned; what
+	// is written from then on may or may not be in the target. A target that
+	// already exists is ErrAlreadyExists.
+	Clone(ctx context.Context, source, target string, settings map[string]any) error
+	// PutMapping adds the fields that a mapping has and exactly these indices
+	// have not, and replaces their _meta.
+	PutMapping(ctx context.Context, mapping map[string]any, names ...string) error
 	// DeleteIndices deletes exactly these indices, never a pattern. Missing
 	// ones count as deleted.
 	DeleteIndices(ctx context.Context, names ...string) error

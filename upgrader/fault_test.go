@@ -46,6 +46,10 @@ func (e *dyingEngine) CreateIndex(ctx context.Context, name string, body upgrade
 	return e.step(func() error { return e.Engine.CreateIndex(ctx, name, body) })
 }
 
+func (e *dyingEngine) Clone(ctx context.Context, source, target string, settings map[string]any) error {
+	return e.step(func() error { return e.Engine.Clone(ctx, source, target, settings) })
+}
+
 func (e *dyingEngine) Bulk(ctx context.Context, ops []upgrader.BulkOp) (out []upgrader.BulkResult, err error) {
 	err = e.step(func() error { out, err = e.Engine.Bulk(ctx, ops); return err })
 	return out, err

@@ -192,6 +192,20 @@ func (e *leasedEngine) CreateIndex(ctx context.Context, name string, body IndexB
 	return e.Engine.CreateIndex(ctx, name, body)
 }
 
+func (e *leasedEngine) Clone(ctx context.Context, source, target string, settings map[string]any) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.Clone(ctx, source, target, settings)
+}
+
+func (e *leasedEngine) PutMapping(ctx context.Context, mapping map[string]any, names ...string) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	return e.Engine.PutMapping(ctx, mapping, names...)
+}
+
 func (e *leasedEngine) DeleteIndices(ctx context.Context, names ...string) error {
 	if err := e.check(); err != nil {
 		return err

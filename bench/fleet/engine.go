@@ -45,6 +45,16 @@ func (e meteredEngine) CreateIndex(ctx context.Context, name string, body upgrad
 	return e.Engine.CreateIndex(ctx, name, body)
 }
 
+func (e meteredEngine) Clone(ctx context.Context, source, target string, settings map[string]any) error {
+	defer e.m.asked("Clone", source, time.Now())
+	return e.Engine.Clone(ctx, source, target, settings)
+}
+
+func (e meteredEngine) PutMapping(ctx context.Context, mapping map[string]any, names ...string) error {
+	defer e.m.asked("PutMapping", first(names), time.Now())
+	return e.Engine.PutMapping(ctx, mapping, names...)
+}
+
 func (e meteredEngine) DeleteIndices(ctx context.Context, names ...string) error {
 	defer e.m.asked("DeleteIndices", first(names), time.Now())
 	return e.Engine.DeleteIndices(ctx, names...)
