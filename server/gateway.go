@@ -69,7 +69,11 @@ func (s *Server) buildHTTP() error {
 	})
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, throttle: s.limits, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
-	s.handler = s.guarded(hardened(mux))
+	guardedMux := hardened(mux)
+	if s.cfg.HTTPClientCerts {
+		guardedMux = certified(guardedMux)
+	}
+	s.handler = s.guarded(guardedMux)
 	return nil
 }
 

@@ -23,6 +23,8 @@ const (
 	reasonMalformed   = "REQUEST_MALFORMED"
 	reasonTooLarge    = "REQUEST_TOO_LARGE"
 	reasonServer      = "SERVER_UNAVAILABLE"
+	// reasonNoCertificate is of the listener, not of a key.
+	reasonNoCertificate = "CLIENT_CERTIFICATE_REQUIRED"
 )
 
 // libraryReasons are for statuses that gRPC and the gateway make themselves.
@@ -76,6 +78,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonTokenExpired), codes.Unauthenticated, "The token has expired.", "Get a new one from /api-key/{key}."},
 	{string(tenants.ReasonRoleTooSmall), codes.PermissionDenied, "The role of the key does not allow the call.", "Use a key whose role does."},
 	{string(tenants.ReasonTenantNotAllowed), codes.PermissionDenied, "The key is restricted to other tenants.", "Use a key without that restriction."},
+	{reasonNoCertificate, codes.PermissionDenied, "TMS_TLS_CLIENT_CA is set, and the client showed no certificate.", "Call with a certificate of those authorities."},
 	{string(tenants.ReasonRateLimited), codes.ResourceExhausted, "The key makes too many calls; RetryInfo and Retry-After say how long to wait.", "Slow down, or raise TMS_RATE_LIMIT."},
 	{reasonTooLarge, codes.ResourceExhausted, "The request is larger than allowed.", "Send less at once."},
 	{string(tenants.ReasonStoreUnavailable), codes.Unavailable, "Postgres does not answer.", "Try again; then check DATABASE_URL and Postgres."},

@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -136,7 +137,12 @@ type Config struct {
 	// DefaultRelease is the release of tenants that are provisioned through
 	// Tracardi's own route, which does not name one; "" is the newest.
 	DefaultRelease string
-	Logger         *slog.Logger // nil discards
+	// GRPCTLS and HTTPTLS make the listeners speak TLS; nil is plain text.
+	GRPCTLS, HTTPTLS *tls.Config
+	// HTTPClientCerts refuses HTTP without a verified client certificate,
+	// except to probes: HTTPTLS asks for one and verifies it.
+	HTTPClientCerts bool
+	Logger          *slog.Logger // nil discards
 }
 
 // Server serves the contract over gRPC and HTTP.
@@ -183,6 +189,7 @@ func (s *Server) buildGRPC() error {
 	}
 	g := &gate{auth: s.cfg.Auth, throttle: s.limits, log: s.cfg.Logger}
 	s.grpc = grpc.NewServer(
+		grpc.Creds(transportOf(s.cfg.GRPCTLS)),
 		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
 		grpc.ChainStreamInterceptor(g.stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validatedStream(validator)),
 		grpc.MaxRecvMsgSize(maxMessage),
@@ -220,7 +227,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	web := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaders,
-		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn), TLSConfig: s.cfg.HTTPTLS,
 	}
 	group, running := errgroup.WithContext(ctx)
 	for _, l := range []net.Listener{s.pipe, grpcListener} {
@@ -233,7 +240,11 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 		})
 	}
 	group.Go(func() error {
-		if err := web.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+		serve := web.Serve
+		if web.TLSConfig != nil {
+			serve = func(l net.Listener) error { return web.ServeTLS(l, "", "") }
+		}
+		if err := serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/tracardi/tms/cmd/tms/internal/certs"
 	"github.com/tracardi/tms/cmd/tms/internal/config"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
@@ -25,6 +28,7 @@ type session struct {
 	upgrades   tmsv1.UpgradeServiceClient
 	operations tmsv1.OperationServiceClient
 	fleet      tmsv1.FleetServiceClient
+	audit      tmsv1.AuditServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -71,7 +75,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Create"},
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
-		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
+		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"}, {"service": "tms.v1.AuditService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -85,11 +89,11 @@ const retryPolicy = `{"methodConfig": [{
 const maxAnswer = 128 << 20
 
 func dial(settings config.Client) (*session, error) {
-	transport := insecure.NewCredentials()
-	if settings.TLS {
-		transport = credentials.NewTLS(nil) // the system's authorities
+	address, transport, err := transportOf(settings)
+	if err != nil {
+		return nil, err
 	}
-	conn, err := grpc.NewClient(settings.Addr,
+	conn, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(transport),
 		grpc.WithPerRPCCredentials(bearer{key: settings.APIKey}),
 		grpc.WithDefaultServiceConfig(retryPolicy),
@@ -110,8 +114,53 @@ func dial(settings config.Client) (*session, error) {
 		tenants: tmsv1.NewTenantServiceClient(conn), keys: tmsv1.NewApiKeyServiceClient(conn),
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
-		conn: conn, settings: settings,
+		audit: tmsv1.NewAuditServiceClient(conn),
+		conn:  conn, settings: settings,
 	}, nil
+}
+
+// standardPort is where TMS listens for gRPC unless told otherwise.
+const standardPort = "8384"
+
+// transportOf is where TMS is, and how it is spoken to.
+func transportOf(s config.Client) (string, credentials.TransportCredentials, error) {
+	scheme, address, found := strings.Cut(s.Addr, "://")
+	if !found {
+		scheme, address = "", s.Addr
+	}
+	files := s.CA != "" || s.Cert != "" || s.Key != ""
+	secure := s.TLS || files
+	switch scheme {
+	case "":
+	case "https":
+		secure = true
+	case "http":
+		if secure {
+			return "", nil, fmt.Errorf("--addr (TMS_ADDR): %q is plain text, and TLS is asked for: write https://", s.Addr)
+		}
+	default:
+		return "", nil, fmt.Errorf("--addr (TMS_ADDR): %q: write host:port, or https://host:port for TLS", s.Addr)
+	}
+	if scheme != "" {
+		address = strings.TrimSuffix(address, "/")
+		if strings.ContainsAny(address, "/@?#") {
+			return "", nil, errors.New("--addr (TMS_ADDR): only host and port may follow the scheme")
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(strings.Trim(address, "[]"), standardPort)
+		}
+	}
+	if !secure {
+		return address, insecure.NewCredentials(), nil
+	}
+	c, err := certs.Client(certs.File{Setting: "--tls-ca (TMS_TLS_CA)", Path: s.CA}, certs.Pair{
+		Cert: certs.File{Setting: "--client-cert (TMS_CLIENT_CERT)", Path: s.Cert},
+		Key:  certs.File{Setting: "--client-key (TMS_CLIENT_KEY)", Path: s.Key},
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return address, credentials.NewTLS(c), nil
 }
 
 // timed is the context of a single call.

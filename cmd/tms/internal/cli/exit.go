@@ -91,7 +91,7 @@ func statusText(st *status.Status) string {
 	}
 	switch st.Code() {
 	case codes.Unavailable:
-		return "cannot reach TMS: " + cause(st.Message()) + " (is `tms serve` running? check --addr, TMS_ADDR and TMS_TLS)"
+		return "cannot reach TMS: " + cause(st.Message()) + " (is `tms serve` running? check --addr, TMS_ADDR and, for TLS, TMS_TLS and TMS_TLS_CA)"
 	case codes.DeadlineExceeded:
 		return "TMS did not answer in time (try again with a larger --timeout)"
 	case codes.Unimplemented:

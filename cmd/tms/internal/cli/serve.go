@@ -58,16 +58,20 @@ func (a *app) announce(s config.Serve, where service.Addresses) error {
 	if !s.DevMode {
 		return nil
 	}
+	scheme, address := "http", where.GRPC
+	if where.TLS {
+		scheme, address = "https", "https://"+where.GRPC
+	}
 	_, err := fmt.Fprintf(a.err, `
 TMS is ready.
   gRPC            %s
-  REST            http://%s
+  REST            %s://%s
   search engine   %v
   data and keys   %s
 
 Talk to it from another terminal:
   export TMS_ADDR=%s
-`, where.GRPC, where.HTTP, where.ElasticURLs, where.DevDir, where.GRPC)
+`, where.GRPC, scheme, where.HTTP, where.ElasticURLs, where.DevDir, address)
 	if err == nil && where.AdminKeyFile != "" {
 		_, err = fmt.Fprintf(a.err, "  export TMS_API_KEY_FILE=%s\n", where.AdminKeyFile)
 	}

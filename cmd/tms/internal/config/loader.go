@@ -181,6 +181,9 @@ func (f field) set(text string) error {
 	}
 	switch p := f.value.Addr().Interface().(type) {
 	case *string:
+		if strings.Contains(text, "-----BEGIN ") {
+			return f.wrong("\n", "holds a PEM block, and should hold the path of a file: did you mean "+f.env+" instead of "+f.env+fileSuffix+"?")
+		}
 		*p = text
 	case *[]string:
 		*p = splitList(text)
@@ -209,7 +212,8 @@ func (f field) set(text string) error {
 }
 
 func (f field) wrong(text, remedy string) error {
-	if f.mask != "" {
+	// What has several lines is a file's content, such as a private key.
+	if f.mask != "" || strings.Contains(text, "\n") {
 		return fmt.Errorf("%s: %s", f.name(), remedy)
 	}
 	return fmt.Errorf("%s: %q: %s", f.name(), text, remedy)

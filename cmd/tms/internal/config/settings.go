@@ -52,15 +52,16 @@ func (d Dev) Dir() (string, error) {
 type Serve struct {
 	Logging
 	Database
-	ElasticURLs     []string      `env:"TMS_ELASTIC_URLS" secret:"url" help:"nodes of the search cluster, comma-separated, http://user:password@host:9200"`
-	ElasticAPIKey   string        `env:"TMS_ELASTIC_API_KEY" secret:"all" help:"encoded API key for the search cluster, instead of user and password"`
-	ElasticCACert   string        `flag:"elastic-ca-cert" env:"TMS_ELASTIC_CA_CERT" help:"PEM file with the authorities to trust for the search cluster"`
-	InstanceKey     string        `env:"API_KEY" secret:"all" help:"API key of the Tracardi containers, role instance"`
-	Secret          string        `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
-	OldSecret       string        `env:"TMS_SECRET_OLD" secret:"all" help:"the former SECRET, still accepted for tokens and install tokens, while SECRET is being changed"`
-	AdminKey        string        `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
-	HTTPAddr        string        `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
-	GRPCAddr        string        `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
+	ElasticURLs   []string `env:"TMS_ELASTIC_URLS" secret:"url" help:"nodes of the search cluster, comma-separated, http://user:password@host:9200"`
+	ElasticAPIKey string   `env:"TMS_ELASTIC_API_KEY" secret:"all" help:"encoded API key for the search cluster, instead of user and password"`
+	ElasticCACert string   `flag:"elastic-ca-cert" env:"TMS_ELASTIC_CA_CERT" help:"PEM file with the authorities to trust for the search cluster"`
+	InstanceKey   string   `env:"API_KEY" secret:"all" help:"API key of the Tracardi containers, role instance"`
+	Secret        string   `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
+	OldSecret     string   `env:"TMS_SECRET_OLD" secret:"all" help:"the former SECRET, still accepted for tokens and install tokens, while SECRET is being changed"`
+	AdminKey      string   `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
+	HTTPAddr      string   `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
+	GRPCAddr      string   `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
+	TLS
 	DefaultRelease  string        `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
 	RateLimit       float64       `flag:"rate-limit" env:"TMS_RATE_LIMIT" default:"2000" help:"calls per second and API key in each process, fifty times as many where memory answers; 0 for no limit"`
 	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
@@ -68,6 +69,42 @@ type Serve struct {
 	Migrate         bool          `flag:"migrate" env:"TMS_MIGRATE" default:"false" help:"bring the database schema up to date first"`
 	DevMode         bool          `flag:"dev" help:"embedded Postgres and, unless TMS_ELASTIC_URLS is set, embedded engine; keys are generated"`
 	Dev
+}
+
+// Listeners, as --tls-client-listeners names them.
+const (
+	ListenerGRPC = "grpc"
+	ListenerHTTP = "http"
+)
+
+// TLS of the listeners. The files are read again when they change.
+type TLS struct {
+	Cert            string   `flag:"tls-cert" env:"TMS_TLS_CERT" help:"PEM file with the certificate chain of both listeners; without it they speak plain text"`
+	Key             string   `flag:"tls-key" env:"TMS_TLS_KEY" help:"PEM file with the private key of --tls-cert"`
+	ClientCA        string   `flag:"tls-client-ca" env:"TMS_TLS_CLIENT_CA" help:"PEM file with the authorities of clients: who connects must show a certificate of theirs (mTLS)"`
+	ClientListeners []string `flag:"tls-client-listeners" env:"TMS_TLS_CLIENT_LISTENERS" default:"grpc,http" help:"listeners on which --tls-client-ca is required; Tracardi's containers have no certificates of their own"`
+}
+
+// Check says what does not fit together.
+func (t TLS) Check() error {
+	var wrong []error
+	switch {
+	case t.Cert != "" && t.Key == "":
+		wrong = append(wrong, errors.New("--tls-key (TMS_TLS_KEY) is not set: --tls-cert needs the private key of its certificate"))
+	case t.Cert == "" && t.Key != "":
+		wrong = append(wrong, errors.New("--tls-cert (TMS_TLS_CERT) is not set: --tls-key needs the certificate that it belongs to"))
+	case t.Cert == "" && t.ClientCA != "":
+		wrong = append(wrong, errors.New("--tls-client-ca (TMS_TLS_CLIENT_CA) needs TLS: set --tls-cert and --tls-key too"))
+	}
+	for _, l := range t.ClientListeners {
+		if l != ListenerGRPC && l != ListenerHTTP {
+			wrong = append(wrong, fmt.Errorf("--tls-client-listeners (TMS_TLS_CLIENT_LISTENERS): %q: write grpc, http or both, with a comma between", l))
+		}
+	}
+	if t.ClientCA != "" && len(t.ClientListeners) == 0 {
+		wrong = append(wrong, errors.New("--tls-client-listeners (TMS_TLS_CLIENT_LISTENERS) is empty: without a listener --tls-client-ca has no effect"))
+	}
+	return errors.Join(wrong...)
 }
 
 // minSecret is the number of bytes below which a signing secret can be
@@ -89,6 +126,9 @@ func (s Serve) Check() error {
 	if len(s.ElasticURLs) == 0 {
 		wrong = append(wrong, errors.New("TMS_ELASTIC_URLS is not set: set it to the addresses of the search cluster, for instance http://localhost:9200"))
 	}
+	if err := s.TLS.Check(); err != nil {
+		wrong = append(wrong, err)
+	}
 	if s.AdminKey != "" && s.AdminKey == s.InstanceKey {
 		wrong = append(wrong, errors.New("TMS_ADMIN_KEY and API_KEY are equal: every Tracardi container would be an administrator; set different ones"))
 	}
@@ -97,9 +137,12 @@ func (s Serve) Check() error {
 
 // Client is what the commands need that talk to a running TMS.
 type Client struct {
-	Addr      string        `flag:"addr" env:"TMS_ADDR" default:"localhost:8384" help:"gRPC address of TMS"`
+	Addr      string        `flag:"addr" env:"TMS_ADDR" default:"localhost:8384" help:"gRPC address of TMS, host:port, or https://host:port for TLS"`
 	APIKey    string        `env:"TMS_API_KEY" secret:"all" help:"API key to call TMS with"`
-	TLS       bool          `flag:"tls" env:"TMS_TLS" default:"false" help:"use TLS, with the system's authorities"`
+	TLS       bool          `flag:"tls" env:"TMS_TLS" default:"false" help:"use TLS; an https address and --tls-ca mean it too"`
+	CA        string        `flag:"tls-ca" env:"TMS_TLS_CA" help:"PEM file with the authorities to trust for TMS; default is the system's"`
+	Cert      string        `flag:"client-cert" env:"TMS_CLIENT_CERT" help:"PEM file with the certificate to show to TMS (mTLS)"`
+	Key       string        `flag:"client-key" env:"TMS_CLIENT_KEY" help:"PEM file with the private key of --client-cert"`
 	Timeout   time.Duration `flag:"timeout" env:"TMS_TIMEOUT" default:"1m" help:"longest time of one call; plans of large fleets take longest"`
 	Reconnect time.Duration `flag:"reconnect" env:"TMS_RECONNECT" default:"5m" help:"how long watching goes on trying to reach TMS again"`
 }

@@ -13,6 +13,7 @@ import (
 type Addresses struct {
 	GRPC string `json:"grpc_addr"` // host:port
 	HTTP string `json:"http_addr"` // host:port
+	TLS  bool   `json:"tls,omitempty"`
 	// The rest is set with --dev only.
 	ElasticURLs     []string `json:"elastic_urls,omitempty"`
 	DevDir          string   `json:"dev_dir,omitempty"`
@@ -56,4 +57,10 @@ func dialable(l net.Listener) string {
 		return l.Addr().String()
 	}
 	return fmt.Sprintf("localhost:%d", addr.Port)
+}
+
+// beyond says whether other machines reach the listener.
+func beyond(l net.Listener) bool {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return ok && !addr.IP.IsLoopback()
 }

@@ -60,6 +60,9 @@ func Run(ctx context.Context, s config.Serve, log *slog.Logger, announce func(Ad
 	if err != nil {
 		return err
 	}
+	if err := secure(&parts, s.TLS, log); err != nil {
+		return err
+	}
 	web, err := server.New(parts)
 	if err != nil {
 		return err
@@ -68,7 +71,10 @@ func Run(ctx context.Context, s config.Serve, log *slog.Logger, announce func(Ad
 	if err != nil {
 		return err
 	}
-	where.GRPC, where.HTTP = dialable(grpcListener), dialable(httpListener)
+	where.GRPC, where.HTTP, where.TLS = dialable(grpcListener), dialable(httpListener), s.TLS.Cert != ""
+	if !where.TLS && !s.DevMode && (beyond(grpcListener) || beyond(httpListener)) {
+		log.Warn("API keys travel in plain text: set --tls-cert and --tls-key, or let a proxy encrypt what leaves the machine")
+	}
 	if err := announce(where); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
