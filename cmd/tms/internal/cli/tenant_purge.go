@@ -2,17 +2,12 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/status"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
-
-// purgePoll is how often a purge is looked at that is waited for.
-const purgePoll = 500 * time.Millisecond
 
 // withEtag changes a tenant as it is stored, or as the user has seen it when
 // he gives an etag. Between reading and changing somebody else may be quicker;
@@ -59,46 +54,11 @@ is required, or the waiver --without-snapshot, which is audited.`,
 		if err != nil {
 			return err
 		}
-		if err := a.printOperation(s, op); err != nil {
-			return err
-		}
-		if op.GetState() == "failed" {
-			return &outcomeError{fmt.Sprintf("purge of %s failed: %s", op.GetTenantId(), op.GetMessage())}
-		}
-		return nil
+		return a.printEnd(s, op)
 	})
 	cmd.Flags().StringVar(&etag, "etag", "", "refuse when the tenant has changed since this etag was read")
 	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "purge although no verified snapshot exists; audited")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end")
 	return cmd
-}
-
-func (a *app) awaitOperation(ctx context.Context, s *session, op *tmsv1.Operation) (*tmsv1.Operation, error) {
-	tick := time.NewTicker(purgePoll)
-	defer tick.Stop()
-	for op.GetState() == "running" {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-tick.C:
-		}
-		var err error
-		if op, err = call(ctx, s, s.operations.Get, &tmsv1.GetOperationRequest{Id: op.GetId()}); err != nil {
-			return nil, err
-		}
-	}
-	return op, nil
-}
-
-func (a *app) printOperation(s *session, op *tmsv1.Operation) error {
-	if s.json {
-		return writeMessage(a.out, op)
-	}
-	r := op.GetResult()
-	return writeFields(a.out,
-		"operation", op.GetId(), "tenant", op.GetTenantId(), "state", op.GetState(), "message", op.GetMessage(),
-		"removed", fmt.Sprintf("%d indices, %d aliases, %d templates, %d quarantined documents, %d keys", r.GetIndices(), r.GetAliases(), r.GetTemplates(), r.GetQuarantined(), r.GetKeys()),
-		"proven", stamp(r.GetProofTime()), "created", stamp(op.GetCreateTime()), "finished", stamp(op.GetFinishTime()),
-	)
 }
