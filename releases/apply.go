@@ -11,10 +11,13 @@ import (
 // changes one changes the other; TestPainlessEqualsGo holds them together.
 
 // Apply performs the transform on doc in place. Numbers in doc are
-// json.Number, as DecodeDoc gives them. The only error is ErrDropped, wrapped
-// with the reason; doc is then to be discarded. The operations must be valid
-// (Op.Validate), as those of a loaded release are.
+// json.Number, as DecodeDoc gives them. The error is ErrDropped, wrapped with
+// the reason, or ErrOpaque; doc is then to be discarded. The operations must
+// be valid (Op.Validate), as those of a loaded release are.
 func (t Transform) Apply(doc map[string]any) error {
+	if t.Opaque() {
+		return ErrOpaque
+	}
 	for _, op := range t.Ops {
 		if c := op.When; c != nil && !c.holds(doc) {
 			continue
@@ -30,7 +33,15 @@ func (t Transform) Apply(doc map[string]any) error {
 		case OpWrap:
 			wrap(doc, names(op.Field), op.Under)
 		case OpConvert:
-			convert(doc, names(op.Field), op.To, op.onError())
+			convert(doc, names(op.Field), op.To, nil, op.onError())
+		case OpMap:
+			convert(doc, names(op.Field), "map", op.Values, op.onError())
+		case OpDate:
+			convert(doc, names(op.Field), "date", op.dates(), op.onError())
+		case OpUnwrap:
+			unwrap(doc, names(op.Field), op.Under)
+		case OpSplit, OpJoin:
+			divide(doc, names(op.Field), op.By, op.Kind == OpJoin)
 		case OpDropDocument:
 			return fmt.Errorf("%w: %s", ErrDropped, op.Reason)
 		}

@@ -9,16 +9,16 @@ import (
 
 // These, too, have their twins in painlesslib.go.
 
-func convert(n any, path []string, to, onError string) {
+func convert(n any, path []string, to string, with any, onError string) {
 	switch n := n.(type) {
 	case []any:
 		for _, e := range n {
-			convert(e, path, to, onError)
+			convert(e, path, to, with, onError)
 		}
 	case map[string]any:
 		k := path[0]
 		if len(path) > 1 {
-			convert(n[k], path[1:], to, onError)
+			convert(n[k], path[1:], to, with, onError)
 			return
 		}
 		v := n[k]
@@ -26,10 +26,10 @@ func convert(n any, path []string, to, onError string) {
 			return
 		}
 		if l, ok := v.([]any); ok {
-			n[k] = convertList(l, to, onError)
+			n[k] = convertList(l, to, with, onError)
 			return
 		}
-		if r := converted(v, to); r != nil {
+		if r := converted(v, to, with); r != nil {
 			n[k] = r
 		} else if onError == OnErrorNull {
 			n[k] = nil
@@ -39,7 +39,7 @@ func convert(n any, path []string, to, onError string) {
 	}
 }
 
-func convertList(l []any, to, onError string) []any {
+func convertList(l []any, to string, with any, onError string) []any {
 	out := make([]any, 0, len(l))
 	for _, e := range l {
 		if e == nil {
@@ -47,10 +47,10 @@ func convertList(l []any, to, onError string) []any {
 			continue
 		}
 		if inner, ok := e.([]any); ok {
-			out = append(out, convertList(inner, to, onError))
+			out = append(out, convertList(inner, to, with, onError))
 			continue
 		}
-		if r := converted(e, to); r != nil {
+		if r := converted(e, to, with); r != nil {
 			out = append(out, r)
 		} else if onError == OnErrorKeep {
 			out = append(out, e)
@@ -62,7 +62,7 @@ func convertList(l []any, to, onError string) []any {
 }
 
 // converted returns nil for what cannot be converted.
-func converted(v any, to string) any {
+func converted(v any, to string, with any) any {
 	v = scalar(v)
 	switch to {
 	case "string":
@@ -71,6 +71,10 @@ func converted(v any, to string) any {
 		return toInteger(v)
 	case "float":
 		return toFloat(v)
+	case "map":
+		return mapped(v, with.(map[string]any))
+	case "date":
+		return dated(v, with.([]string))
 	}
 	return toBoolean(v)
 }

@@ -90,3 +90,42 @@ func fieldsOf(mapping map[string]any, parent string) []string {
 	slices.Sort(out)
 	return out
 }
+
+// typeAt is the mapping type of a field, "" when it has none of its own.
+func typeAt(mapping map[string]any, path string) string {
+	node := mapping
+	for _, name := range names(path) {
+		props, _ := node["properties"].(map[string]any)
+		next, ok := props[name].(map[string]any)
+		if !ok {
+			return ""
+		}
+		node = next
+	}
+	kind, _ := node["type"].(string)
+	return kind
+}
+
+// widths orders the whole numbers and the floating ones by what they hold.
+var widths = map[string]int{"byte": 1, "short": 2, "integer": 3, "long": 4, "unsigned_long": 5, "half_float": 6, "float": 7, "scaled_float": 7, "double": 8}
+
+// typeHolds tells whether every value of a field of one type can be stored in
+// one of another. Text takes every single value; of what is not known here the
+// engine has the last word on each document.
+func typeHolds(target, source string) bool {
+	text := func(t string) bool {
+		return t == "keyword" || t == "text" || t == "constant_keyword" || t == "wildcard" || t == "match_only_text"
+	}
+	a, b := widths[source], widths[target]
+	switch {
+	case target == source || target == "" || source == "" || text(target):
+		return true
+	case a > 0 && b > 0:
+		return b >= a
+	case text(source) && (b > 0 || target == "boolean" || target == "date" || target == "date_nanos" || target == "ip"):
+		return false
+	case source == "boolean" && (b > 0 || target == "date"), a > 0 && target == "boolean", source == "date" && (target == "boolean" || target == "ip" || b > 0 && b < 4):
+		return false
+	}
+	return true
+}

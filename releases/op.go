@@ -3,11 +3,10 @@ package releases
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // OpKind names what an Op does.
@@ -23,6 +22,12 @@ const (
 	OpRemove       OpKind = "remove"
 	OpWrap         OpKind = "wrap"
 	OpConvert      OpKind = "convert"
+	OpUnwrap       OpKind = "unwrap"
+	OpSplit        OpKind = "split"
+	OpJoin         OpKind = "join"
+	OpMap          OpKind = "map"
+	OpDate         OpKind = "date"
+	OpPainless     OpKind = "painless"
 	OpDropDocument OpKind = "drop_document"
 )
 
@@ -44,18 +49,40 @@ const (
 // Values of Op.Only.
 const OnlyEmpty = "empty"
 
+// Values of Op.Mode; "" is both.
+const (
+	InStaging    = "staging"
+	InProduction = "production"
+)
+
+// Values of Op.To of a date, and, for what numbers mean, of Op.From (the two
+// epochs only).
+const (
+	DateISO         = "iso"          // 2023-02-01T10:00:00.000Z
+	DateDay         = "date"         // 2023-02-01
+	DateTime        = "datetime"     // 2023-02-01 10:00:00
+	DateEpochSecond = "epoch_second" // whole seconds since 1970
+	DateEpochMillis = "epoch_millis"
+)
+
 // Op is one operation of a Transform. Which fields it uses depends on Kind.
 type Op struct {
 	Kind  OpKind   `yaml:"op"`
-	From  string   `yaml:"from"`  // move, copy: dotted path
-	To    string   `yaml:"to"`    // move, copy: dotted path; rename: a name; convert: string, integer, float, boolean
-	Field string   `yaml:"field"` // rename, set, default, remove, wrap, convert: dotted path
-	Under []string `yaml:"under"` // wrap: the names that get the value
+	From  string   `yaml:"from"`  // move, copy: dotted path; date: what numbers are, "" for no dates
+	To    string   `yaml:"to"`    // move, copy: dotted path; rename: a name; convert: string, integer, float, boolean; date: a format
+	Field string   `yaml:"field"` // all but move, copy, drop_document and painless: dotted path
+	Under []string `yaml:"under"` // wrap: the names that get the value; unwrap: those it is taken from, the first that has one
 	// Value (set, default) is nil, bool, string, json.Number, []any or
 	// map[string]any.
 	Value   any    `yaml:"value"`
 	Onto    string `yaml:"onto"`     // move, copy, rename; "" is OntoKeep
-	OnError string `yaml:"on_error"` // convert; "" is OnErrorKeep
+	OnError string `yaml:"on_error"` // convert, map, date; "" is OnErrorKeep
+	By      string `yaml:"by"`       // split, join: what stands between the parts
+	// Values (map) has the new value, never null, by the text of the old one.
+	Values map[string]any `yaml:"values"`
+	// Script (painless) works on ctx._source; it must not return.
+	Script string `yaml:"script"`
+	Mode   string `yaml:"mode"` // where the operation is done; "" is everywhere
 	// Only (remove): OnlyEmpty removes the field only when nothing is lost:
 	// it is null, {} or [], or holds nothing but such values.
 	Only   string     `yaml:"only"`
@@ -97,11 +124,20 @@ var opKeys = map[OpKind][]string{
 	OpRemove:       {"field*", "only"},
 	OpWrap:         {"field*", "under*"},
 	OpConvert:      {"field*", "to*", "on_error"},
+	OpUnwrap:       {"field*", "under*"},
+	OpSplit:        {"field*", "by*"},
+	OpJoin:         {"field*", "by*"},
+	OpMap:          {"field*", "values*", "on_error"},
+	OpDate:         {"field*", "to*", "from", "on_error"},
 	OpDropDocument: {"reason*"},
+	OpPainless:     {"script*", "reason"},
 }
 
 var (
 	convertTargets = []string{"string", "integer", "float", "boolean"}
+	dateFormats    = []string{DateISO, DateDay, DateTime, DateEpochSecond, DateEpochMillis}
+	dateUnits      = []string{"", DateEpochSecond, DateEpochMillis}
+	modes          = []string{"", InStaging, InProduction}
 	conditionTests = []string{IsPresent, IsAbsent, IsString, IsNumber, IsBoolean, IsObject, IsList}
 )
 
@@ -134,6 +170,8 @@ func (o Op) Validate() error {
 		if o.When == nil || o.Reason == "" {
 			err = fmt.Errorf("drop_document needs a condition (when) and a reason")
 		}
+	case OpPainless:
+		err = o.validateScript()
 	default:
 		err = validPath("field", o.Field)
 	}
@@ -169,8 +207,11 @@ func (o Op) validateChoices() error {
 	}{
 		{"onto", o.Onto, []OpKind{OpMove, OpRename}, []string{"", OntoKeep, OntoReplace, OntoDiscard}},
 		{"onto", o.Onto, []OpKind{OpCopy}, []string{"", OntoKeep, OntoReplace}},
-		{"on_error", o.OnError, []OpKind{OpConvert}, []string{"", OnErrorKeep, OnErrorNull, OnErrorRemove}},
+		{"on_error", o.OnError, []OpKind{OpConvert, OpMap, OpDate}, []string{"", OnErrorKeep, OnErrorNull, OnErrorRemove}},
 		{"to", o.To, []OpKind{OpConvert}, convertTargets},
+		{"to", o.To, []OpKind{OpDate}, dateFormats},
+		{"from", o.From, []OpKind{OpDate}, dateUnits},
+		{"mode", o.Mode, []OpKind{o.Kind}, modes},
 		{"only", o.Only, []OpKind{OpRemove}, []string{"", OnlyEmpty}},
 	}
 	for _, c := range choices {
@@ -182,7 +223,7 @@ func (o Op) validateChoices() error {
 }
 
 func (o Op) validateUnder() error {
-	if o.Kind != OpWrap {
+	if o.Kind != OpWrap && o.Kind != OpUnwrap {
 		return nil
 	}
 	if len(o.Under) == 0 {
@@ -197,8 +238,41 @@ func (o Op) validateUnder() error {
 }
 
 func (o Op) validateValue() error {
-	if o.Kind == OpSet || o.Kind == OpDefault {
+	switch o.Kind {
+	case OpSet, OpDefault:
 		return validJSON(o.Value)
+	case OpSplit, OpJoin:
+		if o.By == "" && o.Kind == OpSplit || !utf8.ValidString(o.By) {
+			return fmt.Errorf("by %q must be valid text, and not empty for a split", o.By)
+		}
+	case OpMap:
+		if len(o.Values) == 0 {
+			return fmt.Errorf("values needs at least one entry")
+		}
+		for old, v := range o.Values {
+			if v == nil || !utf8.ValidString(old) {
+				return fmt.Errorf("values: %q needs a value that is not null; use on_error to get rid of what is not listed", old)
+			}
+			if err := validJSON(v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// returns finds the word in a script. In a text or a comment it is refused
+// too, which costs an author nothing.
+var returns = regexp.MustCompile(`\breturn\b`)
+
+func (o Op) validateScript() error {
+	switch {
+	case strings.TrimSpace(o.Script) == "":
+		return fmt.Errorf("script must not be empty")
+	case !utf8.ValidString(o.Script):
+		return fmt.Errorf("script is not valid UTF-8")
+	case returns.MatchString(o.Script):
+		return fmt.Errorf("script must not return: operations may follow it; use if and else, and ctx.op = 'noop' to drop the document")
 	}
 	return nil
 }
@@ -284,65 +358,4 @@ func join(parent, name string) string {
 		return name
 	}
 	return parent + "." + name
-}
-
-// readOp reads one operation; false when it was refused.
-func readOp(d *document, n *yaml.Node, what string) (Op, bool) {
-	before := len(d.problems.list)
-	var kind *yaml.Node
-	for _, e := range d.entries(n, what+": operation") {
-		if e.name == "op" {
-			kind = e.value
-		}
-	}
-	op := Op{}
-	if kind != nil {
-		op.Kind = OpKind(d.text(kind, "op"))
-	}
-	keys, known := opKeys[op.Kind]
-	if !known {
-		d.problem(n, "%s: unknown operation %q; known are %s", what, op.Kind, opNames())
-		return op, false
-	}
-	what += ": " + string(op.Kind)
-	allowed := []string{"op", "when"}
-	for _, k := range keys {
-		allowed = append(allowed, strings.TrimSuffix(k, "*"))
-	}
-	f := d.fields(n, what, allowed...)
-	for _, k := range keys {
-		if name, required := strings.CutSuffix(k, "*"); required && f[name] == nil {
-			d.problem(n, "%s needs %s", what, name)
-		}
-	}
-	op.From, op.To, op.Field = d.text(f["from"], "from"), d.text(f["to"], "to"), d.text(f["field"], "field")
-	op.Onto, op.Only, op.Reason = d.text(f["onto"], "onto"), d.text(f["only"], "only"), d.text(f["reason"], "reason")
-	if e := f["on_error"]; e != nil {
-		op.OnError = e.Value // null without quotes is YAML's null and means the same here
-	}
-	if v := f["value"]; v != nil {
-		op.Value = d.value(v, "value")
-	}
-	if u := f["under"]; u != nil && u.Kind == yaml.ScalarNode {
-		op.Under = []string{u.Value}
-	} else {
-		for _, e := range d.items(u, "under") {
-			op.Under = append(op.Under, d.text(e, "under"))
-		}
-	}
-	if w := f["when"]; w != nil {
-		g := d.fields(w, what+": when", "field", "is", "equals")
-		op.When = &Condition{Field: d.text(g["field"], "field"), Is: d.text(g["is"], "is")}
-		if e := g["equals"]; e != nil {
-			op.When.Equals = d.value(e, "equals")
-		}
-	}
-	if len(d.problems.list) > before {
-		return op, false
-	}
-	if err := op.Validate(); err != nil {
-		d.problem(n, "%s: %v", strings.TrimSuffix(what, ": "+string(op.Kind)), err)
-		return op, false
-	}
-	return op, true
 }

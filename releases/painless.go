@@ -88,10 +88,26 @@ func (s *script) op(op Op) {
 	case OpWrap:
 		s.line("%s;", s.call("wrap", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
 	case OpConvert:
-		s.line("%s;", s.call("convert", "s", s.param(names(op.Field)), "0", quoted(op.To), quoted(op.onError())))
+		s.convert(op, op.To, "null")
+	case OpMap:
+		s.convert(op, "map", s.param(op.Values))
+	case OpDate:
+		s.convert(op, "date", s.param(op.dates()))
+	case OpUnwrap:
+		s.line("%s;", s.call("unwrap", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
+	case OpSplit, OpJoin:
+		s.line("%s;", s.call("divide", "s", s.param(names(op.Field)), "0", s.param(op.By), fmt.Sprint(op.Kind == OpJoin)))
+	case OpPainless:
+		// A block of its own keeps its variables apart; it may have put
+		// another document in place.
+		s.line("if (true) {\n%s\n}\ns = ctx._source;", op.Script)
 	case OpDropDocument:
 		s.line("{ ctx.op = 'noop'; return; }")
 	}
+}
+
+func (s *script) convert(op Op, to, with string) {
+	s.line("%s;", s.call("convert", "s", s.param(names(op.Field)), "0", quoted(to), with, quoted(op.onError())))
 }
 
 func (s *script) line(format string, args ...any) { fmt.Fprintf(&s.body, format+"\n", args...) }

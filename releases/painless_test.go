@@ -79,7 +79,8 @@ func genPath(r *rapid.T) string {
 func genOp(r *rapid.T) releases.Op {
 	op := releases.Op{
 		Kind: rapid.SampledFrom([]releases.OpKind{releases.OpMove, releases.OpMove, releases.OpCopy, releases.OpRename, releases.OpSet, releases.OpDefault,
-			releases.OpRemove, releases.OpWrap, releases.OpConvert, releases.OpConvert, releases.OpDropDocument}).Draw(r, "kind"),
+			releases.OpRemove, releases.OpWrap, releases.OpConvert, releases.OpConvert, releases.OpDropDocument,
+			releases.OpUnwrap, releases.OpUnwrap, releases.OpSplit, releases.OpJoin, releases.OpMap, releases.OpMap, releases.OpDate, releases.OpDate}).Draw(r, "kind"),
 		From: genPath(r), To: genPath(r), Field: genPath(r),
 		Onto: rapid.SampledFrom([]string{"", releases.OntoKeep, releases.OntoReplace, releases.OntoDiscard}).Draw(r, "onto"),
 	}
@@ -92,7 +93,21 @@ func genOp(r *rapid.T) releases.Op {
 	case releases.OpConvert:
 		op.To = rapid.SampledFrom([]string{"string", "integer", "float", "boolean"}).Draw(r, "type")
 		op.OnError = rapid.SampledFrom([]string{"", releases.OnErrorKeep, releases.OnErrorNull, releases.OnErrorRemove}).Draw(r, "on error")
-	case releases.OpWrap:
+	case releases.OpSplit, releases.OpJoin:
+		op.By = rapid.SampledFrom([]string{",", "--", ".", "é", "😀", "1", " "}).Draw(r, "by")
+	case releases.OpMap:
+		op.Values = map[string]any{}
+		for range rapid.IntRange(1, 4).Draw(r, "entries") {
+			if v := genValue(r, 2); v != nil {
+				op.Values[rapid.SampledFrom(append([]string{"1", "0", "true", "false"}, oddTexts...)).Draw(r, "old")] = v
+			}
+		}
+		op.OnError = rapid.SampledFrom([]string{"", releases.OnErrorKeep, releases.OnErrorNull, releases.OnErrorRemove}).Draw(r, "on error")
+	case releases.OpDate:
+		op.From = rapid.SampledFrom([]string{"", releases.DateEpochSecond, releases.DateEpochMillis}).Draw(r, "unit")
+		op.To = rapid.SampledFrom([]string{releases.DateISO, releases.DateDay, releases.DateTime, releases.DateEpochSecond, releases.DateEpochMillis}).Draw(r, "format")
+		op.OnError = rapid.SampledFrom([]string{"", releases.OnErrorKeep, releases.OnErrorNull, releases.OnErrorRemove}).Draw(r, "on error")
+	case releases.OpWrap, releases.OpUnwrap:
 		op.Under = rapid.SliceOfNDistinct(rapid.SampledFrom(fieldNames), 1, 2, rapid.ID[string]).Draw(r, "under")
 	case releases.OpSet, releases.OpDefault:
 		op.Value = genValue(r, 2)
@@ -155,11 +170,14 @@ func genValue(r *rapid.T, depth int) any {
 }
 
 var oddTexts = []string{"", " ", "12", "-7", "+7", "007", "1.50", "1e3", ".5", "5.", ".", "e1", "1e", "1e999", "-0", "true", "false", "TRUE", "null", "NaN", "Infinity",
-	"١٢", "0x10", "1_0", "12345678901234567890", "123456789012345678", "Grüße", "\u2028", "\x00", "<&>", "a\"b\\c/", "😀", "\xed\xa0\x80x", "9.2e18"}
+	"١٢", "0x10", "1_0", "12345678901234567890", "123456789012345678", "Grüße", "\u2028", "\x00", "<&>", "a\"b\\c/", "😀", "\xed\xa0\x80x", "9.2e18",
+	"a,b,,c", ",", "1--2---3", "éé", "😀😀", "2023-02-01", "2023-02-29", "2024-02-29T23:59:59Z", "2023-12-31 10:00:00.123456", "0001-01-01T00:00:00+18:00", "9999-12-31T23:59:59.999-0100",
+	"1969-12-31T23:59:59.999Z", "2023-13-01", "2023-02-01T24:00:00", "2023-02-01T10:00:00.", "2023-02-01T10:00:00.1234567890", "2023-02-01T10:00:00+01", "2000-02-29T10:00:00+01:30", "1900-02-29", "0000-01-01", "2023-02-01T10:00:60"}
 
 var oddNumbers = []string{"0", "-0", "1", "-1", "0.0", "-0.0", "1.0", "1.10", "1e3", "1E-7", "2147483648", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
 	"123456789012345678901234567890", "0.1", "1e22", "1e23", "2e-3", "4.9e-324", "1.7976931348623157e308", "1e400", "-1e400", "9007199254740993", "9.2e18", "9.3e18",
-	"0.1000000000000000055511151231257827", "2.2250738585072014e-308", "9007199254740992.0", "1125899906842624.125"}
+	"0.1000000000000000055511151231257827", "2.2250738585072014e-308", "9007199254740992.0", "1125899906842624.125",
+	"1675245600", "1675245600123", "-1", "1675245600.0", "-62135596800000", "253402300799999", "253402300800000", "1675245600.5"}
 
 func genScalar(r *rapid.T) any {
 	switch rapid.IntRange(0, 7).Draw(r, "scalar") {

@@ -1,5 +1,7 @@
 package releases
 
+import "slices"
+
 // function is a Painless function that scripts are made of.
 type function struct {
 	name   string
@@ -7,10 +9,12 @@ type function struct {
 	source string
 }
 
-// library holds the twins of the functions in apply.go, each before its first
-// use. A path is a List with the index to go on from. Loops are for-each where
+// library holds the twins of the functions in apply.go, convert.go and date.go,
+// each before its first use. A path is a List with the index to go on from. Loops are for-each where
 // they can be: Painless counts the rounds of the others.
-var library = []function{
+var library = slices.Concat(structure, conversion, conditions)
+
+var structure = []function{
 	{name: "dup", source: `def dup(def v) {
   if (v instanceof List) { List l = new ArrayList(); for (def e : (List) v) l.add(dup(e)); return l; }
   if (v instanceof Map) { Map m = new HashMap(); for (def e : ((Map) v).entrySet()) m.put(e.getKey(), dup(e.getValue())); return m; }
@@ -76,115 +80,21 @@ var library = []function{
   m.put(k, o);
 }
 `},
-	{name: "scalar", source: `def scalar(def v) {
-  if (v instanceof Double) { double d = v; if (Double.isInfinite(d) || Double.isNaN(d)) return Double.toString(d); }
-  return v;
-}
-`},
-	{name: "whole", source: `boolean whole(def v) { return v instanceof Integer || v instanceof Long || v instanceof BigInteger; }
-`},
-	{name: "digitsFrom", source: `int digitsFrom(String s, int i) {
-  int n = s.length();
-  while (i < n && (int) s.charAt(i) >= 48 && (int) s.charAt(i) <= 57) i++;
-  return i;
-}
-`},
-	{name: "sign", source: `int sign(String s, int i) {
-  if (i >= s.length()) return 0;
-  int c = (int) s.charAt(i);
-  return c == 43 || c == 45 ? 1 : 0;
-}
-`},
-	{name: "floatText", source: `String floatText(double d) {
-  if (d == 0) return '0';
-  long bits = Double.doubleToLongBits(d); int e = (int) ((bits >>> 52) & 2047L); long m = bits & 4503599627370495L;
-  if (e == 0) { e = -1074; } else { m = m | 4503599627370496L; e -= 1075; }
-  BigDecimal b = new BigDecimal(Long.toString(d < 0 ? -m : m));
-  if (e >= 0) { b = b.multiply(new BigDecimal('2').pow(e)); } else { b = b.multiply(new BigDecimal('5').pow(-e)).scaleByPowerOfTen(e); }
-  for (int p = 1; p < 17; p++) {
-    BigDecimal r = b.round(new MathContext(p, RoundingMode.HALF_EVEN));
-    if (r.doubleValue() == d) return r.stripTrailingZeros().toPlainString();
-  }
-  return b.round(new MathContext(17, RoundingMode.HALF_EVEN)).stripTrailingZeros().toPlainString();
-}
-`},
-	{name: "toText", calls: []string{"whole", "floatText"}, source: `def toText(def v) {
-  if (v instanceof String) return v;
-  if (v instanceof Boolean || whole(v)) return v.toString();
-  if (v instanceof Number) return floatText(((Number) v).doubleValue());
-  return null;
-}
-`},
-	{name: "toInteger", calls: []string{"whole", "sign", "digitsFrom"}, source: `def toInteger(def v) {
-  if (whole(v)) return v;
-  if (v instanceof Number) { double d = ((Number) v).doubleValue(); if (d == Math.rint(d) && Math.abs(d) < 9.2e18) return (long) d; return null; }
-  if (v instanceof String) {
-    String t = (String) v; int i = sign(t, 0); int n = t.length() - i;
-    if (n >= 1 && n <= 18 && digitsFrom(t, i) == t.length()) return Long.parseLong(t);
-  }
-  return null;
-}
-`},
-	{name: "decimalText", calls: []string{"sign", "digitsFrom"}, source: `boolean decimalText(String s) {
-  if (s.length() > 64) return false;
-  int i = sign(s, 0); int j = digitsFrom(s, i); int n = j - i;
-  if (j < s.length() && (int) s.charAt(j) == 46) { int k = digitsFrom(s, j + 1); n = n + k - j - 1; j = k; }
-  if (n == 0) return false;
-  if (j < s.length() && ((int) s.charAt(j) == 69 || (int) s.charAt(j) == 101)) {
-    j++; j += sign(s, j); int k = digitsFrom(s, j);
-    if (k == j) return false;
-    j = k;
-  }
-  return j == s.length();
-}
-`},
-	{name: "toFloat", calls: []string{"decimalText"}, source: `def toFloat(def v) {
-  double d;
-  if (v instanceof Number) { d = ((Number) v).doubleValue(); }
-  else if (v instanceof String && decimalText((String) v)) { d = Double.parseDouble((String) v); }
-  else { return null; }
-  if (Double.isInfinite(d)) return null;
-  return d;
-}
-`},
-	{name: "toBoolean", source: `def toBoolean(def v) {
-  if (v instanceof Boolean) return v;
-  if (v instanceof String) { if (v == 'true') return true; if (v == 'false') return false; return null; }
-  if (v instanceof Number) { double d = ((Number) v).doubleValue(); if (d == 1) return true; if (d == 0) return false; }
-  return null;
-}
-`},
-	{name: "converted", calls: []string{"scalar", "toText", "toInteger", "toFloat", "toBoolean"}, source: `def converted(def v, String to) {
-  v = scalar(v);
-  if (to == 'string') return toText(v);
-  if (to == 'integer') return toInteger(v);
-  if (to == 'float') return toFloat(v);
-  return toBoolean(v);
-}
-`},
-	{name: "convertList", calls: []string{"converted"}, source: `List convertList(List l, String to, String onError) {
-  List out = new ArrayList();
-  for (def e : l) {
-    if (e == null) { out.add(null); continue; }
-    if (e instanceof List) { out.add(convertList((List) e, to, onError)); continue; }
-    def r = converted(e, to);
-    if (r != null) { out.add(r); } else if (onError == 'keep') { out.add(e); } else if (onError == 'null') { out.add(null); }
-  }
-  return out;
-}
-`},
-	{name: "convert", calls: []string{"convertList"}, source: `void convert(def n, List p, int i, String to, String onError) {
-  if (n instanceof List) { for (def e : (List) n) convert(e, p, i, to, onError); return; }
+	{name: "unwrap", calls: []string{"hollow"}, source: `void unwrap(def n, List p, int i, List under) {
+  if (n instanceof List) { for (def e : (List) n) unwrap(e, p, i, under); return; }
   if (!(n instanceof Map)) return;
   Map m = (Map) n; def k = p.get(i);
-  if (i < p.size() - 1) { convert(m.get(k), p, i + 1, to, onError); return; }
-  def v = m.get(k);
-  if (v == null) return;
-  if (v instanceof List) { m.put(k, convertList((List) v, to, onError)); return; }
-  def r = converted(v, to);
-  if (r != null) { m.put(k, r); } else if (onError == 'null') { m.put(k, null); } else if (onError == 'remove') { m.remove(k); }
+  if (i < p.size() - 1) { unwrap(m.get(k), p, i + 1, under); return; }
+  def o = m.get(k);
+  if (!(o instanceof Map)) return;
+  for (def e : ((Map) o).entrySet()) { if (!under.contains(e.getKey()) && !hollow(e.getValue())) return; }
+  for (def u : under) { def v = ((Map) o).get(u); if (v != null) { m.put(k, v); return; } }
+  m.remove(k);
 }
 `},
+}
+
+var conditions = []function{
 	{name: "kindOf", source: `String kindOf(def v) {
   if (v instanceof String) return 'string';
   if (v instanceof Number) return 'number';

@@ -18,6 +18,8 @@ type stepCheck struct {
 	from, to map[string]any
 	taken    map[string]bool // source fields that were moved, wrapped or removed
 	written  []writtenField
+	changed  map[string]bool // fields whose values another operation makes anew
+	opaque   bool            // raw Painless: nobody can tell
 }
 
 // writtenField is a field that the transform has made.
@@ -28,9 +30,12 @@ type writtenField struct {
 }
 
 func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, s Step, ops []*yaml.Node) {
-	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}}
+	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}, changed: map[string]bool{}}
 	for i, op := range s.Transform.Ops {
 		c.op(op, ops[i], s.Drops)
+	}
+	if c.opaque {
+		return
 	}
 	for _, w := range c.written {
 		if v := lookup(to, w.path); !v.takes(w.as) {
@@ -43,6 +48,8 @@ func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, 
 		}
 		if source, target := lookup(from, f), lookup(to, f); !target.takes(source) {
 			d.problem(at, "step %s: %s is %s in the source and %s in the target: move, wrap or remove it", key, f, source, target)
+		} else if a, b := typeAt(from, f), typeAt(to, f); !c.changed[f] && !typeHolds(b, a) {
+			d.problem(at, "step %s: %s is of type %s in the source and %s in the target, which cannot hold it: convert, map, move or remove it", key, f, a, b)
 		}
 	}
 	c.drops(at, s)
@@ -68,8 +75,18 @@ func (c *stepCheck) op(op Op, at *yaml.Node, drops []Drop) {
 		c.write(to, as, at)
 	case OpSet, OpDefault:
 		c.write(op.Field, valueVerdict(op.Value), at)
-	case OpConvert:
+	case OpConvert, OpMap, OpDate, OpSplit, OpJoin:
 		c.read(op.Field, at)
+		c.changed[op.Field] = true
+	case OpPainless:
+		c.opaque = true
+	case OpUnwrap:
+		c.read(op.Field, at)
+		for _, other := range op.Under[1:] {
+			c.stated(join(op.Field, other), at, drops)
+		}
+		c.take(op.Field)
+		c.write(op.Field, leaf, at)
 	case OpWrap:
 		as := c.read(op.Field, at)
 		c.take(op.Field)

@@ -1,0 +1,80 @@
+package releases
+
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// readOp reads one operation; false when it was refused.
+func readOp(d *document, n *yaml.Node, what string) (Op, bool) {
+	before := len(d.problems.list)
+	var kind *yaml.Node
+	for _, e := range d.entries(n, what+": operation") {
+		if e.name == "op" {
+			kind = e.value
+		}
+	}
+	op := Op{}
+	if kind != nil {
+		op.Kind = OpKind(d.text(kind, "op"))
+	}
+	keys, known := opKeys[op.Kind]
+	if !known {
+		d.problem(n, "%s: unknown operation %q; known are %s", what, op.Kind, opNames())
+		return op, false
+	}
+	what += ": " + string(op.Kind)
+	allowed := []string{"op", "when", "mode"}
+	for _, k := range keys {
+		allowed = append(allowed, strings.TrimSuffix(k, "*"))
+	}
+	f := d.fields(n, what, allowed...)
+	for _, k := range keys {
+		if name, required := strings.CutSuffix(k, "*"); required && f[name] == nil {
+			d.problem(n, "%s needs %s", what, name)
+		}
+	}
+	op.read(d, f, what)
+	if len(d.problems.list) > before {
+		return op, false
+	}
+	if err := op.Validate(); err != nil {
+		d.problem(n, "%s: %v", strings.TrimSuffix(what, ": "+string(op.Kind)), err)
+		return op, false
+	}
+	return op, true
+}
+
+// read fills in what the file says.
+func (op *Op) read(d *document, f map[string]*yaml.Node, what string) {
+	op.From, op.To, op.Field = d.text(f["from"], "from"), d.text(f["to"], "to"), d.text(f["field"], "field")
+	op.Onto, op.Only, op.Reason = d.text(f["onto"], "onto"), d.text(f["only"], "only"), d.text(f["reason"], "reason")
+	if e := f["on_error"]; e != nil {
+		op.OnError = e.Value // null without quotes is YAML's null and means the same here
+	}
+	op.By, op.Script, op.Mode = d.text(f["by"], "by"), d.text(f["script"], "script"), d.text(f["mode"], "mode")
+	if v := f["values"]; v != nil {
+		op.Values = map[string]any{}
+		for _, e := range d.entries(v, what+": values") {
+			op.Values[e.name] = d.value(e.value, "values")
+		}
+	}
+	if v := f["value"]; v != nil {
+		op.Value = d.value(v, "value")
+	}
+	if u := f["under"]; u != nil && u.Kind == yaml.ScalarNode {
+		op.Under = []string{u.Value}
+	} else {
+		for _, e := range d.items(u, "under") {
+			op.Under = append(op.Under, d.text(e, "under"))
+		}
+	}
+	if w := f["when"]; w != nil {
+		g := d.fields(w, what+": when", "field", "is", "equals")
+		op.When = &Condition{Field: d.text(g["field"], "field"), Is: d.text(g["is"], "is")}
+		if e := g["equals"]; e != nil {
+			op.When.Equals = d.value(e, "equals")
+		}
+	}
+}
