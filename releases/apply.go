@@ -39,7 +39,7 @@ func (t Transform) Apply(doc map[string]any) error {
 		case OpDate:
 			convert(doc, names(op.Field), "date", op.dates(), op.onError())
 		case OpUnwrap:
-			unwrap(doc, names(op.Field), op.Under)
+			lift(doc, names(op.Field), op.Under)
 		case OpSplit, OpJoin:
 			divide(doc, names(op.Field), op.By, op.Kind == OpJoin)
 		case OpDropDocument:

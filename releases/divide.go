@@ -4,16 +4,16 @@ import "strings"
 
 // These, too, have their twins among the Painless functions.
 
-func unwrap(n any, path, under []string) {
+func lift(n any, path, under []string) {
 	switch n := n.(type) {
 	case []any:
 		for _, e := range n {
-			unwrap(e, path, under)
+			lift(e, path, under)
 		}
 	case map[string]any:
 		k := path[0]
 		if len(path) > 1 {
-			unwrap(n[k], path[1:], under)
+			lift(n[k], path[1:], under)
 			return
 		}
 		o, ok := n[k].(map[string]any)

@@ -14,7 +14,8 @@ type Inverse func(doc map[string]any)
 // Inverse returns what undoes the operation in a document of the given source
 // mapping; false when there is nothing: a value that was set, a default that
 // may have been there before, a removed field and a dropped document tell
-// nothing of what they replaced.
+// nothing of what they replaced; a date may have stood in many formats, and
+// what raw Painless does nobody knows.
 func (o Op) Inverse(mapping map[string]any) (Inverse, bool) {
 	switch o.Kind {
 	case OpMove, OpRename:
@@ -33,10 +34,38 @@ func (o Op) Inverse(mapping map[string]any) (Inverse, bool) {
 		return func(doc map[string]any) { unwrap(doc, names(o.Field), o.Under, false) }, true
 	case OpConvert:
 		if to := convertedFrom(mapping, o.Field); to != "" {
-			return func(doc map[string]any) { convert(doc, names(o.Field), to, OnErrorKeep) }, true
+			return func(doc map[string]any) { convert(doc, names(o.Field), to, nil, OnErrorKeep) }, true
+		}
+	case OpUnwrap:
+		return func(doc map[string]any) { wrap(doc, names(o.Field), o.Under[:1]) }, true
+	case OpSplit, OpJoin:
+		return func(doc map[string]any) { divide(doc, names(o.Field), o.By, o.Kind == OpSplit) }, true
+	case OpMap:
+		if values, ok := o.reversed(); ok {
+			return func(doc map[string]any) { convert(doc, names(o.Field), "map", values, OnErrorKeep) }, true
 		}
 	}
 	return nil, false
+}
+
+// reversed leads the values of a map back; false when two lead to the same, or
+// one to what is no text.
+func (o Op) reversed() (map[string]any, bool) {
+	out := map[string]any{}
+	for old, v := range o.Values {
+		text, ok := toText(v).(string)
+		if _, twice := out[text]; !ok || twice {
+			return nil, false
+		}
+		out[text] = old
+	}
+	return out, true
+}
+
+// reshapes says whether an operation makes another form of a value: one in the
+// new form has come from the old one rather than been there before.
+func (o Op) reshapes() bool {
+	return slices.Contains([]OpKind{OpConvert, OpMap, OpDate, OpSplit, OpJoin, OpUnwrap}, o.Kind)
 }
 
 // source is the field that an operation takes its value from.
@@ -112,7 +141,7 @@ func (o Op) back(doc, before, mapping map[string]any) map[string]any {
 	switch {
 	case before != nil && present(before, o.source()):
 		candidates = []map[string]any{restored, undone, doc}
-	case o.Kind != OpConvert && (before != nil || lookup(mapping, o.made()).takesValue(doc, o.made())):
+	case !o.reshapes() && (before != nil || lookup(mapping, o.made()).takesValue(doc, o.made())):
 		candidates = []map[string]any{doc, undone}
 	default:
 		candidates = []map[string]any{undone, doc}
@@ -154,7 +183,7 @@ func (o Op) restored(doc, before map[string]any) map[string]any {
 		return nil
 	}
 	c := dup(doc).(map[string]any)
-	put(c, names(o.source()), v, o.Kind != OpSet)
+	put(c, names(o.source()), v, o.Kind != OpSet && !o.reshapes())
 	return c
 }
 

@@ -94,7 +94,7 @@ func (s *script) op(op Op) {
 	case OpDate:
 		s.convert(op, "date", s.param(op.dates()))
 	case OpUnwrap:
-		s.line("%s;", s.call("unwrap", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
+		s.line("%s;", s.call("lift", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
 	case OpSplit, OpJoin:
 		s.line("%s;", s.call("divide", "s", s.param(names(op.Field)), "0", s.param(op.By), fmt.Sprint(op.Kind == OpJoin)))
 	case OpPainless:

@@ -80,11 +80,11 @@ var structure = []function{
   m.put(k, o);
 }
 `},
-	{name: "unwrap", calls: []string{"hollow"}, source: `void unwrap(def n, List p, int i, List under) {
-  if (n instanceof List) { for (def e : (List) n) unwrap(e, p, i, under); return; }
+	{name: "lift", calls: []string{"hollow"}, source: `void lift(def n, List p, int i, List under) {
+  if (n instanceof List) { for (def e : (List) n) lift(e, p, i, under); return; }
   if (!(n instanceof Map)) return;
   Map m = (Map) n; def k = p.get(i);
-  if (i < p.size() - 1) { unwrap(m.get(k), p, i + 1, under); return; }
+  if (i < p.size() - 1) { lift(m.get(k), p, i + 1, under); return; }
   def o = m.get(k);
   if (!(o instanceof Map)) return;
   for (def e : ((Map) o).entrySet()) { if (!under.contains(e.getKey()) && !hollow(e.getValue())) return; }
