@@ -203,6 +203,32 @@ func (s *Server) Stop() error {
 	return nil
 }
 
+// Pause freezes the process (SIGSTOP): its connections stay open, and nothing
+// answers. One that does not run is an error.
+func (s *Server) Pause() error { return s.send(syscall.SIGSTOP) }
+
+// Continue lets a paused process run on.
+func (s *Server) Continue() error { return s.send(syscall.SIGCONT) }
+
+// PID is the process id, 0 while nothing runs.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
+func (s *Server) send(sig os.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return fmt.Errorf("send %v to tms serve: %w", sig, os.ErrProcessDone)
+	}
+	return s.cmd.Process.Signal(sig)
+}
+
 // signal sends a signal and waits for the end of the process.
 func (s *Server) signal(sig os.Signal) {
 	s.mu.Lock()
