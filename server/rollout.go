@@ -12,7 +12,15 @@ import (
 )
 
 func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
+	var methods map[string]upgrader.Method
+	for key, m := range o.GetMethods() {
+		if methods == nil {
+			methods = map[string]upgrader.Method{}
+		}
+		methods[key] = upgrader.Method(m)
+	}
 	return upgrader.Options{
+		Methods: methods,
 		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
 		RequestsPerSecond: o.GetRequestsPerSecond(),
@@ -20,7 +28,15 @@ func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
 }
 
 func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
+	var methods map[string]string
+	for key, m := range o.Methods {
+		if methods == nil {
+			methods = map[string]string{}
+		}
+		methods[key] = string(m)
+	}
 	return &tmsv1.RolloutOptions{
+		Methods: methods,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
 		HoldSwitch: o.HoldSwitch, FenceTimeout: durationpb.New(o.FenceTimeout), RequestsPerSecond: o.RequestsPerSecond,
 	}

@@ -52,7 +52,7 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 			}
 			m.Copies = append(m.Copies, Copy{Source: name, Resource: res.Key, State: CopyPlanned, Docs: stats[name].Docs, Shards: stats[name].Primaries})
 			light := m.Light
-			explain(m)
+			_ = s.facts().choose(m) // nothing was asked for that could be impossible
 			m.Light = light
 			changed = append(changed, m)
 			s.log.Info("new source index", "source", name, "target", m.Target)
@@ -67,6 +67,11 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 		s.t.ByMethod[m.Method]++
 	}
 	return true, errors.Join(s.saveMoves(ctx, changed...), s.r.store.SaveTenant(ctx, s.lease, s.t))
+}
+
+// facts of a running rollout: sources that turn up now are never cloned.
+func (s *session) facts() facts {
+	return facts{l: s.l, now: s.rollout.CreatedAt, options: Options{}, source: func(string) (Index, bool) { return Index{}, false }}
 }
 
 // errNewSource ends a pass because discover found something.
@@ -91,18 +96,18 @@ func (s *session) catchUp(ctx context.Context) (int, error) {
 
 // catchUpTo copies what was written up to the checkpoints in stats.
 func (s *session) catchUpTo(ctx context.Context, stats map[string]IndexStats) (int, error) {
-	type job struct {
+	type behindJob struct {
 		m  *Move
 		c  *Copy
 		to map[int]int64
 	}
-	var jobs []job
+	var jobs []behindJob
 	var behind []string
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
 			if to := stats[c.Source].Checkpoints; beyond(c.Checkpoint, to) {
-				jobs, behind = append(jobs, job{m, c, to}), append(behind, c.Source)
+				jobs, behind = append(jobs, behindJob{m, c, to}), append(behind, c.Source)
 			}
 		}
 	}

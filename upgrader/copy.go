@@ -44,27 +44,27 @@ func (s *session) copy(ctx context.Context) (Outcome, error) {
 		running[t.OpaqueID] = t.ID
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	heavy, light := make(chan struct{}, s.r.limits.Tasks), make(chan struct{}, s.r.limits.Streams)
-	for _, m := range s.moves {
-		for i := range m.Copies {
-			c := &m.Copies[i]
-			if c.State == CopyDone {
-				continue
-			}
-			slots := light
-			if s.byEngine(c) {
-				slots = heavy
-			}
-			g.Go(func() error {
-				select {
-				case slots <- struct{}{}:
-				case <-gctx.Done():
-					return gctx.Err()
-				}
-				defer func() { <-slots }()
-				return s.copyOne(gctx, m, c, running[s.opaqueID(m, c)])
-			})
+	var heavy, light []job
+	for _, j := range workOrder(s.moves, s.r.now()) {
+		if s.byEngine(j.c) {
+			heavy = append(heavy, j)
+		} else {
+			light = append(light, j)
 		}
+	}
+	g.Go(func() error { return s.cloneAll(gctx) })
+	for _, lane := range []struct {
+		jobs []job
+		most int
+	}{{heavy, s.r.limits.Tasks}, {light, s.r.limits.Streams}} {
+		g.Go(func() error {
+			in, lctx := errgroup.WithContext(gctx)
+			in.SetLimit(lane.most)
+			for _, j := range lane.jobs {
+				in.Go(func() error { return s.copyOne(lctx, j.m, j.c, running[s.opaqueID(j.m, j.c)]) })
+			}
+			return in.Wait()
+		})
 	}
 	err = g.Wait()
 	if serr := s.saveMoves(ctx, s.moves...); err == nil || errors.Is(err, errSteered) {
@@ -261,12 +261,11 @@ func (s *session) progress(ctx context.Context, m *Move) error {
 			s.t.Documents += c.Copied
 		}
 	}
-	t := *s.t
 	s.mu.Unlock()
 	if err := s.saveMoves(ctx, m); err != nil {
 		return err
 	}
-	return s.r.store.SaveTenant(ctx, s.lease, &t)
+	return s.saveTenant(ctx)
 }
 
 // streamCopy copies one source through TMS, from where it stopped.

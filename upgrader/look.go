@@ -2,6 +2,8 @@ package upgrader
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +25,17 @@ type TenantView struct {
 	Templates []Template          // of the old version
 	// Own are targets that earlier rollouts made: what a rollback left.
 	Own map[string]bool
+}
+
+// old finds indices of the old version by name.
+func (v TenantView) old() func(name string) (Index, bool) {
+	return func(name string) (Index, bool) {
+		i, ok := slices.BinarySearchFunc(v.Old, name, func(ix Index, name string) int { return strings.Compare(ix.Name, name) })
+		if !ok {
+			return Index{}, false
+		}
+		return v.Old[i], true
+	}
 }
 
 // lookAt reads a TenantView.

@@ -82,7 +82,7 @@ func (p *planner) tenant(t FleetTenant, v TenantView) {
 		p.plan.Tenants = append(p.plan.Tenants, TenantPlan{TenantID: t.ID, FromRelease: t.Release, Path: l.versions(), Notes: []string{"minor upgrade: no data moves"}})
 		return
 	}
-	tp := planTenant(l, t.ID, v, p.view.Now)
+	tp := planTenant(l, t.ID, v, p.view.Now, p.plan.Options)
 	p.plan.Refusals = append(p.plan.Refusals, tp.refusals...)
 	p.flattened(t.ID, l)
 	p.plan.Tenants = append(p.plan.Tenants, tp.TenantPlan)
@@ -151,7 +151,7 @@ type tenantPlan struct {
 	moves    map[string]*Move
 }
 
-func planTenant(l *layout, tenant string, v TenantView, now time.Time) *tenantPlan {
+func planTenant(l *layout, tenant string, v TenantView, now time.Time, o Options) *tenantPlan {
 	tp := &tenantPlan{l: l, view: v, now: now, moves: map[string]*Move{}}
 	tp.TenantID, tp.FromRelease, tp.Path = tenant, l.from.Version, l.versions()
 	if len(v.Old) == 0 {
@@ -166,9 +166,12 @@ func planTenant(l *layout, tenant string, v TenantView, now time.Time) *tenantPl
 	tp.obstacles()
 	tp.record()
 	tp.notes()
+	f := facts{l: l, now: now, options: o, source: v.old()}
 	for _, name := range sortedKeys(tp.moves) {
 		m := *tp.moves[name]
-		explain(&m)
+		if err := f.choose(&m); err != nil {
+			tp.refuse("method_impossible", err.Error(), "leave --method out for "+m.Resource+", or choose another one")
+		}
 		tp.Moves = append(tp.Moves, m)
 		tp.Shards += shardsOf(l.resource(m.Resource)) * (1 + m.Replicas)
 	}
@@ -220,7 +223,7 @@ func (tp *tenantPlan) source(n IndexName, res releases.Resource, ix Index, st In
 		m.Replicas = max(m.Replicas, st.Replicas)
 		m.Copies = append(m.Copies, Copy{
 			Source: ix.Name, Resource: res.Key, State: CopyPlanned,
-			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries,
+			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries, Planned: checkpointOf(st.MaxSeqNo),
 		})
 	}
 }
@@ -330,28 +333,9 @@ func (tp *tenantPlan) notes() {
 	}
 }
 
-// explain chooses the method and says why.
-func explain(m *Move) {
-	var docs int64
-	filled := 0
-	for _, c := range m.Copies {
-		docs += c.Docs
-		if c.Docs > 0 {
-			filled++
-		}
-	}
+// sortCopies puts the sources of a merge into order, the oldest first.
+func sortCopies(m *Move) {
 	sort.Slice(m.Copies, func(i, j int) bool { return copyBefore(m.Copies[i], m.Copies[j]) })
-	m.Light = docs <= lightDocs
-	switch {
-	case len(m.Copies) > 1:
-		m.Method, m.Why = MethodMerge, fmt.Sprintf("%d partitions belong into %s", len(m.Copies), m.Partition)
-	case filled == 1:
-		m.Method, m.Why = MethodReindex, fmt.Sprintf("%d documents", docs)
-	case len(m.Copies) == 1:
-		m.Method, m.Why = MethodCreate, "the source is empty"
-	default:
-		m.Method, m.Why = MethodCreate, "new in this release, or today's partition"
-	}
 }
 
 // copyBefore orders the sources of a merge from the oldest to the newest.

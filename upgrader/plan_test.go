@@ -1,6 +1,7 @@
 package upgrader
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,12 +26,13 @@ func viewOf(r *releases.Release, tenant string, months ...string) TenantView {
 			}
 			for _, p := range parts {
 				n := IndexName{Mode: m, Prefix: r.Prefix, Tenant: tenant, Base: res.Base, Partition: p}
-				v.Old = append(v.Old, Index{Name: n.String(), Aliases: []string{n.Alias()}, Mapping: res.Mapping})
+				v.Old = append(v.Old, Index{Name: n.String(), Aliases: []string{n.Alias()}, Mapping: res.Mapping, Settings: finalSettings(res, 0)})
 				v.OldStats[n.String()] = IndexStats{Docs: 10, Primaries: shardsOf(res), Checkpoints: map[int]int64{0: 9}}
 				v.Aliases[n.Alias()] = append(v.Aliases[n.Alias()], n.String())
 			}
 		}
 	}
+	slices.SortFunc(v.Old, func(a, b Index) int { return strings.Compare(a.Name, b.Name) })
 	return v
 }
 

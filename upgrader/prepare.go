@@ -157,7 +157,7 @@ func (s *session) createTargets(ctx context.Context) error {
 	g.SetLimit(s.r.limits.Creates)
 	var made []*Move
 	for _, m := range s.moves {
-		if m.State == MovePlanned {
+		if m.State == MovePlanned && m.Method != MethodClone {
 			made = append(made, m)
 		}
 	}

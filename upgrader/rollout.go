@@ -64,6 +64,10 @@ type Options struct {
 	// RequestsPerSecond throttles each engine copy task, in documents per
 	// second; 0 is unthrottled.
 	RequestsPerSecond float64 `json:"requests_per_second"`
+	// Methods overrides the method of a target resource, by its key, or of all
+	// others with AllResources. A choice for one resource that is impossible
+	// refuses the rollout; one for all of them applies where it can.
+	Methods map[string]Method `json:"methods,omitempty"`
 }
 
 // Defaults and bounds of Options.
@@ -191,6 +195,10 @@ type TenantRecord struct {
 	// BlockedAt is when writes began to be refused; zero when they are not,
 	// or no longer because of a fence.
 	BlockedAt time.Time `json:"blocked_at,omitzero"`
+	// Cloning is the source index whose writes are refused for the moment in
+	// which it is cloned; "" at all other times. Whoever finds it set lifts the
+	// block before anything else.
+	Cloning string `json:"cloning,omitempty"`
 	// SeqNoAtSwitch is the highest sequence number per target index and
 	// shard at the switch: what is above was written by the new version.
 	SeqNoAtSwitch map[string]map[int]int64 `json:"seq_no_at_switch,omitempty"`
@@ -209,6 +217,7 @@ const (
 	MethodCreate  Method = "create"  // nothing to copy
 	MethodReindex Method = "reindex" // one source
 	MethodMerge   Method = "merge"   // several sources into one target
+	MethodClone   Method = "clone"   // one source, hard-linked by the engine
 )
 
 // MoveState is where one target index stands.
@@ -261,12 +270,15 @@ const (
 
 // Copy is one source index of a move.
 type Copy struct {
-	Source     string     `json:"source"`
-	Resource   string     `json:"resource"` // key in the source release
-	State      CopyState  `json:"state"`
-	Docs       int64      `json:"docs"` // at plan time
-	Bytes      int64      `json:"bytes"`
-	Shards     int        `json:"shards"`
+	Source   string    `json:"source"`
+	Resource string    `json:"resource"` // key in the source release
+	State    CopyState `json:"state"`
+	Docs     int64     `json:"docs"` // at plan time
+	Bytes    int64     `json:"bytes"`
+	Shards   int       `json:"shards"`
+	// Planned are the highest sequence numbers at plan time: a source is cold
+	// as long as it has these.
+	Planned    Checkpoint `json:"planned,omitempty"`
 	Task       string     `json:"task,omitempty"`
 	Tries      int        `json:"tries,omitempty"`
 	Checkpoint Checkpoint `json:"checkpoint,omitempty"`

@@ -108,6 +108,9 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	if err != nil {
 		return nil, &ServiceError{Reason: ReasonInvalid, Field: "to_release", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
 	}
+	if err := checkMethods(req.Options.Methods, target); err != nil {
+		return nil, err
+	}
 	fleet, err := s.store.Fleet(ctx, req.Options.Tenants)
 	if err != nil {
 		return nil, err

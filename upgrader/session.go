@@ -30,7 +30,8 @@ type session struct {
 	mu      sync.Mutex // guards moves while copies run, and lastLook
 	looked  time.Time
 	steered bool
-	noted   time.Time // when progress was stored last
+	noted   time.Time  // when progress was stored last
+	saving  sync.Mutex // held while the tenant's row is stored during copies
 	// wayClear is when no other tenant was seen behind its fence.
 	wayClear time.Time
 	// hot are sources that catching up found written to; ids are what is
@@ -52,6 +53,12 @@ const (
 func (s *session) run(ctx context.Context) (next time.Time, err error) {
 	if err := s.load(ctx); err != nil {
 		return s.r.now().Add(time.Second), err
+	}
+	if s.t.Record.Cloning != "" {
+		// A worker died while it cloned: its source's writers come first.
+		if err := s.liftClone(ctx); err != nil {
+			return s.r.now().Add(time.Second), err
+		}
 	}
 	for {
 		step := NextStep(s.rollout.Wish, *s.t)
@@ -142,6 +149,9 @@ func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
 		if uerr := s.unfence(ctx); uerr != nil {
 			outcome, err = OutcomeRetry, errors.Join(err, uerr)
 		}
+	}
+	if outcome == OutcomeFail && s.t.Record.Cloning != "" {
+		outcome = OutcomeRetry // the next turn opens the source first
 	}
 	s.log.Info("step", "step", step, "state", s.t.State, "outcome", outcome, "seconds", s.r.now().Sub(started).Seconds(), "error", err)
 	return outcome, s.book(ctx, step, outcome, err)

@@ -41,8 +41,13 @@ type RolloutOptions struct {
 	FenceTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=fence_timeout,json=fenceTimeout,proto3" json:"fence_timeout,omitempty"`
 	// Documents per second of each copy task of the engine; 0 is unthrottled.
 	RequestsPerSecond float64 `protobuf:"fixed64,7,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How target indices get their documents, by resource of the release to
+	// reach, or "*" for all others: create, clone, reindex or merge. A choice for
+	// one resource that is impossible refuses the rollout; one for all of them
+	// applies where it can, and the plan says where it cannot.
+	Methods       map[string]string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RolloutOptions) Reset() {
@@ -122,6 +127,13 @@ func (x *RolloutOptions) GetRequestsPerSecond() float64 {
 		return x.RequestsPerSecond
 	}
 	return 0
+}
+
+func (x *RolloutOptions) GetMethods() map[string]string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
 }
 
 // Rollout is one upgrade of a fleet, or of a part of it.
@@ -280,8 +292,8 @@ type RolloutTenant struct {
 	Retriable bool `protobuf:"varint,6,opt,name=retriable,proto3" json:"retriable,omitempty"`
 	// Number of target indices.
 	Indices int32 `protobuf:"varint,7,opt,name=indices,proto3" json:"indices,omitempty"`
-	// Target indices by the way they get their documents: create, reindex,
-	// merge.
+	// Target indices by the way they get their documents: create, clone,
+	// reindex, merge.
 	IndicesByMethod map[string]int32 `protobuf:"bytes,8,rep,name=indices_by_method,json=indicesByMethod,proto3" json:"indices_by_method,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Documents copied so far; once verified, documents proven to be there.
 	Documents int64 `protobuf:"varint,9,opt,name=documents,proto3" json:"documents,omitempty"`
@@ -597,7 +609,7 @@ type IndexMove struct {
 	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// Indices whose documents go into it.
 	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
-	// create, reindex or merge.
+	// create, clone, reindex or merge.
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// planned, created, copying or copied.
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
@@ -1041,7 +1053,7 @@ var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x03\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -1052,7 +1064,11 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\vhold_switch\x18\x05 \x01(\bR\n" +
 	"holdSwitch\x12R\n" +
 	"\rfence_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xd8\x042\x05\x10\x80\xc2\xd7/R\ffenceTimeout\x12@\n" +
-	"\x13requests_per_second\x18\a \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x11requestsPerSecond\"\x98\x03\n" +
+	"\x13requests_per_second\x18\a \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x11requestsPerSecond\x12k\n" +
+	"\amethods\x18\b \x03(\v2#.tms.v1.RolloutOptions.MethodsEntryB,\xbaH)\x9a\x01&\x10\xc8\x01*!r\x1fR\x06createR\x05cloneR\areindexR\x05mergeR\amethods\x1a:\n" +
+	"\fMethodsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x03\n" +
 	"\aRollout\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1157,7 +1173,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -1168,32 +1184,34 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutPlan)(nil),           // 6: tms.v1.RolloutPlan
 	(*TenantPlan)(nil),            // 7: tms.v1.TenantPlan
 	(*ShardForecast)(nil),         // 8: tms.v1.ShardForecast
-	nil,                           // 9: tms.v1.RolloutTenant.IndicesByMethodEntry
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	nil,                           // 9: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 10: tms.v1.RolloutTenant.IndicesByMethodEntry
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	10, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	11, // 1: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	11, // 2: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
-	2,  // 4: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	9,  // 5: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
-	3,  // 6: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	11, // 7: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	11, // 8: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
-	11, // 10: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
-	0,  // 11: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	7,  // 12: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
-	5,  // 13: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	8,  // 14: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	4,  // 15: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	11, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	9,  // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	12, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	12, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
+	2,  // 5: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
+	10, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	3,  // 7: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
+	12, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	12, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	4,  // 10: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
+	12, // 11: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	0,  // 12: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
+	7,  // 13: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	5,  // 14: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
+	8,  // 15: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	4,  // 16: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -1207,7 +1225,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
@@ -17,7 +19,7 @@ func (a *app) plan(ctx context.Context, s *session, f rolloutFlags) error {
 	if s.json {
 		err = writeMessage(a.out, p)
 	} else {
-		err = a.printPlan(p)
+		err = a.printPlan(p, f.moves)
 	}
 	if err == nil && len(p.GetRefusals()) > 0 {
 		err = &refusedError{p.GetRefusals()}
@@ -25,7 +27,7 @@ func (a *app) plan(ctx context.Context, s *session, f rolloutFlags) error {
 	return err
 }
 
-func (a *app) printPlan(p *tmsv1.RolloutPlan) error {
+func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 	var rows [][]string
 	for _, t := range p.GetTenants() {
 		byMethod := map[string]int32{}
@@ -42,6 +44,14 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan) error {
 	}
 	if err := writeTable(a.out, []string{"tenant", "way", "indices", "documents", "new shards"}, rows); err != nil {
 		return err
+	}
+	if err := a.printMethods(p); err != nil {
+		return err
+	}
+	if moves {
+		if err := a.printPlannedMoves(p); err != nil {
+			return err
+		}
 	}
 	if f := p.GetShards(); f != nil {
 		if err := a.printForecast(f); err != nil {
@@ -89,4 +99,51 @@ func (a *app) printNotes(p *tmsv1.RolloutPlan) error {
 		}
 	}
 	return nil
+}
+
+// printMethods says how many indices get their documents by which method, and
+// why.
+func (a *app) printMethods(p *tmsv1.RolloutPlan) error {
+	type group struct{ method, why string }
+	type sum struct{ indices, documents int64 }
+	sums := map[group]*sum{}
+	var order []group
+	for _, t := range p.GetTenants() {
+		for _, m := range t.GetMoves() {
+			g := group{m.GetMethod(), m.GetReason()}
+			if sums[g] == nil {
+				sums[g] = &sum{}
+				order = append(order, g)
+			}
+			sums[g].indices++
+			sums[g].documents += m.GetTotal()
+		}
+	}
+	if len(order) == 0 {
+		return nil
+	}
+	slices.SortFunc(order, func(x, y group) int {
+		return cmp.Or(strings.Compare(x.method, y.method), cmp.Compare(sums[y].documents, sums[x].documents), strings.Compare(x.why, y.why))
+	})
+	rows := make([][]string, 0, len(order))
+	for _, g := range order {
+		rows = append(rows, []string{g.method, fmt.Sprint(sums[g].indices), fmt.Sprint(sums[g].documents), g.why})
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return writeTable(a.out, []string{"method", "indices", "documents", "why"}, rows)
+}
+
+func (a *app) printPlannedMoves(p *tmsv1.RolloutPlan) error {
+	var rows [][]string
+	for _, t := range p.GetTenants() {
+		for _, m := range t.GetMoves() {
+			rows = append(rows, []string{t.GetTenantId(), m.GetTarget(), m.GetMethod(), fmt.Sprint(m.GetTotal()), m.GetReason()})
+		}
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return writeTable(a.out, []string{"tenant", "target", "method", "documents", "why"}, rows)
 }

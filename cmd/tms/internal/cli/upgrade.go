@@ -38,6 +38,8 @@ type rolloutFlags struct {
 	holdSwitch                  bool
 	fenceTimeout                time.Duration
 	requestsPerSecond           float64
+	methods                     []string
+	moves                       bool // plan: every target index
 }
 
 func (f *rolloutFlags) bind(cmd *cobra.Command) {
@@ -50,13 +52,27 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.BoolVar(&f.holdSwitch, "hold-switch", false, "stop every tenant before its fence until tms upgrade switch")
 	flags.DurationVar(&f.fenceTimeout, "fence-timeout", 0, "longest time in which a tenant's writes may be refused (default 10s)")
 	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
+	flags.StringSliceVar(&f.methods, "method", nil, "how indices get their documents: create, clone, reindex or merge, for all resources that allow it; or RESOURCE=METHOD for one; may be repeated")
 	needs(cmd, "to")
+}
+
+// chosenMethods reads --method.
+func (f *rolloutFlags) chosenMethods() map[string]string {
+	out := map[string]string{}
+	for _, m := range f.methods {
+		key, method, one := strings.Cut(m, "=")
+		if !one {
+			key, method = "*", m // every resource that has no entry of its own
+		}
+		out[key] = method
+	}
+	return out
 }
 
 func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
 	o := &tmsv1.RolloutOptions{
 		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
-		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond,
+		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}
 	if f.fenceTimeout != 0 {
 		o.FenceTimeout = durationpb.New(f.fenceTimeout)
@@ -77,6 +93,7 @@ func (a *app) upgradePlanCommand() *cobra.Command {
 		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error { return a.plan(ctx, s, f) }),
 	}
 	f.bind(cmd)
+	cmd.Flags().BoolVar(&f.moves, "moves", false, "also a table of every target index, with its method and the reason")
 	return cmd
 }
 

@@ -1,0 +1,290 @@
+package upgrader
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// AllResources is the key of Options.Methods for every resource that has no
+// entry of its own.
+const AllResources = "*"
+
+// worthCloning is the number of documents from which a clone is chosen
+// unasked: it costs the cluster four changes of its state more than an empty
+// index does, in which time a copy moves some thousand documents.
+const worthCloning = 5_000
+
+// coldWindow is how long an index must have taken no write before it is
+// cloned, counted from the plan, which notes its sequence numbers.
+const coldWindow = 2 * time.Second
+
+// facts are what the method of a move follows from, besides the move itself.
+type facts struct {
+	l       *layout
+	now     time.Time
+	options Options
+	// source returns an index of the old version as the plan has seen it.
+	source func(name string) (Index, bool)
+}
+
+// choose decides by which method a target gets its documents and says why. An
+// error says why the method that the operator has asked for is impossible.
+func (f facts) choose(m *Move) error {
+	sortCopies(m)
+	own := f.natural(m)
+	m.Method, m.Why = own.method, own.why
+	asked, only := f.asked(m)
+	if asked == "" || asked == m.Method || m.docs() == 0 {
+		return nil // without documents there is nothing to choose
+	}
+	why := f.impossible(asked, m)
+	switch {
+	case why == "":
+		m.Method, m.Why = asked, "asked for; otherwise "+string(own.method)+": "+own.why
+	case why != "" && only:
+		return fmt.Errorf("%s into %s is not possible: %s", asked, m.Target, why)
+	case why != "":
+		m.Why += "; " + string(asked) + " was asked for, but " + why
+	}
+	m.Light = m.Light || m.Method == MethodClone
+	return nil
+}
+
+// choice is a method and the reason for it.
+type choice struct {
+	method Method
+	why    string
+}
+
+// natural is the method that the difference between both versions asks for.
+func (f facts) natural(m *Move) choice {
+	docs, filled := m.docs(), 0
+	for _, c := range m.Copies {
+		if c.Docs > 0 {
+			filled++
+		}
+	}
+	m.Light = docs <= lightDocs
+	switch {
+	case len(m.Copies) > 1:
+		return choice{MethodMerge, fmt.Sprintf("%d partitions belong into %s", len(m.Copies), m.Partition)}
+	case filled == 0 && len(m.Copies) == 1:
+		return choice{MethodCreate, "the source is empty"}
+	case filled == 0:
+		return choice{MethodCreate, "new in this release, or today's partition"}
+	}
+	if no := f.cloneable(m); no != "" {
+		return choice{MethodReindex, no}
+	}
+	if no := f.unasked(m); no != "" {
+		return choice{MethodReindex, "could be cloned, but " + no}
+	}
+	m.Light = true
+	return choice{MethodClone, "its period is over, nothing is transformed, and the mapping at most gains fields"}
+}
+
+// unasked says why a move that can be cloned is not, unless the operator asks
+// for it: a clone refuses the writes of its source for a moment.
+func (f facts) unasked(m *Move) string {
+	n, _ := ParseIndexName(m.Copies[0].Source)
+	switch {
+	case m.docs() < worthCloning:
+		return fmt.Sprintf("below %d documents copying is as quick", worthCloning)
+	case f.options.HoldSwitch:
+		return "with a held switch no write is refused unasked"
+	case n.Partition == "":
+		return "the source may be written to at any time"
+	case !partitionOver(n.Partition, f.now):
+		return "the source's period " + n.Partition + " is not over"
+	}
+	return ""
+}
+
+// asked is the method chosen by the operator, "" for none; only says that it
+// was chosen for this very resource. Reindex and merge are the same work on one
+// and on several sources.
+func (f facts) asked(m *Move) (asked Method, only bool) {
+	asked, only = f.options.Methods[m.Resource]
+	if !only {
+		asked = f.options.Methods[AllResources]
+	}
+	if asked == MethodReindex || asked == MethodMerge {
+		asked = MethodReindex
+		if len(m.Copies) > 1 {
+			asked = MethodMerge
+		}
+	}
+	return asked, only
+}
+
+// impossible says why a method does not do for a move, "" when it does.
+func (f facts) impossible(asked Method, m *Move) string {
+	switch asked {
+	case MethodCreate:
+		return fmt.Sprintf("its sources hold %d documents, which an empty index would lose", m.docs())
+	case MethodClone:
+		return f.cloneable(m)
+	}
+	return ""
+}
+
+// cloneable says why the only source of a move cannot be cloned, "" when it
+// can: nothing may tell the clone from a copy but its history.
+func (f facts) cloneable(m *Move) string {
+	if len(m.Copies) != 1 {
+		return "it has several sources"
+	}
+	if !f.l.lineages[m.Resource].transform.Empty() {
+		return "its documents are transformed"
+	}
+	ix, ok := f.source(m.Copies[0].Source)
+	if !ok {
+		return "its source is new"
+	}
+	res := f.l.resource(m.Resource)
+	if no := onlyAdds(res.Mapping, ix.Mapping); no != "" {
+		return no
+	}
+	_, err := cloneSettings(finalSettings(res, m.Replicas), ix.Settings)
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// partitionOver says whether the period of a partition has ended.
+func partitionOver(partition string, now time.Time) bool {
+	for _, p := range []releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly} {
+		if partition == PartitionAt(p, now) {
+			return false
+		}
+	}
+	return partitionStart(partition) < now.UTC().Year()*100+int(now.UTC().Month())
+}
+
+// onlyAdds says why a mapping is more than another one with fields added
+// whose absence in existing documents is certain; "" when it is that.
+func onlyAdds(want, have map[string]any) string {
+	common, bad := common(want, have, "", dynamicOf(have, "true"))
+	if bad != "" {
+		return bad
+	}
+	if err := CompareMapping(common, have); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// common leaves out of want what have lacks and may get.
+func common(want, have map[string]any, at, dynamic string) (out map[string]any, bad string) {
+	wp, _ := want["properties"].(map[string]any)
+	if len(wp) == 0 {
+		return want, ""
+	}
+	hp, _ := have["properties"].(map[string]any)
+	kept := map[string]any{}
+	for _, name := range sortedKeys(wp) {
+		path := strings.TrimPrefix(at+"."+name, ".")
+		field, _ := wp[name].(map[string]any)
+		old, there := hp[name].(map[string]any)
+		switch {
+		case !there && dynamic != "strict" && dynamic != "true":
+			return nil, fmt.Sprintf("field %s is added where documents may hold it unindexed already (dynamic is %s)", path, dynamic)
+		case !there && findKey(field, "null_value"):
+			return nil, fmt.Sprintf("field %s is added and indexes nulls, which documents may hold", path)
+		case !there:
+			continue
+		}
+		if kept[name], bad = common(field, old, path, dynamicOf(old, dynamic)); bad != "" {
+			return nil, bad
+		}
+	}
+	out = map[string]any{}
+	for k, v := range want {
+		out[k] = v
+	}
+	out["properties"] = kept
+	// A strict parent refuses what it does not know: what is in it beyond the
+	// wanted fields is a difference, which CompareMapping finds.
+	return out, ""
+}
+
+// findKey says whether a mapping has a parameter anywhere.
+func findKey(m map[string]any, key string) bool {
+	if _, ok := m[key]; ok {
+		return true
+	}
+	for _, v := range m {
+		if sub, ok := v.(map[string]any); ok && findKey(sub, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// Settings of an index by what a clone does with them. Prefixes end in a dot.
+var (
+	// engineMade are written by the engine for every index anew, or say how a
+	// cloned one came to be.
+	engineMade = []string{"uuid", "creation_date", "creation_date_string", "provided_name", "version.", "history.", "resize.", "shrink.", "routing_partition_size", "number_of_routing_shards", "routing.allocation.initial_recovery.", "routing.allocation.include._tier_preference", "replication.type", "soft_deletes."}
+	// changeable are those that an index may get after it was made.
+	changeable = []string{"refresh_interval", "number_of_replicas", "auto_expand_replicas", "blocks.", "max_", "mapping.total_fields.limit", "mapping.depth.limit", "mapping.nested_", "mapping.field_name_length.limit", "mapping.dimension_fields.limit", "routing.allocation.", "routing.rebalance.", "translog.", "merge.", "search.", "indexing.", "priority", "hidden", "lifecycle.", "default_pipeline", "final_pipeline", "query.default_field", "gc_deletes", "highlight.", "analyze.", "unassigned."}
+)
+
+func settingIn(list []string, key string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		return key == p || (strings.HasSuffix(p, ".") || strings.HasSuffix(p, "_")) && strings.HasPrefix(key, p)
+	})
+}
+
+// cloneSettings are those that a clone must be given so that it has what is
+// wanted and nothing else of its source's own; an error names a setting that
+// differs and cannot be changed.
+func cloneSettings(want, have map[string]any) (map[string]any, error) {
+	w, h := map[string]string{}, map[string]string{}
+	flatten(want, "", w)
+	flatten(have, "", h)
+	out := map[string]any{"blocks.write": nil}
+	for _, k := range sortedKeys(w) {
+		switch {
+		case settingIn(changeable, k):
+			out[k] = w[k]
+		case h[k] == w[k] || k == "number_of_shards" && h[k] == "" && w[k] == "1":
+		default:
+			return nil, fmt.Errorf("setting %s is %q, wanted %q", k, h[k], w[k])
+		}
+	}
+	for _, k := range sortedKeys(h) {
+		_, wanted := w[k]
+		switch {
+		case wanted || settingIn(engineMade, k) || k == "number_of_shards" && h[k] == "1":
+		case settingIn(changeable, k):
+			out[k] = nil
+		default:
+			return nil, fmt.Errorf("setting %s is %q and not wanted", k, h[k])
+		}
+	}
+	return out, nil
+}
+
+// checkMethods refuses choices that mean nothing in a release.
+func checkMethods(chosen map[string]Method, target *releases.Release) error {
+	known := []Method{MethodCreate, MethodClone, MethodReindex, MethodMerge}
+	for _, key := range sortedKeys(chosen) {
+		res, ok := target.Resource(key)
+		switch {
+		case !slices.Contains(known, chosen[key]):
+			return &ServiceError{Reason: ReasonInvalid, Field: "options.methods", Message: fmt.Sprintf("%q is not a method", chosen[key]), Remedy: "use create, clone, reindex or merge"}
+		case key == AllResources:
+		case !ok:
+			return &ServiceError{Reason: ReasonInvalid, Field: "options.methods", Message: fmt.Sprintf("release %s has no resource %q", target.Version, key), Remedy: "see `tms release show " + target.Version + "`"}
+		case res.Static:
+			return &ServiceError{Reason: ReasonInvalid, Field: "options.methods", Message: fmt.Sprintf("resource %q is static: the new release's installer fills it", key), Remedy: "leave it out"}
+		}
+	}
+	return nil
+}
