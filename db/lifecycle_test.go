@@ -261,7 +261,7 @@ func TestOrderedPages(t *testing.T) {
 		require.NoError(t, err)
 		got, token := "", ""
 		for {
-			page, err := p.service.List(t.Context(), tenants.ListRequest{Filter: tenants.Filter{Order: o, Limit: 2}, PageToken: token})
+			page, err := p.service.List(t.Context(), tenants.ListRequest{Filter: tenants.Filter{Order: o, Limit: 2, Count: true}, PageToken: token})
 			require.NoError(t, err, order)
 			require.Equal(t, 5, page.Total)
 			for _, x := range page.Tenants {

@@ -212,7 +212,7 @@ func TestTenantsFilter(t *testing.T) {
 		"labels":          {tenants.Filter{Labels: map[string]string{"n": "b", "ring": "canary"}}, "bbb", 1},
 		"page":            {tenants.Filter{AfterID: "aaa", Limit: 2}, "bbb ccc", 4},
 	} {
-		c.filter.Now = now
+		c.filter.Now, c.filter.Count = now, true
 		found, total, err := b.store.Tenants(t.Context(), c.filter)
 		require.NoError(t, err, name)
 		var ids []string

@@ -120,63 +120,6 @@ func (r *Registry) AllTenants(ctx context.Context) ([]*tenants.Tenant, error) {
 	return ts, failure(err)
 }
 
-const tenantFilter = `
-	from tenants
-	where ($1 = '' and (deleted_at is null or $2 and purged_at is null) or tenant_state(tenants, $3) = $1)
-		and ($4 = '' or release = $4)
-		and ($5 = '' or cluster = $5)
-		and labels @> $6
-		and ($7::text[] is null or id = any($7))`
-
-// orderColumns is the column behind each field of tenants.OrderFields and the
-// type of its values.
-var orderColumns = map[string][2]string{
-	"create_time":  {"created_at", "timestamptz"},
-	"update_time":  {"updated_at", "timestamptz"},
-	"display_name": {`display_name collate "C"`, "text"},
-	"release":      {`release collate "C"`, "text"},
-}
-
-// tenantPage is the order by and the position of a page; $8 and $9 are the
-// values where the page before ended, $10 is the limit.
-func tenantPage(o tenants.Order, first bool) string {
-	direction, beyond := "asc", ">"
-	if o.Descending {
-		direction, beyond = "desc", "<"
-	}
-	key, row, position := "", "id", "$9"
-	if column, ok := orderColumns[o.Field]; ok {
-		key = column[0] + " " + direction + ", "
-		row, position = "("+column[0]+", id)", "($8::text::"+column[1]+", $9)"
-	}
-	// Postgres wants to know the type of every parameter.
-	where := " and $8::text is not null and $9::text is not null"
-	if !first {
-		where += " and " + row + " " + beyond + " " + position
-	}
-	return where + " order by " + key + "id " + direction + " limit nullif($10, 0)"
-}
-
-// Tenants implements tenants.Store.
-func (r *Registry) Tenants(ctx context.Context, f tenants.Filter) ([]*tenants.Tenant, int, error) {
-	args := []any{string(f.State), f.ShowDeleted, f.Now, f.Release, f.Cluster, labelsJSON(f.Labels), f.IDs}
-	var total int
-	var ts []*tenants.Tenant
-	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `select count(*)`+tenantFilter, args...).Scan(&total); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, `select `+tenantColumns+tenantFilter+tenantPage(f.Order, f.AfterID == ""),
-			append(args, f.AfterKey, f.AfterID, f.Limit)...)
-		if err != nil {
-			return err
-		}
-		ts, err = pgx.CollectRows(rows, r.scanTenant)
-		return err
-	})
-	return ts, total, err
-}
-
 // CreateTenant implements tenants.Store.
 func (r *Registry) CreateTenant(ctx context.Context, t *tenants.Tenant, c tenants.CreateRecord, a tenants.Audit) (*tenants.Tenant, error) {
 	var stored *tenants.Tenant

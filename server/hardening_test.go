@@ -123,7 +123,7 @@ func TestFiltersBatchesAndDryRuns(t *testing.T) {
 		_, err := b.tenants.Create(b.admin(), &tmsv1.CreateTenantRequest{Tenant: &tmsv1.Tenant{Id: id, Release: "0.8.1", Labels: map[string]string{"tier": tier}}})
 		require.NoError(t, err)
 	}
-	list := b.http("GET", "/v1/tenants?filter=state:active+label.tier:gold+release:0.8.1&order_by=id+desc&page_size=1", adminKey, "").json(t)
+	list := b.http("GET", "/v1/tenants?filter=state:active+label.tier:gold+release:0.8.1&order_by=id+desc&page_size=1&show_total=true", adminKey, "").json(t)
 	require.EqualValues(t, 2, list["total_size"])
 	require.Equal(t, "bbb", list["tenants"].([]any)[0].(map[string]any)["id"])
 	token := list["next_page_token"].(string)

@@ -101,7 +101,7 @@ func TestListPagesThroughTheFleet(t *testing.T) {
 	}
 	_, viewer := b.key(tenants.RoleViewer)
 	var seen []string
-	r := &tmsv1.ListTenantsRequest{PageSize: 2}
+	r := &tmsv1.ListTenantsRequest{PageSize: 2, ShowTotal: true}
 	for {
 		page, err := b.tenants.List(b.as(viewer), r)
 		require.NoError(t, err)

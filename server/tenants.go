@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -50,7 +51,7 @@ func (s *tenantService) List(ctx context.Context, r *tmsv1.ListTenantsRequest) (
 	}
 	f := tenants.Filter{
 		State: tenants.State(r.GetState()), ShowDeleted: r.GetShowDeleted(), Release: r.GetRelease(), Labels: r.GetLabels(),
-		IDs: callOf(ctx).principal.Tenants, Order: order, Limit: pageSize(r.GetPageSize(), defaultPageSize),
+		IDs: callOf(ctx).principal.Tenants, Order: order, Limit: pageSize(r.GetPageSize(), defaultPageSize), Count: r.GetShowTotal(),
 	}
 	if err := f.Parse(r.GetFilter()); err != nil {
 		return nil, err
@@ -59,7 +60,10 @@ func (s *tenantService) List(ctx context.Context, r *tmsv1.ListTenantsRequest) (
 	if err != nil {
 		return nil, err
 	}
-	out := &tmsv1.ListTenantsResponse{NextPageToken: found.NextToken, TotalSize: int32(found.Total)}
+	out := &tmsv1.ListTenantsResponse{NextPageToken: found.NextToken}
+	if f.Count {
+		out.TotalSize = proto.Int32(int32(found.Total))
+	}
 	for _, t := range found.Tenants {
 		out.Tenants = append(out.Tenants, tenantToProto(t, false))
 	}

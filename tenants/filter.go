@@ -27,6 +27,7 @@ type Filter struct {
 	AfterKey string
 	AfterID  string
 	Limit    int       // 0 for no limit
+	Count    bool      // also count all tenants that match, which costs more the more there are
 	Now      time.Time // at which states are computed
 }
 

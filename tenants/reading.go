@@ -56,7 +56,7 @@ type ListRequest struct {
 type ListResult struct {
 	Tenants   []*Tenant
 	NextToken string // "" on the last page
-	Total     int    // over all pages
+	Total     int    // over all pages, when Filter.Count asks for it
 }
 
 // List returns tenants in the wanted order.

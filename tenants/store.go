@@ -22,7 +22,8 @@ type Store interface {
 	CreateTenant(ctx context.Context, t *Tenant, r CreateRecord, a Audit) (*Tenant, error)
 	// Tenant returns one tenant, deleted or not; ReasonTenantNotFound.
 	Tenant(ctx context.Context, id string) (*Tenant, error)
-	// Tenants returns a page ordered by id, and how many match in all.
+	// Tenants returns a page in the wanted order and, with Filter.Count, how
+	// many match in all, 0 otherwise.
 	Tenants(ctx context.Context, f Filter) ([]*Tenant, int, error)
 	// AllTenants returns every tenant, deleted ones included.
 	AllTenants(ctx context.Context) ([]*Tenant, error)

@@ -643,7 +643,10 @@ type ListTenantsRequest struct {
 	Filter string `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"`
 	// One of id, create_time, update_time, display_name and release, with
 	// " desc" behind it to turn it round; empty is by id.
-	OrderBy       string `protobuf:"bytes,8,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,8,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Also count all tenants that meet the conditions. A page costs the same
+	// however many tenants there are; counting does not.
+	ShowTotal     bool `protobuf:"varint,9,opt,name=show_total,json=showTotal,proto3" json:"show_total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -734,6 +737,13 @@ func (x *ListTenantsRequest) GetOrderBy() string {
 	return ""
 }
 
+func (x *ListTenantsRequest) GetShowTotal() bool {
+	if x != nil {
+		return x.ShowTotal
+	}
+	return false
+}
+
 // ListTenantsResponse is one page of tenants.
 type ListTenantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -741,8 +751,9 @@ type ListTenantsResponse struct {
 	Tenants []*Tenant `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// Ask with this for the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// How many tenants meet the conditions, over all pages.
-	TotalSize     int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	// How many tenants meet the conditions, over all pages; exact. Unset unless
+	// show_total asks for it.
+	TotalSize     *int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3,oneof" json:"total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -792,8 +803,8 @@ func (x *ListTenantsResponse) GetNextPageToken() string {
 }
 
 func (x *ListTenantsResponse) GetTotalSize() int32 {
-	if x != nil {
-		return x.TotalSize
+	if x != nil && x.TotalSize != nil {
+		return *x.TotalSize
 	}
 	return 0
 }
@@ -1293,7 +1304,7 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x1b.tms.v1.CheckTenantResponseR\aresults\".\n" +
 	"\x10GetTenantRequest\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x02id\"\xc3\x03\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x02id\"\xe2\x03\n" +
 	"\x12ListTenantsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -1304,15 +1315,18 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\x06labels\x18\x05 \x03(\v2&.tms.v1.ListTenantsRequest.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10\x10R\x06labels\x12!\n" +
 	"\fshow_deleted\x18\x06 \x01(\bR\vshowDeleted\x12 \n" +
 	"\x06filter\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\"\n" +
-	"\border_by\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aorderBy\x1a9\n" +
+	"\border_by\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aorderBy\x12\x1d\n" +
+	"\n" +
+	"show_total\x18\t \x01(\bR\tshowTotal\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x01\n" +
 	"\x13ListTenantsResponse\x12(\n" +
 	"\atenants\x18\x01 \x03(\v2\x0e.tms.v1.TenantR\atenants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\"\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\x05R\ttotalSize\"\xa7\x01\n" +
+	"total_size\x18\x03 \x01(\x05H\x00R\ttotalSize\x88\x01\x01B\r\n" +
+	"\v_total_size\"\xa7\x01\n" +
 	"\x13UpdateTenantRequest\x12.\n" +
 	"\x06tenant\x18\x01 \x01(\v2\x0e.tms.v1.TenantB\x06\xbaH\x03\xc8\x01\x01R\x06tenant\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
@@ -1450,6 +1464,7 @@ func file_tms_v1_tenant_proto_init() {
 		return
 	}
 	file_tms_v1_operation_proto_init()
+	file_tms_v1_tenant_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
