@@ -13,7 +13,7 @@ import (
 )
 
 // bulkFields is all that is read of a bulk answer.
-const bulkFields = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+const bulkFields = "errors,items.*.status,items.*.result,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 
 // Bulk implements upgrader.Engine. It is never repeated. An answer for the
 // whole request (413: send less at a time; 429: later) is an *EngineError.
@@ -34,7 +34,7 @@ func (c *Client) Bulk(ctx context.Context, ops []upgrader.BulkOp) ([]upgrader.Bu
 	if err != nil {
 		return nil, err
 	}
-	return decodeBulk(op, res.body, len(ops))
+	return decodeBulk(op, res.body, ops)
 }
 
 // bulkAction is the line before a document.
@@ -58,23 +58,46 @@ func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
 		if o.ID == "" || o.Delete == (o.Source != nil) {
 			return nil, fmt.Errorf("%s: operation %d on %s needs an id, and either a source or delete", op, i, o.Index)
 		}
-		line, err := marshal(op, bulkAction{o.Index, o.ID, o.Routing})
-		if err != nil {
+		if err := bulkLines(body, op, o); err != nil {
 			return nil, err
-		}
-		verb := `{"index":`
-		if o.Delete {
-			verb = `{"delete":`
-		}
-		body.WriteString(verb)
-		body.Write(line)
-		body.WriteString("}\n")
-		if !o.Delete {
-			body.Write(oneLine(o.Source))
-			body.WriteByte('\n')
 		}
 	}
 	return body.Bytes(), nil
+}
+
+// bulkLines writes one operation. With a script there are two: an update
+// performs it on the document given only where none is stored yet.
+func bulkLines(body *bytes.Buffer, op string, o *upgrader.BulkOp) error {
+	action, err := marshal(op, bulkAction{o.Index, o.ID, o.Routing})
+	if err != nil {
+		return err
+	}
+	write := func(verb string, line []byte) {
+		body.WriteString(`{"` + verb + `":`)
+		body.Write(line)
+		body.WriteString("}\n")
+	}
+	switch {
+	case o.Delete:
+		write("delete", action)
+	case o.Script == "":
+		write("index", action)
+		body.Write(oneLine(o.Source))
+		body.WriteByte('\n')
+	default:
+		script, err := marshal(op, map[string]any{"lang": "painless", "source": o.Script, "params": o.Params})
+		if err != nil {
+			return err
+		}
+		write("delete", action)
+		write("update", action)
+		body.WriteString(`{"scripted_upsert":true,"script":`)
+		body.Write(script)
+		body.WriteString(`,"upsert":`)
+		body.Write(oneLine(o.Source))
+		body.WriteString("}\n")
+	}
+	return nil
 }
 
 // oneLine makes a document fit for a format in which lines count. Inside JSON
@@ -87,18 +110,33 @@ func oneLine(source json.RawMessage) []byte {
 	return bytes.ReplaceAll(source, []byte{'\n'}, []byte{' '})
 }
 
-func decodeBulk(op string, body []byte, want int) ([]upgrader.BulkResult, error) {
-	results := make([]upgrader.BulkResult, 0, want)
+func decodeBulk(op string, body []byte, ops []upgrader.BulkOp) ([]upgrader.BulkResult, error) {
+	var answers []upgrader.BulkResult
 	gjson.ParseBytes(body).Get("items").ForEach(func(_, item gjson.Result) bool {
 		item.ForEach(func(verb, answer gjson.Result) bool {
-			results = append(results, bulkResult(verb.Str, answer))
+			answers = append(answers, bulkResult(verb.Str, answer))
 			return false
 		})
 		return true
 	})
-	if len(results) != want {
+	results := make([]upgrader.BulkResult, 0, len(ops))
+	at := 0
+	for i := range ops {
+		if ops[i].Script != "" {
+			if at < len(answers) && !answers[at].OK {
+				results, at = append(results, answers[at]), at+2 // the deletion says why
+				continue
+			}
+			at++
+		}
+		if at < len(answers) {
+			results = append(results, answers[at])
+		}
+		at++
+	}
+	if at != len(answers) || len(results) != len(ops) {
 		return nil, &upgrader.EngineError{
-			Op: op, Err: fmt.Errorf("the engine answered for %d of %d operations", len(results), want),
+			Op: op, Err: fmt.Errorf("the engine answered for %d of %d operations", len(results), len(ops)),
 		}
 	}
 	return results, nil
@@ -110,6 +148,9 @@ func bulkResult(verb string, answer gjson.Result) upgrader.BulkResult {
 	if !failure.Exists() {
 		// A delete of what is not there has status 404 and no error; a
 		// missing index has both.
+		if verb == "update" && answer.Get("result").Str == "noop" {
+			return upgrader.DroppedResult()
+		}
 		r.OK = r.Status >= 200 && r.Status < 300 || verb == "delete" && r.Status == http.StatusNotFound
 		return r
 	}

@@ -25,8 +25,12 @@ func (t Transform) Painless() (source string, params map[string]any) {
 			functions.WriteString(f.source)
 		}
 	}
-	return functions.String() + "Map s = ctx._source;\n" + s.body.String(), s.params
+	return functions.String() + "Map " + rootName + " = ctx._source;\n" + s.body.String(), s.params
 }
+
+// rootName is the document in a script; raw Painless beside it has its own
+// names.
+const rootName = "tmsDocument"
 
 // script is a Painless script in the making.
 type script struct {
@@ -80,13 +84,13 @@ func (s *script) op(op Op) {
 	switch op.Kind {
 	case OpMove, OpCopy, OpRename:
 		shared, from, to := op.route()
-		s.line("%s;", s.call("move", "s", s.param(shared), "0", s.param(from), s.param(to), quoted(op.onto()), fmt.Sprint(op.Kind == OpCopy)))
+		s.line("%s;", s.call("move", rootName, s.param(shared), "0", s.param(from), s.param(to), quoted(op.onto()), fmt.Sprint(op.Kind == OpCopy)))
 	case OpSet, OpDefault:
-		s.line("%s;", s.call("put", "s", s.param(names(op.Field)), "0", s.param(op.Value), fmt.Sprint(op.Kind == OpDefault)))
+		s.line("%s;", s.call("put", rootName, s.param(names(op.Field)), "0", s.param(op.Value), fmt.Sprint(op.Kind == OpDefault)))
 	case OpRemove:
-		s.line("%s;", s.call("remove", "s", s.param(names(op.Field)), "0", fmt.Sprint(op.Only == OnlyEmpty)))
+		s.line("%s;", s.call("remove", rootName, s.param(names(op.Field)), "0", fmt.Sprint(op.Only == OnlyEmpty)))
 	case OpWrap:
-		s.line("%s;", s.call("wrap", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
+		s.line("%s;", s.call("wrap", rootName, s.param(names(op.Field)), "0", s.param(op.Under)))
 	case OpConvert:
 		s.convert(op, op.To, "null")
 	case OpMap:
@@ -94,20 +98,20 @@ func (s *script) op(op Op) {
 	case OpDate:
 		s.convert(op, "date", s.param(op.dates()))
 	case OpUnwrap:
-		s.line("%s;", s.call("lift", "s", s.param(names(op.Field)), "0", s.param(op.Under)))
+		s.line("%s;", s.call("lift", rootName, s.param(names(op.Field)), "0", s.param(op.Under)))
 	case OpSplit, OpJoin:
-		s.line("%s;", s.call("divide", "s", s.param(names(op.Field)), "0", s.param(op.By), fmt.Sprint(op.Kind == OpJoin)))
+		s.line("%s;", s.call("divide", rootName, s.param(names(op.Field)), "0", s.param(op.By), fmt.Sprint(op.Kind == OpJoin)))
 	case OpPainless:
 		// A block of its own keeps its variables apart; it may have put
 		// another document in place.
-		s.line("if (true) {\n%s\n}\ns = ctx._source;", op.Script)
+		s.line("if (%s != null) {\n%s\n}\n%[1]s = ctx._source;", rootName, op.Script)
 	case OpDropDocument:
 		s.line("{ ctx.op = 'noop'; return; }")
 	}
 }
 
 func (s *script) convert(op Op, to, with string) {
-	s.line("%s;", s.call("convert", "s", s.param(names(op.Field)), "0", quoted(to), with, quoted(op.onError())))
+	s.line("%s;", s.call("convert", rootName, s.param(names(op.Field)), "0", quoted(to), with, quoted(op.onError())))
 }
 
 func (s *script) line(format string, args ...any) { fmt.Fprintf(&s.body, format+"\n", args...) }
@@ -116,11 +120,11 @@ func (s *script) condition(c *Condition) string {
 	path := s.param(names(c.Field))
 	switch {
 	case c.Equals != nil:
-		return s.call("holds", "s", path, "0", "'equals'", s.param(c.Equals))
+		return s.call("holds", rootName, path, "0", "'equals'", s.param(c.Equals))
 	case c.Is == IsAbsent:
-		return "!" + s.call("holds", "s", path, "0", quoted(IsPresent), "null")
+		return "!" + s.call("holds", rootName, path, "0", quoted(IsPresent), "null")
 	}
-	return s.call("holds", "s", path, "0", quoted(c.Is), "null")
+	return s.call("holds", rootName, path, "0", quoted(c.Is), "null")
 }
 
 // quoted is for words of the closed vocabularies only; they need no escaping.

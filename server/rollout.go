@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -81,6 +82,9 @@ func proofToProto(p *upgrader.Proof) *tmsv1.Verification {
 	}
 	if len(p.Indices) > 0 {
 		out.Detail = fmt.Sprintf("%d indices: %d documents counted, %d compared, of these %d behind the fence", len(p.Indices), p.Documents, p.Compared, p.Delta)
+		if len(p.Unseen) > 0 {
+			out.Detail += "; made by raw Painless, so not looked into: " + strings.Join(p.Unseen, ", ")
+		}
 	}
 	return out
 }

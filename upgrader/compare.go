@@ -89,13 +89,13 @@ func (b *sides) bucket(id string) int {
 func (s *session) compareFull(ctx context.Context, m *Move, to Checkpoint) (int64, error) {
 	b := &sides{seed: maphash.MakeSeed()}
 	err := s.readTarget(ctx, m, to, func(d Doc) error {
-		return addDigest(&b.target[b.bucket(d.ID)], d.ID, d.Source)
+		return addDigest(&b.target[b.bucket(d.ID)], d.ID, s.face(m, d.Source))
 	})
 	if err != nil {
 		return 0, err
 	}
 	n, err := s.readSources(ctx, m, func(d Doc, t transformed) error {
-		return addDigest(&b.source[b.bucket(d.ID)], d.ID, t.source)
+		return addDigest(&b.source[b.bucket(d.ID)], d.ID, s.face(m, t.source))
 	})
 	if err != nil {
 		return 0, err
@@ -147,7 +147,7 @@ func (s *session) readSources(ctx context.Context, m *Move, fn func(Doc, transfo
 				if s.aside.has(c.Source, d.ID) {
 					continue
 				}
-				t := s.transform(m.Resource, d.Source)
+				t := s.transform(m, d.Source)
 				if t.kind != "" {
 					return failf("document %s of %s is refused by the transform (%s) and was not put into quarantine", d.ID, c.Source, t.reason)
 				}
@@ -175,7 +175,7 @@ func (s *session) compareBuckets(ctx context.Context, m *Move, to Checkpoint, b 
 			return nil
 		}
 		var d releases.Digest
-		err := addDigest(&d, id, source)
+		err := addDigest(&d, id, s.face(m, source))
 		into[id] = d
 		return err
 	}
@@ -237,7 +237,7 @@ func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]string, 
 			if s.aside.has(c.Source, id) {
 				continue
 			}
-			t := s.transform(m.Resource, d.Source)
+			t := s.transform(m, d.Source)
 			touched, err := s.touched(ctx, c, d)
 			if err != nil {
 				return nil, err
@@ -254,7 +254,7 @@ func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]string, 
 		case !inTarget:
 			out = append(out, fmt.Sprintf("document %s is missing", id))
 		default:
-			if f, err := differingFields(w.source, have.Source); err != nil {
+			if f, err := differingFields(s.face(m, w.source), s.face(m, have.Source)); err != nil {
 				return nil, err
 			} else if len(f) > 0 {
 				out = append(out, fmt.Sprintf("document %s differs in %s", id, strings.Join(f, ", ")))
@@ -373,7 +373,7 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 }
 
 func (s *session) compareOne(m *Move, d Doc, have map[string]Doc) error {
-	t := s.transform(m.Resource, d.Source)
+	t := s.transform(m, d.Source)
 	got, ok := have[d.ID]
 	switch {
 	case t.kind != "":
@@ -381,7 +381,7 @@ func (s *session) compareOne(m *Move, d Doc, have map[string]Doc) error {
 	case !ok:
 		return failf("verification of %s failed: document %s of %s is missing", m.Target, d.ID, d.Index)
 	}
-	f, err := differingFields(t.source, got.Source)
+	f, err := differingFields(s.face(m, t.source), s.face(m, got.Source))
 	if err != nil {
 		return err
 	}

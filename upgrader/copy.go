@@ -220,7 +220,7 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
 	if err := s.saveMoves(ctx, m); err != nil {
 		return err
 	}
-	script, params := s.l.lineages[m.Resource].transform.Painless()
+	script, params := s.l.transformOf(m).Painless()
 	id, err := s.engine.StartReindex(ctx, Reindex{
 		Source: c.Source, Target: m.Target, Script: script, Params: params,
 		Slices: max(1, c.Shards), RPS: s.rollout.Options.RequestsPerSecond, OpaqueID: s.opaqueID(m, c),
@@ -240,6 +240,10 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
 	case t.Err != "" || len(t.Failures) > 0:
 		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures))
+		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
+	case t.Noops > 0:
+		// The script drops documents; which, the task does not tell.
+		s.log.Info("copy goes on document by document: the transform drops some", "source", c.Source, "dropped", t.Noops)
 		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
 	default:
 		s.update(func() { c.State = CopyDone })

@@ -102,7 +102,7 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 			return err
 		}
 		for id, d := range docs {
-			t := s.transform(m.Resource, d.Source)
+			t := s.transform(m, d.Source)
 			byID[id] = append(byID[id], candidate{doc: d, t: t, when: documentTime(t.source)})
 		}
 	}
@@ -121,7 +121,7 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 			continue
 		}
 		w := cs[win]
-		ops = append(ops, BulkOp{Index: m.Target, ID: id, Routing: w.doc.Routing, Source: w.t.source})
+		ops = append(ops, BulkOp{Index: m.Target, ID: id, Routing: w.doc.Routing, Source: w.t.source, Script: w.t.script, Params: w.t.params})
 		winners = append(winners, w)
 		for i, c := range cs {
 			if i != win {

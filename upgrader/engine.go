@@ -237,6 +237,10 @@ type BulkOp struct {
 	Routing string
 	Source  json.RawMessage
 	Delete  bool
+	// Script, in Painless, is performed on Source before it is stored, as
+	// _reindex would; a document that it drops is deleted.
+	Script string
+	Params map[string]any
 }
 
 // BulkResult answers one BulkOp. OK is also set when a document to delete was
@@ -247,6 +251,17 @@ type BulkResult struct {
 	Type   string
 	Reason string
 }
+
+// noop is the Type of a document that a BulkOp's script has dropped.
+const noop = "noop"
+
+// DroppedResult answers a BulkOp whose script has dropped the document.
+func DroppedResult() BulkResult {
+	return BulkResult{Status: 200, Type: noop, Reason: "the script drops the document"}
+}
+
+// Dropped says that the operation's script has dropped the document.
+func (r BulkResult) Dropped() bool { return r.Type == noop }
 
 // Retryable says that the same operation may succeed later without change
 // (queue full, shard moving), as opposed to a document that is refused.

@@ -228,7 +228,7 @@ func (s *session) prove(ctx context.Context) error {
 			return err
 		}
 	}
-	p := &Proof{
+	p := &Proof{Unseen: s.l.opaque(),
 		Level: s.rollout.Options.Verify, Verdict: "equal", TakenAt: s.r.now(),
 		BundleDigests: s.l.digests(), Quarantined: s.aside.counting(),
 	}

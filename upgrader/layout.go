@@ -112,6 +112,27 @@ func (l *layout) targetsOf(source string) []releases.Resource {
 	return out
 }
 
+// environments are the modes as releases speak of them.
+var environments = map[Mode]string{Staging: releases.InStaging, Production: releases.InProduction}
+
+// transformOf is what becomes of the documents of a move.
+func (l *layout) transformOf(m *Move) releases.Transform {
+	return l.lineages[m.Resource].transform.In(environments[m.Mode])
+}
+
+// opaque lists the target resources whose documents only the engine can make:
+// what came of them cannot be compared, only that they are there.
+func (l *layout) opaque() []string {
+	var out []string
+	for key, lin := range l.lineages {
+		if lin.transform.Opaque() {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // resource returns a target resource by key.
 func (l *layout) resource(key string) releases.Resource {
 	r, _ := l.to.Resource(key)

@@ -326,6 +326,9 @@ func (tp *tenantPlan) notes() {
 	for _, key := range sortedKeys(tp.l.gone) {
 		tp.note("resource %s has no successor: %s", key, tp.l.gone[key])
 	}
+	if unseen := tp.l.opaque(); len(unseen) > 0 {
+		tp.note("raw Painless makes the documents of %s: the proof will say that all are there, not what they hold", strings.Join(unseen, ", "))
+	}
 	for _, key := range sortedKeys(tp.l.lineages) {
 		for _, d := range tp.l.lineages[key].drops {
 			tp.note("%s: field %s is dropped: %s", key, d.Field, d.Reason)

@@ -23,11 +23,20 @@ type transformed struct {
 	source json.RawMessage
 	kind   QuarantineKind // set when it goes into quarantine
 	reason string
+	// script is what the engine has to do with source when it stores it, ""
+	// for nothing.
+	script string
+	params map[string]any
 }
 
-// transform passes one document through the lineage of a target resource.
-func (s *session) transform(resource string, source json.RawMessage) transformed {
-	t := s.l.lineages[resource].transform
+// transform passes one document through the lineage of a move's resource. With
+// raw Painless in it the engine has to do that.
+func (s *session) transform(m *Move, source json.RawMessage) transformed {
+	t := s.l.transformOf(m)
+	if t.Opaque() {
+		script, params := t.Painless()
+		return transformed{source: source, script: script, params: params}
+	}
 	if t.Empty() {
 		return transformed{source: source}
 	}
@@ -46,6 +55,15 @@ func (s *session) transform(resource string, source json.RawMessage) transformed
 		return transformed{kind: QuarantineRefused, reason: "transform: " + err.Error()}
 	}
 	return transformed{source: out}
+}
+
+// face is what two documents are compared by: all they hold or, where only the
+// engine knows what a document becomes, nothing but that it is there.
+func (s *session) face(m *Move, source []byte) []byte {
+	if s.l.transformOf(m).Opaque() {
+		return []byte("{}")
+	}
+	return source
 }
 
 // put writes documents of a source into its target and accounts for each:
@@ -68,13 +86,13 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 	var aside []Quarantined
 	var keep []Doc
 	for _, d := range docs {
-		t := s.transform(m.Resource, d.Source)
+		t := s.transform(m, d.Source)
 		if t.kind != "" {
 			aside = append(aside, s.quarantined(d, m.Target, t.kind, t.reason))
 			// An earlier state of it may have been copied: it must not stay.
 			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
 		} else {
-			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Source: t.source})
+			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Source: t.source, Script: t.script, Params: t.params})
 		}
 		keep = append(keep, d)
 	}
@@ -87,7 +105,11 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 	for i, d := range keep {
 		switch res := refused[i]; {
 		case res != nil:
-			aside = append(aside, s.quarantined(d, m.Target, QuarantineRefused, res.Type+": "+res.Reason))
+			kind := QuarantineRefused
+			if res.Dropped() {
+				kind = QuarantineDropped
+			}
+			aside = append(aside, s.quarantined(d, m.Target, kind, res.Type+": "+res.Reason))
 			remove = append(remove, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
 		case !ops[i].Delete:
 			clean = append(clean, d.ID)
@@ -118,7 +140,7 @@ func (s *session) bulk(ctx context.Context, ops []BulkOp) (map[int]*BulkResult, 
 	for start := 0; start < len(ops); {
 		end, size := start, 0
 		for end < len(ops) && (end == start || size+len(ops[end].Source) <= bulkBytes) {
-			size += len(ops[end].Source) + 128
+			size += len(ops[end].Source) + len(ops[end].Script) + 128
 			end++
 		}
 		pending := make([]int, 0, end-start)

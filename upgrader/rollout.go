@@ -294,6 +294,9 @@ type Proof struct {
 	Documents int64 `json:"documents"`
 	// Compared documents, one by one or by digest.
 	Compared int64 `json:"compared"`
+	// Unseen resources have raw Painless in their transform: that their
+	// documents are there was compared, not what they hold.
+	Unseen []string `json:"unseen,omitempty"`
 	// Delta documents compared behind the fence.
 	Delta         int64        `json:"delta"`
 	Quarantined   int          `json:"quarantined"`
