@@ -190,6 +190,11 @@ func (p *Purges) ErasePurged(ctx context.Context, tenant string) (documents, key
 			return err
 		}
 		documents = int(tag.RowsAffected())
+		for _, table := range []string{"mismatches", "errands", "comparison_progress"} { // they name documents
+			if _, err := tx.Exec(ctx, `delete from `+table+` where tenant_id = $1`, tenant); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, `
 			update api_keys set successor_id = null
 			where successor_id in (select id from api_keys where tenants = array[$1::text collate "C"])`, tenant); err != nil {
@@ -258,7 +263,7 @@ func nothingRemains(ctx context.Context, tx pgx.Tx, tenant string) error {
 	}
 	var documents, keys int
 	err := tx.QueryRow(ctx, `
-		select (select count(*) from quarantine where tenant_id = $1),
+		select (select count(*) from quarantine where tenant_id = $1) + (select count(*) from mismatches where tenant_id = $1),
 			(select count(*) from api_keys where $1 = any(tenants))`, tenant).Scan(&documents, &keys)
 	if err != nil || documents == 0 && keys == 0 {
 		return err

@@ -260,6 +260,12 @@ func (r *Rollouts) Rollouts(ctx context.Context, limit int, before string) ([]*u
 
 // ChangeRollout implements upgrader.Store.
 func (r *Rollouts) ChangeRollout(ctx context.Context, id, caller, name string, change func(*upgrader.Rollout) error) error {
+	return r.changeRollout(ctx, id, caller, name, change, nil)
+}
+
+// changeRollout is ChangeRollout with something more in the same transaction,
+// after the change is stored.
+func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, change func(*upgrader.Rollout) error, also func(pgx.Tx) error) error {
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
 		ro, err := lockRollout(ctx, tx, id)
 		if err != nil {
@@ -284,7 +290,12 @@ func (r *Rollouts) ChangeRollout(ctx context.Context, id, caller, name string, c
 		if err != nil {
 			return err
 		}
-		if err := appendAudit(ctx, tx, rolloutAudit(id, caller, name, nil)); err != nil {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		if err := appendAudit(ctx, tx, rolloutAudit(id, caller, name, changed(before.Tenants, ro.Tenants))); err != nil {
 			return err
 		}
 		return r.queue(ctx, tx, work)
@@ -327,6 +338,9 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 				retriable = $8, finished_at = $9, fence_tries = $10, commands = commands + 1
 			where rollout_id = $1 and tenant_id = $2`,
 			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, t.NextAt, t.Retriable, orNull(t.FinishedAt), t.FenceTries)
+		if b.Intent != t.Intent && b.Intent != upgrader.IntentNone {
+			batch.Queue(endErrand, t.RolloutID, t.TenantID, endedBy(t.Intent))
+		}
 		if t.Working() {
 			work = append(work, upgrader.Work{RolloutID: t.RolloutID, TenantID: t.TenantID, Epoch: t.Epoch})
 		}
@@ -335,6 +349,29 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 		return nil, nil
 	}
 	return work, tx.SendBatch(ctx, batch).Close()
+}
+
+// endedBy says why an errand was ended.
+func endedBy(now upgrader.Intent) string {
+	if now == upgrader.IntentNone {
+		return "cancelled"
+	}
+	return string(now) + " was asked for, which comes first"
+}
+
+// changed names the tenants that a command concerned, for the audit trail.
+func changed(before, after []upgrader.RolloutTenant) map[string]any {
+	const most = 100
+	var ids []string
+	for i, t := range after {
+		if b := before[i]; t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed {
+			ids = append(ids, t.TenantID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return map[string]any{"tenants": ids[:min(len(ids), most)], "count": len(ids)}
 }
 
 // OwnTargets implements upgrader.Store.

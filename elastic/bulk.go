@@ -42,6 +42,8 @@ type bulkAction struct {
 	Index   string `json:"_index"`
 	ID      string `json:"_id"`
 	Routing string `json:"routing,omitempty"`
+	SeqNo   *int64 `json:"if_seq_no,omitempty"`
+	Term    *int64 `json:"if_primary_term,omitempty"`
 }
 
 func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
@@ -55,8 +57,8 @@ func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
 		if err := checkNames(op, o.Index); err != nil {
 			return nil, err
 		}
-		if o.ID == "" || o.Delete == (o.Source != nil) {
-			return nil, fmt.Errorf("%s: operation %d on %s needs an id, and either a source or delete", op, i, o.Index)
+		if o.ID == "" || o.Delete == (o.Source != nil) || (o.Create || o.Script != "") && (o.Delete || o.If != nil) || o.Create && o.Script != "" {
+			return nil, fmt.Errorf("%s: operation %d on %s needs an id, and either a source or delete; create, a version and a script exclude each other", op, i, o.Index)
 		}
 		if err := bulkLines(body, op, o); err != nil {
 			return nil, err
@@ -68,7 +70,11 @@ func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
 // bulkLines writes one operation. With a script there are two: an update
 // performs it on the document given only where none is stored yet.
 func bulkLines(body *bytes.Buffer, op string, o *upgrader.BulkOp) error {
-	action, err := marshal(op, bulkAction{o.Index, o.ID, o.Routing})
+	about := bulkAction{Index: o.Index, ID: o.ID, Routing: o.Routing}
+	if o.If != nil {
+		about.SeqNo, about.Term = &o.If.SeqNo, &o.If.Term
+	}
+	action, err := marshal(op, about)
 	if err != nil {
 		return err
 	}
@@ -81,7 +87,11 @@ func bulkLines(body *bytes.Buffer, op string, o *upgrader.BulkOp) error {
 	case o.Delete:
 		write("delete", action)
 	case o.Script == "":
-		write("index", action)
+		verb := "index"
+		if o.Create {
+			verb = "create"
+		}
+		write(verb, action)
 		body.Write(oneLine(o.Source))
 		body.WriteByte('\n')
 	default:

@@ -100,6 +100,8 @@ func document(body []byte, hit gjson.Result, index string) upgrader.Doc {
 			d.Routing = strings.Clone(v.Str)
 		case "_seq_no":
 			d.SeqNo = v.Int()
+		case "_primary_term":
+			d.Term = v.Int()
 		case "_source":
 			d.Source = json.RawMessage(body[v.Index : v.Index+len(v.Raw) : v.Index+len(v.Raw)])
 		}

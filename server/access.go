@@ -109,6 +109,15 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Finalize_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_ListQuarantine_FullMethodName: {tenants.PermUpgrades, fleet}, // shows customers' documents
+
+	tmsv1.VerificationService_GetProof_FullMethodName:          {tenants.PermRead, of(func(r *tmsv1.GetProofRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.VerificationService_Recheck_FullMethodName:           {tenants.PermUpgrades, fleet},
+	tmsv1.VerificationService_Repair_FullMethodName:            {tenants.PermUpgrades, fleet},
+	tmsv1.VerificationService_RedriveQuarantine_FullMethodName: {tenants.PermUpgrades, fleet},
+	tmsv1.VerificationService_DropQuarantine_FullMethodName:    {tenants.PermUpgrades, fleet},
+	tmsv1.VerificationService_ListMismatches_FullMethodName:    {tenants.PermUpgrades, fleet}, // may show customers' documents
+	tmsv1.VerificationService_GetErrand_FullMethodName:         {tenants.PermUpgrades, fleet},
+	tmsv1.VerificationService_CancelErrand_FullMethodName:      {tenants.PermUpgrades, fleet},
 }
 
 // open services need no key: they tell nothing that the source does not.

@@ -53,7 +53,7 @@ func (s *Server) buildHTTP() error {
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		tmsv1.RegisterTenantServiceHandler, tmsv1.RegisterApiKeyServiceHandler,
-		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler, tmsv1.RegisterOperationServiceHandler,
+		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler, tmsv1.RegisterVerificationServiceHandler, tmsv1.RegisterOperationServiceHandler,
 		tmsv1.RegisterAuditServiceHandler, tmsv1.RegisterFleetServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.

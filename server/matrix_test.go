@@ -52,6 +52,9 @@ var mayCall = map[string]string{
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
 	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Finalize": operators,
 	"UpgradeService.ListQuarantine": operators,
+	"VerificationService.GetProof":  readers, "VerificationService.Recheck": operators, "VerificationService.Repair": operators,
+	"VerificationService.RedriveQuarantine": operators, "VerificationService.DropQuarantine": operators, "VerificationService.ListMismatches": operators,
+	"VerificationService.GetErrand": operators, "VerificationService.CancelErrand": operators,
 }
 
 // unrestricted calls show a key that is restricted to other tenants nothing

@@ -127,6 +127,8 @@ type Config struct {
 	Catalogue Catalogue
 	Upgrades  Upgrades
 	Fleet     Fleet
+	// Verification is what Upgrades has proven.
+	Verification Verification
 	// Pages signs page tokens; nil makes tokens that only this process accepts.
 	Pages *tenants.Pages
 	// RateLimit is how many calls a second each API key may make to this
@@ -207,6 +209,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})
+	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil

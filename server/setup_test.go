@@ -140,7 +140,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
 		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,12 +1,8 @@
 package upgrader
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"hash/maphash"
 	"slices"
-	"sort"
 	"strings"
 	"sync/atomic"
 
@@ -15,17 +11,14 @@ import (
 	"github.com/tracardi/tms/releases"
 )
 
-// Comparing both sides of a move must not need more memory than a fixed
-// number of buckets, however many documents there are. Every document is
-// added to the bucket of its id on both sides; buckets that agree prove their
-// documents equal, and only the documents of those that differ are looked at
-// one by one.
 const (
-	compareBuckets = 1 << 12
 	// sampleDocs is how many documents per source level "sample" compares.
 	sampleDocs = 500
-	// mostNamed bounds how many differing documents an error names.
+	// mostNamed bounds how many differing documents, or fields, an error names.
 	mostNamed = 10
+	// largeDocs is the size from which a comparison takes one of few places:
+	// each holds pages of documents of both sides in memory.
+	largeDocs = 20_000
 )
 
 // compare proves that the target holds what the sources held at their
@@ -38,19 +31,36 @@ func (s *session) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.r.store.DropMismatches(ctx, s.lease); err != nil {
+		return err
+	}
 	var touched []*Move
+	places := make(chan struct{}, s.r.limits.Tasks)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		if m.touched() {
 			touched = append(touched, m)
-			g.Go(func() error { return s.compareMove(gctx, m, stats[m.Target].MaxSeqNo) })
+			g.Go(func() error {
+				if stats[m.Target].Docs > largeDocs {
+					select {
+					case places <- struct{}{}:
+						defer func() { <-places }()
+					case <-gctx.Done():
+						return context.Cause(gctx)
+					}
+				}
+				return s.compareMove(gctx, m, stats[m.Target].MaxSeqNo)
+			})
 		}
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	s.t.Proof = &Proof{Level: s.rollout.Options.Verify}
+	if err := s.identify(ctx, s.t.Proof); err != nil {
+		return err
+	}
 	for _, m := range touched {
 		s.t.Proof.Compared += m.Documents
 	}
@@ -60,7 +70,7 @@ func (s *session) compare(ctx context.Context) error {
 // compareMove compares one move at the chosen level; to are the sequence
 // numbers up to which the target is read.
 func (s *session) compareMove(ctx context.Context, m *Move, to Checkpoint) (err error) {
-	m.Documents = 0
+	m.Documents, m.Digest, m.DigestAt = 0, "", nil
 	switch s.rollout.Options.Verify {
 	case VerifyCount:
 	case VerifySample:
@@ -75,157 +85,170 @@ func (s *session) compareMove(ctx context.Context, m *Move, to Checkpoint) (err 
 	return err
 }
 
-// sides are the buckets of both sides of a move.
-type sides struct {
-	seed           maphash.Seed
-	source, target [compareBuckets]releases.Digest
+// comparison of a move, up to its checkpoints.
+func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
+	c := &Comparison{Engine: s.engine, Target: Side{Index: m.Target, To: to}}
+	if s.l.transformOf(m).Opaque() {
+		c.Target.Canonical = faceless
+	}
+	for _, cp := range m.Copies {
+		c.Sources = append(c.Sources, Side{
+			Index: cp.Source, To: cp.Checkpoint, Canonical: s.wanted(m),
+			Skip: func(id string) bool { return s.aside.has(cp.Source, id) },
+		})
+	}
+	return c
 }
 
-func (b *sides) bucket(id string) int {
-	return int(maphash.String(b.seed, id) % compareBuckets)
+// wanted gives the canonical form that documents of a source have to have in
+// the target.
+func (s *session) wanted(m *Move) func(dst []byte, d Doc) ([]byte, error) {
+	t := s.l.transformOf(m)
+	switch {
+	case t.Opaque():
+		return faceless
+	case t.Empty():
+		return nil
+	}
+	return func(dst []byte, d Doc) ([]byte, error) {
+		doc, err := releases.DecodeDoc(d.Source)
+		if err == nil {
+			err = t.Apply(doc)
+		}
+		if err != nil {
+			return nil, failf("document %s of %s is refused by the transform (%v) and was not put into quarantine", d.ID, d.Index, err)
+		}
+		return releases.Canonical(dst, doc), nil
+	}
 }
+
+// faceless is the form of documents of which only the engine knows what they
+// become: that they are there is all that can be compared.
+func faceless(dst []byte, _ Doc) ([]byte, error) { return append(dst, "{}"...), nil }
 
 // compareFull compares all documents; it returns how many the sources hold.
 func (s *session) compareFull(ctx context.Context, m *Move, to Checkpoint) (int64, error) {
-	b := &sides{seed: maphash.MakeSeed()}
-	err := s.readTarget(ctx, m, to, func(d Doc) error {
-		return addDigest(&b.target[b.bucket(d.ID)], d.ID, s.face(m, d.Source))
-	})
+	c := s.comparison(m, to)
+	m.DigestAt = map[string]Checkpoint{}
+	for _, cp := range m.Copies {
+		m.DigestAt[cp.Source] = cp.Checkpoint
+	}
+	done, err := s.resume(ctx, m, c)
 	if err != nil {
 		return 0, err
 	}
-	n, err := s.readSources(ctx, m, func(d Doc, t transformed) error {
-		return addDigest(&b.source[b.bucket(d.ID)], d.ID, s.face(m, t.source))
-	})
+	sums, err := c.Run(ctx)
 	if err != nil {
 		return 0, err
 	}
-	differ := map[int]bool{}
-	var whole releases.Digest
-	for i := range b.source {
-		if !b.source[i].Equal(b.target[i]) {
-			differ[i] = true
-		}
-		whole.Merge(b.source[i])
-	}
-	m.Digest = whole.String()
-	if len(differ) == 0 {
-		return n, nil
-	}
-	return n, s.compareBuckets(ctx, m, to, b, differ)
-}
-
-func addDigest(d *releases.Digest, id string, source []byte) error {
-	canonical, err := releases.CanonicalJSON(nil, source)
-	if err != nil {
-		return fmt.Errorf("document %s: %w", id, err)
-	}
-	d.Add(id, canonical)
-	return nil
-}
-
-// readTarget calls fn for every document of a move's target.
-func (s *session) readTarget(ctx context.Context, m *Move, to Checkpoint, fn func(Doc) error) error {
-	return readAll(ctx, s.engine, m.Target, to, false, func(docs []Doc) error {
-		for _, d := range docs {
-			if err := fn(d); err != nil {
-				return err
-			}
-		}
-		return nil
+	d := sums.Source()
+	m.Digest = d.String()
+	var found []Mismatch
+	err = c.Suspects(ctx, sums, func(ids []string) (bool, error) {
+		some, err := s.faults(ctx, m, ids)
+		found = append(found, some...)
+		return len(found) >= MaxMismatches, err
 	})
+	if err != nil {
+		return d.Count, err
+	}
+	if err := done(); err != nil {
+		return d.Count, err
+	}
+	return d.Count, s.mismatched(ctx, m, found)
 }
 
-// readSources calls fn for every document of a move's sources as of the
-// checkpoints, transformed; documents in quarantine are left out.
-func (s *session) readSources(ctx context.Context, m *Move, fn func(Doc, transformed) error) (int64, error) {
-	var n int64
-	for i := range m.Copies {
-		c := &m.Copies[i]
-		err := readAll(ctx, s.engine, c.Source, c.Checkpoint, false, func(docs []Doc) error {
-			for _, d := range docs {
-				if s.aside.has(c.Source, d.ID) {
-					continue
-				}
-				t := s.transform(m, d.Source)
-				if t.kind != "" {
-					return failf("document %s of %s is refused by the transform (%s) and was not put into quarantine", d.ID, c.Source, t.reason)
-				}
-				n++
-				if err := fn(d, t); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return n, err
-		}
+// resume lets a comparison go on where a worker died, and remember how far it
+// is. The function it returns forgets that.
+func (s *session) resume(ctx context.Context, m *Move, c *Comparison) (done func() error, err error) {
+	key := strings.Join(s.l.digests(), " ")
+	found, err := s.r.store.Progress(ctx, s.lease.RolloutID, s.lease.TenantID, m.Target)
+	if err != nil {
+		return nil, err
 	}
-	return n, nil
-}
-
-// compareBuckets finds out what makes buckets differ: documents that were
-// changed or deleted in the source meanwhile are no fault, catching up and
-// reconciling see to them.
-func (s *session) compareBuckets(ctx context.Context, m *Move, to Checkpoint, b *sides, differ map[int]bool) error {
-	want, have := map[string]releases.Digest{}, map[string]releases.Digest{}
-	collect := func(into map[string]releases.Digest, id string, source []byte) error {
-		if !differ[b.bucket(id)] {
+	c.Resume = map[SideName]SideProgress{}
+	stored := atomic.Bool{}
+	for _, p := range found {
+		stored.Store(true)
+		if p.Key != key {
+			continue
+		}
+		c.Resume[p.Side] = p
+		if p.Side == SideSource {
+			m.DigestAt = p.Start
+		}
+		s.log.Info("comparison goes on where it stopped", "target", m.Target, "side", p.Side)
+	}
+	start := m.DigestAt
+	c.Save = func(ctx context.Context, p SideProgress) error {
+		stored.Store(true)
+		p.Key, p.Start = key, start
+		return s.r.store.SaveProgress(ctx, s.lease, p)
+	}
+	return func() error {
+		if !stored.Load() {
 			return nil
 		}
-		var d releases.Digest
-		err := addDigest(&d, id, s.face(m, source))
-		into[id] = d
-		return err
-	}
-	if err := s.readTarget(ctx, m, to, func(d Doc) error { return collect(have, d.ID, d.Source) }); err != nil {
-		return err
-	}
-	if _, err := s.readSources(ctx, m, func(d Doc, t transformed) error { return collect(want, d.ID, t.source) }); err != nil {
-		return err
-	}
-	var suspects []string
-	for id, w := range want {
-		if h, ok := have[id]; !ok || !h.Equal(w) {
-			suspects = append(suspects, id)
-		}
-	}
-	for id := range have {
-		if _, ok := want[id]; !ok {
-			suspects = append(suspects, id)
-		}
-	}
-	sort.Strings(suspects)
-	return s.compareIDs(ctx, m, suspects)
+		return s.r.store.DropProgress(ctx, s.lease, m.Target)
+	}, nil
 }
 
 // compareIDs compares documents one by one as they are now. What the source
 // has changed since the checkpoint, or deleted, is no fault.
 func (s *session) compareIDs(ctx context.Context, m *Move, ids []string) error {
-	var faults []string
-	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
-		page, err := s.faults(ctx, m, ids[:n])
-		if err != nil {
-			return err
-		}
-		faults, ids = append(faults, page...), ids[n:]
+	found, err := s.faults(ctx, m, ids)
+	if err != nil {
+		return err
 	}
-	if len(faults) == 0 {
-		return nil
-	}
-	if n := len(faults); n > mostNamed {
-		faults = append(faults[:mostNamed], fmt.Sprintf("and %d more", n-mostNamed))
-	}
-	return failf("verification of %s failed: %s", m.Target, strings.Join(faults, "; "))
+	return s.mismatched(ctx, m, found)
 }
 
-func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]string, error) {
+// faults lists those of the ids that are not in the target as they should be.
+func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]Mismatch, error) {
+	var out []Mismatch
+	for len(ids) > 0 && len(out) < MaxMismatches {
+		n := min(len(ids), pageSize)
+		page, err := s.faultsOf(ctx, m, ids[:n])
+		if err != nil {
+			return nil, err
+		}
+		out, ids = append(out, page...), ids[n:]
+	}
+	return out, nil
+}
+
+func (s *session) faultsOf(ctx context.Context, m *Move, ids []string) ([]Mismatch, error) {
 	target, err := s.engine.Get(ctx, m.Target, ids)
 	if err != nil {
 		return nil, err
 	}
+	want, err := s.expect(ctx, m, ids, func(c *Copy, d Doc) (bool, error) { return s.writtenSince(ctx, c.Source, c.Checkpoint, d) })
+	if err != nil {
+		return nil, err
+	}
+	var out []Mismatch
+	for _, id := range ids {
+		w, inSource := want[id]
+		have, inTarget := target[id]
+		switch {
+		case !inSource, w.touched:
+		case !inTarget:
+			out = append(out, s.mismatch(m, id, MismatchMissing, nil))
+		default:
+			f, err := differingFields(s.face(m, w.source), s.face(m, have.Source))
+			if err != nil {
+				return nil, err
+			}
+			if len(f) > 0 {
+				out = append(out, s.mismatch(m, id, MismatchDiffers, f))
+			}
+		}
+	}
+	return out, nil
+}
+
+// expect tells what documents the target should hold, by id.
+func (s *session) expect(ctx context.Context, m *Move, ids []string, touched func(*Copy, Doc) (bool, error)) (map[string]expected, error) {
 	want := map[string]expected{}
 	for i := range m.Copies {
 		c := &m.Copies[i]
@@ -238,47 +261,35 @@ func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]string, 
 				continue
 			}
 			t := s.transform(m, d.Source)
-			touched, err := s.touched(ctx, c, d)
-			if err != nil {
-				return nil, err
+			was := t.kind != "" || want[id].touched
+			if touched != nil && !was {
+				if was, err = touched(c, d); err != nil {
+					return nil, err
+				}
 			}
-			want[id] = expected{t.source, touched || want[id].touched || t.kind != ""}
+			want[id] = expected{t.source, was, d.Routing, t.script != ""}
 		}
 	}
-	var out []string
-	for _, id := range ids {
-		w, inSource := want[id]
-		have, inTarget := target[id]
-		switch {
-		case !inSource, w.touched:
-		case !inTarget:
-			out = append(out, fmt.Sprintf("document %s is missing", id))
-		default:
-			if f, err := differingFields(s.face(m, w.source), s.face(m, have.Source)); err != nil {
-				return nil, err
-			} else if len(f) > 0 {
-				out = append(out, fmt.Sprintf("document %s differs in %s", id, strings.Join(f, ", ")))
-			}
-		}
-	}
-	return out, nil
+	return want, nil
 }
 
 // expected is what a document of the target should be.
 type expected struct {
-	source  []byte
-	touched bool
+	source   []byte
+	touched  bool // written after the checkpoint, or refused by the transform
+	routing  string
+	byEngine bool // only the engine can make it
 }
 
-// touched says whether a document was written after the checkpoint. Get does
+// writtenSince says whether a document was written after a checkpoint. Get does
 // not tell which shard holds it, so it is looked for, below the checkpoint,
 // in each shard that could.
-func (s *session) touched(ctx context.Context, c *Copy, d Doc) (bool, error) {
-	for _, shard := range shardsIn(c.Checkpoint) {
-		if d.SeqNo > c.Checkpoint[shard] {
+func (s *session) writtenSince(ctx context.Context, index string, at Checkpoint, d Doc) (bool, error) {
+	for _, shard := range shardsIn(at) {
+		if d.SeqNo > at[shard] {
 			continue
 		}
-		docs, err := s.engine.Page(ctx, PageRequest{Index: c.Source, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1, IDsOnly: true})
+		docs, err := s.engine.Page(ctx, PageRequest{Index: index, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1, IDsOnly: true})
 		if err != nil {
 			return false, err
 		}
@@ -358,7 +369,7 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 				if s.aside.has(c.Source, d.ID) {
 					continue
 				}
-				if err := s.compareOne(m, d, have); err != nil {
+				if err := s.compareOne(ctx, m, d, have); err != nil {
 					return err
 				}
 			}
@@ -372,74 +383,18 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 	return nil
 }
 
-func (s *session) compareOne(m *Move, d Doc, have map[string]Doc) error {
+func (s *session) compareOne(ctx context.Context, m *Move, d Doc, have map[string]Doc) error {
 	t := s.transform(m, d.Source)
 	got, ok := have[d.ID]
 	switch {
 	case t.kind != "":
 		return failf("document %s of %s is refused by the transform (%s) and was not put into quarantine", d.ID, d.Index, t.reason)
 	case !ok:
-		return failf("verification of %s failed: document %s of %s is missing", m.Target, d.ID, d.Index)
+		return s.mismatched(ctx, m, []Mismatch{s.mismatch(m, d.ID, MismatchMissing, nil)})
 	}
 	f, err := differingFields(s.face(m, t.source), s.face(m, got.Source))
-	if err != nil {
+	if err != nil || len(f) == 0 {
 		return err
 	}
-	if len(f) > 0 {
-		return failf("verification of %s failed: document %s of %s differs in %s", m.Target, d.ID, d.Index, strings.Join(f, ", "))
-	}
-	return nil
-}
-
-// differingFields names the fields in which two documents differ, a handful
-// at most; none when they are equal in canonical form.
-func differingFields(want, have []byte) ([]string, error) {
-	a, err := releases.CanonicalJSON(nil, want)
-	if err != nil {
-		return nil, err
-	}
-	b, err := releases.CanonicalJSON(nil, have)
-	if err != nil {
-		return nil, err
-	}
-	if bytes.Equal(a, b) {
-		return nil, nil
-	}
-	x, err := releases.DecodeDoc(a)
-	if err != nil {
-		return nil, err
-	}
-	y, err := releases.DecodeDoc(b)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	diffValue(x, y, "", &out)
-	sort.Strings(out)
-	return out[:min(len(out), mostNamed)], nil
-}
-
-func diffValue(a, b any, at string, out *[]string) {
-	ma, oka := a.(map[string]any)
-	mb, okb := b.(map[string]any)
-	if !oka || !okb {
-		if fmt.Sprintf("%#v", a) != fmt.Sprintf("%#v", b) {
-			*out = append(*out, orRoot(at))
-		}
-		return
-	}
-	for k, v := range ma {
-		w, ok := mb[k]
-		path := strings.TrimPrefix(at+"."+k, ".")
-		if !ok {
-			*out = append(*out, path)
-			continue
-		}
-		diffValue(v, w, path, out)
-	}
-	for k := range mb {
-		if _, ok := ma[k]; !ok {
-			*out = append(*out, strings.TrimPrefix(at+"."+k, "."))
-		}
-	}
+	return s.mismatched(ctx, m, []Mismatch{s.mismatch(m, d.ID, MismatchDiffers, f)})
 }

@@ -226,6 +226,7 @@ type Doc struct {
 	ID      string
 	Routing string
 	SeqNo   int64
+	Term    int64           // primary term: with SeqNo, names this version of the document
 	Shard   int             // only set by Page
 	Source  json.RawMessage // nil with PageRequest.IDsOnly
 }
@@ -241,7 +242,15 @@ type BulkOp struct {
 	// _reindex would; a document that it drops is deleted.
 	Script string
 	Params map[string]any
+	// Create refuses (409) an id that is there already.
+	Create bool
+	// If refuses (409) unless the document still is this version; nil does not
+	// ask.
+	If *Version
 }
+
+// Version names one version of a document.
+type Version struct{ SeqNo, Term int64 }
 
 // BulkResult answers one BulkOp. OK is also set when a document to delete was
 // not there.

@@ -233,7 +233,9 @@ func (s *session) prove(ctx context.Context) error {
 		BundleDigests: s.l.digests(), Quarantined: s.aside.counting(),
 	}
 	if s.t.Proof != nil {
-		p.Compared, p.Delta = s.t.Proof.Compared, s.t.Proof.Delta
+		was := s.t.Proof
+		p.Compared, p.Delta = was.Compared, was.Delta
+		p.TMS, p.Engine, p.ClusterName, p.ClusterUUID, p.UUIDs = was.TMS, was.Engine, was.ClusterName, was.ClusterUUID, was.UUIDs
 	}
 	for _, m := range s.moves {
 		t := tallies[m]
@@ -253,7 +255,7 @@ func (s *session) prove(ctx context.Context) error {
 func (s *session) indexProof(m *Move, t tally) IndexProof {
 	ip := IndexProof{
 		Target: m.Target, SourceDocs: t.source, TargetDocs: t.target, Quarantined: t.aside,
-		Digest: m.Digest, MappingHash: mappingHash(s.l.resource(m.Resource).Mapping),
+		Digest: m.Digest, DigestOf: digestOf(m), MappingHash: mappingHash(s.l.resource(m.Resource).Mapping),
 	}
 	for _, c := range m.Copies {
 		ip.Sources = append(ip.Sources, c.Source)

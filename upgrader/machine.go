@@ -22,14 +22,18 @@ const (
 	StepUnfence  Step = "unfence"  // lift the fence, then look again
 	StepRollback Step = "rollback"
 	StepFinalize Step = "finalize"
+	StepErrand   Step = "errand" // what the operator asked for beside the upgrade
 )
 
 // NextStep decides what to do for a tenant.
 func NextStep(wish Wish, t RolloutTenant) Step {
 	switch t.State {
 	case TenantFailed:
-		if t.Intent == IntentCancel {
+		switch {
+		case t.Intent == IntentCancel:
 			return StepUndo
+		case t.Intent.errandOf() != "":
+			return StepErrand
 		}
 		return StepNone
 	case TenantCancelled, TenantRolledBack, TenantFinalized:
@@ -40,6 +44,8 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 			return StepRollback
 		case IntentFinalize:
 			return StepFinalize
+		case IntentRecheck, IntentRepair, IntentRedrive:
+			return StepErrand
 		}
 		return StepNone
 	}
@@ -177,7 +183,7 @@ func Summarize(wish Wish, tenants []RolloutTenant) RolloutState {
 	working := 0
 	for _, t := range tenants {
 		n[t.State]++
-		if t.Working() {
+		if t.Working() && (!t.State.Ended() || t.Intent.errandOf() == "") { // errands do not concern the rollout
 			working++
 		}
 	}
@@ -300,7 +306,7 @@ var tenantCommands = map[string]tenantCommand{
 	"retry": {
 		needs:   "it takes one that failed",
 		already: func(t RolloutTenant) bool { return t.State.BeforeSwitch() || t.State == TenantSwitched },
-		legal:   func(t RolloutTenant) bool { return t.State == TenantFailed && t.Intent != IntentCancel },
+		legal:   func(t RolloutTenant) bool { return t.State == TenantFailed && t.Intent == IntentNone },
 		apply: func(t *RolloutTenant) {
 			t.State, t.Retriable, t.FinishedAt, t.FenceTries = TenantPlanned, false, time.Time{}, 0
 		},
@@ -315,7 +321,7 @@ var tenantCommands = map[string]tenantCommand{
 		needs:   "it takes one that is switched and not finalized",
 		already: func(t RolloutTenant) bool { return t.State == TenantRolledBack || t.Intent == IntentRollback },
 		legal: func(t RolloutTenant) bool {
-			return t.State == TenantSwitched && t.Intent == IntentNone && t.Indices > 0
+			return t.State == TenantSwitched && (t.Intent == IntentNone || t.Intent.errandOf() != "") && t.Indices > 0
 		},
 		apply: func(t *RolloutTenant) { t.Intent = IntentRollback },
 	},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sort"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Documents are read in windows of sequence numbers, which makes every read
@@ -43,6 +45,36 @@ func readShard(ctx context.Context, e Engine, index string, shard int, from, to 
 		from = hi
 	}
 	return nil
+}
+
+// readAhead is readShard with the next page under way while fn works on one.
+func readAhead(ctx context.Context, e Engine, index string, shard int, from, to int64, fn func(docs []Doc, read int64) error) error {
+	type page struct {
+		docs []Doc
+		read int64
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	pages := make(chan page)
+	g.Go(func() error {
+		defer close(pages)
+		return readShard(gctx, e, index, shard, from, to, false, func(docs []Doc, read int64) error {
+			select {
+			case pages <- page{docs, read}:
+				return nil
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			}
+		})
+	})
+	g.Go(func() error {
+		for p := range pages {
+			if err := fn(p.docs, p.read); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 // readAll calls fn for every document of an index up to the given sequence

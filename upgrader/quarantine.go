@@ -16,9 +16,12 @@ type quarantine struct {
 }
 
 type asideDoc struct {
-	kind   QuarantineKind
-	target string
+	kind     QuarantineKind
+	target   string
+	resolved bool
 }
+
+func (d asideDoc) counts() bool { return d.kind.Counts() && !d.resolved }
 
 func newQuarantine(docs []Quarantined) *quarantine {
 	q := &quarantine{docs: map[string]map[string]asideDoc{}}
@@ -37,18 +40,19 @@ func (q *quarantine) add(d Quarantined) {
 		q.docs[d.Index] = ids
 	}
 	if old, ok := ids[d.ID]; ok {
-		q.uncount(old.kind)
+		q.uncount(old)
 	}
-	ids[d.ID] = asideDoc{kind: d.Kind, target: d.Target}
+	fresh := asideDoc{kind: d.Kind, target: d.Target, resolved: d.Resolved}
+	ids[d.ID] = fresh
 	q.n++
-	if d.Kind.Counts() {
+	if fresh.counts() {
 		q.sum++
 	}
 }
 
-func (q *quarantine) uncount(k QuarantineKind) {
+func (q *quarantine) uncount(d asideDoc) {
 	q.n--
-	if k.Counts() {
+	if d.counts() {
 		q.sum--
 	}
 }
@@ -57,8 +61,25 @@ func (q *quarantine) drop(index, id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if old, ok := q.docs[index][id]; ok {
-		q.uncount(old.kind)
+		q.uncount(old)
 		delete(q.docs[index], id)
+	}
+}
+
+// resolve marks documents that are done: they stay known, and count no more.
+func (q *quarantine) resolve(index string, ids ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		d, ok := q.docs[index][id]
+		if !ok {
+			continue
+		}
+		if d.counts() {
+			q.sum--
+		}
+		d.resolved = true
+		q.docs[index][id] = d
 	}
 }
 
@@ -114,14 +135,45 @@ func (s *session) keepAside(ctx context.Context, docs ...Quarantined) error {
 	if len(docs) == 0 {
 		return nil
 	}
-	if n := s.aside.total() + len(docs); n > 2*MaxQuarantine {
-		return failf("more than %d documents were refused: this is no odd document but a wrong transform; see `tms upgrade quarantine %s`", 2*MaxQuarantine, s.lease.RolloutID)
+	if err := s.room(ctx, docs); err != nil {
+		return err
 	}
 	if err := s.r.store.AddQuarantine(ctx, s.lease, docs...); err != nil {
 		return err
 	}
 	for _, d := range docs {
 		s.aside.add(d)
+	}
+	return nil
+}
+
+// Bounds of a quarantine beyond those of a tenant. Past each the tenant fails:
+// nothing is dropped silently, and Postgres is no document store.
+const (
+	// MaxQuarantinePerRollout is the number of documents of all tenants.
+	MaxQuarantinePerRollout = 200_000
+	// MaxQuarantinedBytes is the size of one document. Tracardi's are of 1 to
+	// 4 KB, its largest (a plugin's memory) of some MB.
+	MaxQuarantinedBytes = 16 << 20
+)
+
+// room says whether documents fit into quarantine.
+func (s *session) room(ctx context.Context, docs []Quarantined) error {
+	if n := s.aside.total() + len(docs); n > 2*MaxQuarantine {
+		return failf("more than %d documents were refused: this is no odd document but a wrong transform; see `tms upgrade quarantine %s`", 2*MaxQuarantine, s.lease.RolloutID)
+	}
+	for _, d := range docs {
+		if len(d.Source) > s.r.limits.QuarantineBytes {
+			return failf("document %s of %s is refused (%s) and with %d bytes larger than the %d that quarantine keeps; mend or remove it in the old version, then `tms upgrade retry %s`",
+				d.ID, d.Index, d.Reason, len(d.Source), s.r.limits.QuarantineBytes, s.lease.RolloutID)
+		}
+	}
+	n, err := s.r.store.QuarantineSize(ctx, s.lease.RolloutID)
+	if err != nil {
+		return err
+	}
+	if n+len(docs) > s.r.limits.QuarantineDocs {
+		return failf("the rollout keeps %d documents in quarantine and may keep %d: this is no odd document but a wrong transform; see `tms upgrade quarantine %s`, mend it, then retry", n, s.r.limits.QuarantineDocs, s.lease.RolloutID)
 	}
 	return nil
 }

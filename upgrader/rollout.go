@@ -139,6 +139,9 @@ const (
 	IntentCancel   Intent = "cancel"   // undo and end; before the switch only
 	IntentRollback Intent = "rollback" // after the switch only
 	IntentFinalize Intent = "finalize" // after the switch only
+	IntentRecheck  Intent = "recheck"  // errands: see Errand
+	IntentRepair   Intent = "repair"
+	IntentRedrive  Intent = "redrive"
 )
 
 // RolloutTenant is one tenant's part of a rollout.
@@ -250,7 +253,9 @@ type Move struct {
 	// sides were compared.
 	ComparedAt map[string]Checkpoint
 	Digest     string // of the comparison
-	Documents  int64  // in the target, as last counted
+	// DigestAt is the checkpoint per source index and shard that Digest is of.
+	DigestAt  map[string]Checkpoint
+	Documents int64 // in the target, as last counted
 }
 
 // Checkpoint is the highest sequence number per shard up to which a source's
@@ -303,7 +308,29 @@ type Proof struct {
 	BundleDigests []string     `json:"bundle_digests"`
 	TakenAt       time.Time    `json:"taken_at"`
 	Indices       []IndexProof `json:"indices"`
+	// Where and by what it was taken. UUIDs are those of all indices it is
+	// about, by name.
+	TMS         string            `json:"tms,omitempty"`
+	Engine      string            `json:"engine,omitempty"`
+	ClusterName string            `json:"cluster_name,omitempty"`
+	ClusterUUID string            `json:"cluster_uuid,omitempty"`
+	UUIDs       map[string]string `json:"uuids,omitempty"`
 }
+
+// DigestOf says which documents a digest is of.
+type DigestOf string
+
+// What digests are of.
+const (
+	// DigestAtFence is of all documents behind the fence: nothing was written
+	// between the comparison and the fence.
+	DigestAtFence DigestOf = "fence"
+	// DigestAtComparison is of the documents at the comparison; what was
+	// written afterwards was compared one by one.
+	DigestAtComparison DigestOf = "comparison"
+	// DigestSealed is of all documents behind the fence, taken by a recheck.
+	DigestSealed DigestOf = "sealed"
+)
 
 // IndexProof is the part of a proof that belongs to one target index.
 type IndexProof struct {
@@ -313,6 +340,7 @@ type IndexProof struct {
 	TargetDocs  int64                 `json:"target_docs"`
 	Quarantined int64                 `json:"quarantined,omitempty"`
 	Digest      string                `json:"digest,omitempty"`
+	DigestOf    DigestOf              `json:"digest_of,omitempty"`
 	Checkpoints map[string]Checkpoint `json:"checkpoints,omitempty"`
 	MappingHash string                `json:"mapping_hash"`
 }
@@ -345,6 +373,10 @@ type Quarantined struct {
 	Reason    string
 	Source    json.RawMessage // as found
 	At        time.Time
+	// Resolved documents are done: Outcome says how. What they held is
+	// forgotten.
+	Resolved bool
+	Outcome  string
 }
 
 // Refusal says why something may not start, for one tenant or ("" TenantID)

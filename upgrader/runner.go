@@ -29,6 +29,9 @@ type Limits struct {
 	StreamDocs int64
 	// Poll is the longest pause between looks at a running task.
 	Poll time.Duration
+	// QuarantineDocs is the number of documents that a rollout may keep aside,
+	// QuarantineBytes the size of each.
+	QuarantineDocs, QuarantineBytes int
 }
 
 // Defaults of Limits: where more did not make an upgrade faster on two cores
@@ -42,6 +45,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Creates, 16)
 	def(&l.Tasks, 3)
 	def(&l.Streams, 16)
+	def(&l.QuarantineDocs, MaxQuarantinePerRollout)
+	def(&l.QuarantineBytes, MaxQuarantinedBytes)
 	if l.LeaseTTL == 0 {
 		l.LeaseTTL = 6 * time.Second
 	}

@@ -101,7 +101,7 @@ func (s *session) load(ctx context.Context) error {
 	if s.oldTemplates, err = s.r.store.OldTemplates(ctx, s.lease.RolloutID, s.lease.TenantID); err != nil {
 		return err
 	}
-	docs, err := s.r.store.Quarantine(ctx, QuarantineFilter{RolloutID: s.lease.RolloutID, TenantID: s.lease.TenantID, WithoutSource: true})
+	docs, err := s.r.store.Quarantine(ctx, QuarantineFilter{RolloutID: s.lease.RolloutID, TenantID: s.lease.TenantID, WithoutSource: true, WithResolved: true})
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,9 @@ func (s *session) reload(ctx context.Context) (err error) {
 
 // take carries out one step and stores what came of it.
 func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
+	if step == StepErrand {
+		return s.runErrand(ctx)
+	}
 	started := s.r.now()
 	if s.t.StartedAt.IsZero() {
 		s.t.StartedAt = started

@@ -70,6 +70,8 @@ type Store interface {
 	AddQuarantine(ctx context.Context, l *Lease, docs ...Quarantined) error
 	DropQuarantine(ctx context.Context, l *Lease, index string, ids ...string) error
 	Quarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error)
+
+	VerificationStore
 }
 
 // FleetTenant is what the upgrade needs to know of a registered tenant.
@@ -105,4 +107,7 @@ type QuarantineFilter struct {
 	Limit int // 0: no limit
 	// WithoutSource leaves Source empty.
 	WithoutSource bool
+	// WithResolved lists documents too that are done.
+	WithResolved bool
+	IDs          []string // only these; empty for all
 }

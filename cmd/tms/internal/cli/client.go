@@ -29,6 +29,7 @@ type session struct {
 	operations tmsv1.OperationServiceClient
 	fleet      tmsv1.FleetServiceClient
 	audit      tmsv1.AuditServiceClient
+	proofs     tmsv1.VerificationServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -71,7 +72,7 @@ func (a *app) remote(f func(ctx context.Context, cmd *cobra.Command, args []stri
 // tenants (idempotent by request id).
 const retryPolicy = `{"methodConfig": [{
 	"name": [
-		{"service": "tms.v1.UpgradeService"}, {"service": "tms.v1.ReleaseService"},
+		{"service": "tms.v1.UpgradeService"}, {"service": "tms.v1.VerificationService"}, {"service": "tms.v1.ReleaseService"},
 		{"service": "tms.v1.TenantService", "method": "Create"},
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
@@ -114,8 +115,8 @@ func dial(settings config.Client) (*session, error) {
 		tenants: tmsv1.NewTenantServiceClient(conn), keys: tmsv1.NewApiKeyServiceClient(conn),
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
-		audit: tmsv1.NewAuditServiceClient(conn),
-		conn:  conn, settings: settings,
+		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
+		conn: conn, settings: settings,
 	}, nil
 }
 

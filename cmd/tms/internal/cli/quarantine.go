@@ -40,6 +40,7 @@ With -o json the documents themselves are in "source".`,
 		return writeTable(a.out, []string{"tenant", "index", "document", "kind", "reason"}, rows)
 	})
 	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant")
+	cmd.AddCommand(a.quarantineRedriveCommand(), a.quarantineExportCommand(), a.quarantineDropCommand())
 	return cmd
 }
 

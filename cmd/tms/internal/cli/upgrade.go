@@ -25,7 +25,8 @@ A rollout takes tenants to another release. "plan" shows what would happen,
 until "finalize" has deleted their old version.`,
 	}
 	clientFlags(cmd)
-	cmd.AddCommand(a.upgradePlanCommand(), a.upgradeStartCommand(), a.upgradeWatchCommand(), a.upgradeListCommand(), a.upgradeShowCommand(), a.upgradeQuarantineCommand())
+	cmd.AddCommand(a.upgradePlanCommand(), a.upgradeStartCommand(), a.upgradeWatchCommand(), a.upgradeListCommand(), a.upgradeShowCommand(), a.upgradeQuarantineCommand(),
+		a.upgradeProofCommand(), a.upgradeMismatchesCommand(), a.upgradeRepairCommand())
 	cmd.AddCommand(a.upgradeCommands()...)
 	return cmd
 }

@@ -179,11 +179,12 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
-		Catalogue: catalogue, Upgrades: upgrader.NewService(rollouts, engine, catalogue, nil),
+		Catalogue: catalogue, Upgrades: upgrades, Verification: upgrades,
 		Fleet: fleetOf(engine, registered, registry, rollouts, catalogue),
 		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 	}, nil

@@ -1,0 +1,281 @@
+package upgrader
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"sort"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// Comparing both sides of a move must not need more memory than a fixed
+// number of buckets, however many documents there are. Every document is
+// added to the bucket of its id on both sides; buckets that agree prove their
+// documents equal, and only the documents of those that differ are looked at
+// one by one.
+const (
+	// compareBuckets are 24 bytes each, on both sides.
+	compareBuckets = 1 << 14
+	// suspectDocs bounds how many documents of differing buckets are held in
+	// memory at once, both sides together, at some 100 bytes each.
+	suspectDocs = 200_000
+	// progressDocs and progressEvery say when a side is worth remembering:
+	// reading less again costs a second, and a row costs 400 KB.
+	progressDocs  = 50_000
+	progressEvery = 10 * time.Second
+)
+
+// Side is one index of a Comparison.
+type Side struct {
+	Index string
+	// To are the sequence numbers per shard up to which it is read.
+	To Checkpoint
+	// Canonical appends the canonical form that a document has to have in the
+	// target; nil is releases.CanonicalJSON. An error ends the comparison.
+	Canonical func(dst []byte, d Doc) ([]byte, error)
+	// Skip leaves documents out; nil leaves out none.
+	Skip func(id string) bool
+	// Whole, unless nil, gets every document that is not skipped; Omit leaves
+	// some of these out of the comparison.
+	Whole *releases.Digest
+	Omit  func(id string) bool
+}
+
+// Comparison compares an index with those that it was filled from, by
+// digests over buckets of ids. Memory is bounded: two pages and a fixed number
+// of buckets per side. One Comparison is for one goroutine.
+type Comparison struct {
+	Engine  Engine
+	Target  Side
+	Sources []Side
+	// Resume and Save remember how far each side is; nil for not at all. Both
+	// sides call Save, concurrently.
+	Resume map[SideName]SideProgress
+	Save   func(context.Context, SideProgress) error
+}
+
+// SideName tells the sides of a comparison apart.
+type SideName string
+
+// Sides.
+const (
+	SideSource SideName = "source"
+	SideTarget SideName = "target"
+)
+
+// SideProgress is how far one side of a comparison is: what was read is in
+// the buckets. It is good for a new attempt at any later time, because a
+// document that changes meanwhile is read again, as it is then, on both sides.
+type SideProgress struct {
+	Target string
+	Side   SideName
+	Key    string // what the comparison is about; another key is another one
+	// At is the highest sequence number read, per index and shard.
+	At      map[string]Checkpoint
+	Buckets []byte
+	// Start are the checkpoints of the sources when it began.
+	Start map[string]Checkpoint
+}
+
+// Sums are the digests of both sides.
+type Sums struct{ source, target []releases.Digest }
+
+// Source is the digest of all documents of the sources.
+func (s *Sums) Source() releases.Digest { return whole(s.source) }
+
+// Target is the digest of all documents of the target.
+func (s *Sums) Target() releases.Digest { return whole(s.target) }
+
+func whole(buckets []releases.Digest) releases.Digest {
+	var d releases.Digest
+	for _, b := range buckets {
+		d.Merge(b)
+	}
+	return d
+}
+
+// Run reads both sides at the same time.
+func (c *Comparison) Run(ctx context.Context) (*Sums, error) {
+	s := &Sums{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { s.target, err = c.sum(gctx, SideTarget, []Side{c.Target}); return err })
+	g.Go(func() (err error) { s.source, err = c.sum(gctx, SideSource, c.Sources); return err })
+	return s, g.Wait()
+}
+
+// sum adds up one side.
+func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]releases.Digest, error) {
+	buckets, at, err := c.Resume[name].open()
+	if err != nil {
+		return nil, err
+	}
+	var canonical []byte
+	docs, saved := 0, time.Now()
+	for _, p := range parts {
+		for _, shard := range shardsIn(p.To) {
+			err := readAhead(ctx, c.Engine, p.Index, shard, at[p.Index].at(shard), p.To[shard], func(page []Doc, read int64) error {
+				for _, d := range page {
+					if p.Skip != nil && p.Skip(d.ID) {
+						continue
+					}
+					if canonical, err = p.canonical(canonical[:0], d); err != nil {
+						return err
+					}
+					if p.Whole != nil {
+						p.Whole.Add(d.ID, canonical)
+					}
+					if p.Omit == nil || !p.Omit(d.ID) {
+						buckets[bucketOf(d.ID)].Add(d.ID, canonical)
+					}
+				}
+				if at[p.Index] == nil {
+					at[p.Index] = Checkpoint{}
+				}
+				at[p.Index][shard] = read
+				if docs += len(page); c.Save == nil || docs < progressDocs || time.Since(saved) < progressEvery {
+					return nil
+				}
+				docs, saved = 0, time.Now()
+				return c.Save(ctx, SideProgress{Target: c.Target.Index, Side: name, At: at, Buckets: packed(buckets)})
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return buckets, nil
+}
+
+func (p *Side) canonical(dst []byte, d Doc) ([]byte, error) {
+	if p.Canonical != nil {
+		return p.Canonical(dst, d)
+	}
+	out, err := releases.CanonicalJSON(dst, d.Source)
+	if err != nil {
+		return nil, fmt.Errorf("document %s of %s: %w", d.ID, p.Index, err)
+	}
+	return out, nil
+}
+
+func (p *Side) skips(id string) bool {
+	return p.Skip != nil && p.Skip(id) || p.Omit != nil && p.Omit(id)
+}
+
+// bucketOf is the same in every process, so that another one can go on.
+func bucketOf(id string) int { return int(crc32.ChecksumIEEE([]byte(id)) % compareBuckets) }
+
+const packedDigest = 24
+
+func packed(buckets []releases.Digest) []byte {
+	out := make([]byte, 0, len(buckets)*packedDigest)
+	for _, b := range buckets {
+		out = binary.BigEndian.AppendUint64(out, uint64(b.Count))
+		out = binary.BigEndian.AppendUint64(out, b.A)
+		out = binary.BigEndian.AppendUint64(out, b.B)
+	}
+	return out
+}
+
+// open unpacks progress, or begins anew.
+func (p SideProgress) open() ([]releases.Digest, map[string]Checkpoint, error) {
+	buckets := make([]releases.Digest, compareBuckets)
+	if p.Buckets == nil {
+		return buckets, map[string]Checkpoint{}, nil
+	}
+	if len(p.Buckets) != compareBuckets*packedDigest {
+		return nil, nil, fmt.Errorf("progress of comparing %s: %d bytes are not %d buckets", p.Target, len(p.Buckets), compareBuckets)
+	}
+	for i := range buckets {
+		raw := p.Buckets[i*packedDigest:]
+		buckets[i] = releases.Digest{Count: int64(binary.BigEndian.Uint64(raw)), A: binary.BigEndian.Uint64(raw[8:]), B: binary.BigEndian.Uint64(raw[16:])}
+	}
+	return buckets, p.At, nil
+}
+
+// Suspects calls fn with the ids that the sums cannot vouch for, in portions,
+// until fn has had enough.
+func (c *Comparison) Suspects(ctx context.Context, s *Sums, fn func(ids []string) (enough bool, err error)) error {
+	chosen, n := map[int]bool{}, int64(0)
+	flush := func() (bool, error) {
+		if len(chosen) == 0 {
+			return false, nil
+		}
+		ids, err := c.suspects(ctx, chosen)
+		if err != nil || len(ids) == 0 {
+			return false, err
+		}
+		chosen, n = map[int]bool{}, 0
+		return fn(ids)
+	}
+	for i := range s.source {
+		if s.source[i].Equal(s.target[i]) {
+			continue
+		}
+		chosen[i] = true
+		if n += s.source[i].Count + s.target[i].Count; n < suspectDocs {
+			continue
+		}
+		if enough, err := flush(); err != nil || enough {
+			return err
+		}
+	}
+	_, err := flush()
+	return err
+}
+
+// suspects reads the documents of some buckets one by one.
+func (c *Comparison) suspects(ctx context.Context, chosen map[int]bool) ([]string, error) {
+	want, err := c.each(ctx, chosen, c.Sources)
+	if err != nil {
+		return nil, err
+	}
+	have, err := c.each(ctx, chosen, []Side{c.Target})
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for id, w := range want {
+		if h, ok := have[id]; !ok || !h.Equal(w) {
+			ids = append(ids, id)
+		}
+	}
+	for id := range have {
+		if _, ok := want[id]; !ok {
+			ids = append(ids, id)
+		}
+	}
+	sort.Strings(ids)
+	return ids, nil
+}
+
+func (c *Comparison) each(ctx context.Context, chosen map[int]bool, parts []Side) (map[string]releases.Digest, error) {
+	out := map[string]releases.Digest{}
+	var canonical []byte
+	for _, p := range parts {
+		for _, shard := range shardsIn(p.To) {
+			err := readAhead(ctx, c.Engine, p.Index, shard, -1, p.To[shard], func(page []Doc, _ int64) (err error) {
+				for _, d := range page {
+					if !chosen[bucketOf(d.ID)] || p.skips(d.ID) {
+						continue
+					}
+					if canonical, err = p.canonical(canonical[:0], d); err != nil {
+						return err
+					}
+					one := out[d.ID]
+					one.Add(d.ID, canonical)
+					out[d.ID] = one
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
