@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -67,10 +68,11 @@ func failure(err error) error {
 func ours(err error) bool {
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
-	if errors.As(err, &registry) || errors.As(err, &upgrade) {
+	var backup *backups.Error
+	if errors.As(err, &registry) || errors.As(err, &upgrade) || errors.As(err, &backup) {
 		return true
 	}
-	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost} {
+	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost, backups.ErrNotFound, backups.ErrConflict, backups.ErrLeaseLost} {
 		if errors.Is(err, s) {
 			return true
 		}

@@ -87,7 +87,18 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 	if violates(err, "rollout_tenants_working_key") {
 		return tenantTaken(err)
 	}
-	return err
+	return beingRestored(err)
+}
+
+// beingRestored names what the guard of restores has refused.
+func beingRestored(err error) error {
+	if !violates(err, "rollout_tenants_restoring") {
+		return err
+	}
+	return &upgrader.ServiceError{
+		Reason: upgrader.ReasonRefused, Message: "a tenant is being restored from a snapshot",
+		Remedy: "see `tms backup restore list`; wait for its end", Err: err,
+	}
 }
 
 func tenantTaken(err error) error {
@@ -303,7 +314,7 @@ func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, c
 	if violates(err, "rollout_tenants_working_key") {
 		return tenantTaken(err)
 	}
-	return err
+	return beingRestored(err)
 }
 
 func lockRollout(ctx context.Context, tx pgx.Tx, id string) (*upgrader.Rollout, error) {

@@ -1,0 +1,366 @@
+package backups
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+const (
+	// looksInFlight is how many tenants are read at once.
+	looksInFlight = 4
+	// manifestsPerBulk keeps a request at a few megabytes: a tenant's
+	// templates and records are some 300 KB.
+	manifestsPerBulk = 10
+	// maxMetadata is the engines' bound on a snapshot's metadata, in bytes.
+	maxMetadata = 1024
+	// sizeShards is up to how many shards the engine is asked what a finished
+	// snapshot has written: it reads a file per shard for the answer.
+	sizeShards = 2_000
+	// saveEvery bounds how often progress is written.
+	saveEvery = time.Second
+)
+
+// record writes down what is about to be saved, and puts the manifests where
+// the snapshot takes them along.
+func (s *session) record(ctx context.Context) (move, error) {
+	selected, err := s.r.store.Select(ctx, Selection{Tenants: s.run.Tenants})
+	if err != nil {
+		return move{}, err
+	}
+	if len(selected) < len(s.run.Tenants) {
+		return move{}, failf("%d of %d tenants were purged since the snapshot was asked for", len(s.run.Tenants)-len(selected), len(s.run.Tenants))
+	}
+	manifests, waits, err := s.readAll(ctx, selected)
+	if err != nil {
+		return move{}, err
+	}
+	if waits != "" {
+		s.run.Reason = "waits for a primary shard of " + waits
+		return move{pause: pollMax}, nil
+	}
+	info := s.run.Snapshot
+	info.Indices, info.Docs, info.Bytes, info.Written = 0, 0, 0, -1
+	info.Releases, s.run.Notes, s.run.Progress = map[string]string{}, nil, Progress{}
+	for i := range manifests {
+		m := &manifests[i]
+		info.Releases[m.Tenant] = m.Release
+		info.Indices += len(m.Indices)
+		info.Docs += m.Docs()
+		info.Bytes += m.Bytes()
+		for _, r := range m.Indices {
+			s.run.Progress.Shards += r.Shards
+		}
+		if len(m.Indices) == 0 {
+			s.run.Notes = append(s.run.Notes, "tenant "+m.Tenant+" has no indices")
+		}
+	}
+	if info.Indices == 0 {
+		return move{}, failf("none of the tenants has an index: there is nothing to save")
+	}
+	if err := s.r.store.SaveManifests(ctx, s.lease, manifests); err != nil {
+		return move{}, err
+	}
+	if err := s.putManifestIndex(ctx, manifests); err != nil {
+		return move{}, err
+	}
+	return to(StatePrepared)
+}
+
+// readAll reads tenants side by side; waits names an index that is not ready.
+func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifest, waits string, err error) {
+	all = make([]Manifest, len(selected))
+	unready := make([]string, len(selected))
+	f := footprintOf(s.r.catalogue)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksInFlight)
+	for i, t := range selected {
+		g.Go(func() error {
+			now, err := f.look(ctx, s.engine, t.ID)
+			if err != nil {
+				return err
+			}
+			if unready[i] = now.incomplete(); unready[i] != "" {
+				return nil
+			}
+			all[i] = now.manifest(s.run.ID, t, s.r.catalogue, s.r.now())
+			if !s.run.Snapshot.Digest {
+				return nil
+			}
+			for n := range all[i].Indices {
+				r := &all[i].Indices[n]
+				if r.Digest, err = digest(ctx, s.engine, r.Name, r.Before.MaxSeqNo); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, "", err
+	}
+	return all, strings.Join(slices.DeleteFunc(unready, func(n string) bool { return n == "" }), ", "), nil
+}
+
+// manifestDoc is a manifest as a document of the index that carries it. The
+// engine looks into none of it.
+type manifestDoc struct {
+	Format   int    `json:"format"`
+	Tenant   string `json:"tenant"`
+	Release  string `json:"release"`
+	Manifest string `json:"manifest"` // JSON
+}
+
+// manifestFormat is the version of manifestDoc and Manifest.
+const manifestFormat = 1
+
+// putManifestIndex makes the index anew: what an earlier attempt left may be
+// of another moment.
+func (s *session) putManifestIndex(ctx context.Context, manifests []Manifest) error {
+	name := ManifestIndex(s.run.ID)
+	if err := s.engine.DeleteIndices(ctx, name); err != nil {
+		return err
+	}
+	err := s.engine.CreateIndex(ctx, name, upgrader.IndexBody{
+		Settings: map[string]any{"number_of_shards": "1", "number_of_replicas": "0"},
+		Mappings: map[string]any{"enabled": false},
+	})
+	if err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(manifests, manifestsPerBulk) {
+		var ops []upgrader.BulkOp
+		for i := range batch {
+			raw, err := json.Marshal(&batch[i])
+			if err != nil {
+				return fmt.Errorf("manifest of %s: %w", batch[i].Tenant, err)
+			}
+			doc, err := json.Marshal(manifestDoc{manifestFormat, batch[i].Tenant, batch[i].Release, string(raw)})
+			if err != nil {
+				return fmt.Errorf("manifest of %s: %w", batch[i].Tenant, err)
+			}
+			ops = append(ops, upgrader.BulkOp{Index: name, ID: batch[i].Tenant, Source: doc})
+		}
+		results, err := s.engine.Bulk(ctx, ops)
+		if err != nil {
+			return err
+		}
+		for i, res := range results {
+			if !res.OK {
+				return fmt.Errorf("manifest of %s: %s", ops[i].ID, res.Reason)
+			}
+		}
+	}
+	return nil
+}
+
+// metadata says to whoever finds the snapshot what is in it. The list of
+// tenants is left out where it does not fit; the manifests have it.
+func (s *session) metadata() map[string]any {
+	count := map[string]int{}
+	for _, release := range s.run.Snapshot.Releases {
+		count[release]++
+	}
+	all := map[string]any{
+		"taken_by": takenBy, "format": manifestFormat, "manifests": ManifestIndex(s.run.ID),
+		"tenant_count": len(s.run.Tenants), "releases": count, "tenants": s.run.Tenants,
+	}
+	for _, spare := range []string{"tenants", "releases"} {
+		if raw, err := json.Marshal(all); err == nil && len(raw) <= maxMetadata {
+			break
+		}
+		delete(all, spare)
+	}
+	return all
+}
+
+// takenBy marks our snapshots in their metadata.
+const takenBy = "tms"
+
+// start asks the engine for the snapshot, unless a worker before has.
+func (s *session) start(ctx context.Context) (move, error) {
+	_, err := s.engine.Snapshot(ctx, s.run.Repository, s.run.ID)
+	if err == nil {
+		return to(StateRunning)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return move{}, err
+	}
+	if s.run.Snapshot.Starts >= maxStarts {
+		return move{}, failf("the engine was asked %d times and forgot the snapshot each time; look for restarts of its master node", s.run.Snapshot.Starts)
+	}
+	manifests, err := s.r.store.Manifests(ctx, s.run.ID)
+	if err != nil {
+		return move{}, err
+	}
+	names := []string{ManifestIndex(s.run.ID)}
+	for i := range manifests {
+		for _, r := range manifests[i].Indices {
+			names = append(names, r.Name)
+		}
+	}
+	s.run.Snapshot.Starts++
+	if s.run.StartedAt.IsZero() {
+		s.run.StartedAt = s.r.now()
+	}
+	err = s.engine.StartSnapshot(ctx, SnapshotRequest{Repository: s.run.Repository, Name: s.run.ID, Indices: names, Metadata: s.metadata()})
+	switch {
+	case errors.Is(err, ErrExists), err == nil:
+		return to(StateRunning)
+	case errors.Is(err, ErrBusy):
+		s.run.Snapshot.Starts--
+	case errors.Is(err, ErrNotFound) && strings.Contains(err.Error(), "index_not_found"):
+		// An index went since it was recorded: record again.
+		s.run.Reason = err.Error()
+		return to(StatePlanned)
+	}
+	return move{}, err
+}
+
+// follow waits for the engine.
+func (s *session) follow(ctx context.Context) (move, error) {
+	pause, saved := pollMin, s.r.now()
+	for {
+		found, err := s.engine.Snapshot(ctx, s.run.Repository, s.run.ID)
+		if errors.Is(err, ErrNotFound) {
+			s.run.Notes = append(s.run.Notes, "the engine forgot the running snapshot, it was begun again")
+			return to(StatePrepared)
+		}
+		if err != nil {
+			return move{}, err
+		}
+		if found.State != EngineInProgress {
+			return s.engineEnded(found)
+		}
+		if p, err := s.engine.SnapshotProgress(ctx, s.run.Repository, s.run.ID); err == nil {
+			s.run.Progress = p
+		}
+		if s.r.now().Sub(saved) >= saveEvery {
+			if err := s.save(ctx); err != nil {
+				return move{}, err
+			}
+			saved = s.r.now()
+		}
+		if err := s.pauseFor(ctx, pause); err != nil {
+			return move{}, err
+		}
+		pause = min(pause*3/2, pollMax)
+	}
+}
+
+func (s *session) engineEnded(found EngineSnapshot) (move, error) {
+	info := s.run.Snapshot
+	info.TakenFrom, info.TakenUntil = found.From, found.Until
+	s.run.Progress.Shards, s.run.Progress.ShardsDone = found.Shards, found.Shards-found.Failed
+	switch {
+	case found.State == EngineSuccess && found.Failed == 0:
+		return to(StateVerifying)
+	case found.State == EnginePartial || found.State == EngineSuccess:
+		s.run.Reason = engineSays(found, fmt.Sprintf("%d of %d shards are missing", found.Failed, found.Shards))
+		return to(StatePartial)
+	default:
+		s.run.Reason = engineSays(found, "the engine says "+found.State)
+		return to(StateFailed)
+	}
+}
+
+func engineSays(found EngineSnapshot, text string) string {
+	if found.Reason != "" {
+		text += ": " + found.Reason
+	}
+	if len(found.Failures) > 0 {
+		text += ": " + strings.Join(found.Failures, "; ")
+	}
+	return text
+}
+
+// settle checks that the snapshot holds what was recorded, and reads the other
+// end of the span in which it was taken.
+func (s *session) settle(ctx context.Context) (move, error) {
+	found, err := s.engine.Snapshot(ctx, s.run.Repository, s.run.ID)
+	if err != nil {
+		return move{}, err
+	}
+	manifests, err := s.r.store.Manifests(ctx, s.run.ID)
+	if err != nil {
+		return move{}, err
+	}
+	held := map[string]bool{}
+	for _, name := range found.Indices {
+		held[name] = true
+	}
+	f := footprintOf(s.r.catalogue)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksInFlight)
+	for i := range manifests {
+		m := &manifests[i]
+		for _, r := range m.Indices {
+			if !held[r.Name] {
+				_ = g.Wait()
+				return move{}, failf("the snapshot does not hold index %s", r.Name)
+			}
+		}
+		g.Go(func() error { return m.close(gctx, s.engine, f) })
+	}
+	if err := g.Wait(); err != nil {
+		return move{}, err
+	}
+	info := s.run.Snapshot
+	info.Docs = 0
+	for i := range manifests {
+		info.Docs += manifests[i].Docs()
+	}
+	if found.Shards <= sizeShards {
+		if p, err := s.engine.SnapshotProgress(ctx, s.run.Repository, s.run.ID); err == nil {
+			info.Written = p.Bytes
+			s.run.Progress = p
+		}
+	}
+	if err := s.r.store.SaveManifests(ctx, s.lease, manifests); err != nil {
+		return move{}, err
+	}
+	if err := s.engine.DeleteIndices(ctx, ManifestIndex(s.run.ID)); err != nil {
+		return move{}, err
+	}
+	return to(StateSuccess)
+}
+
+// close reads where the indices stand after the snapshot.
+func (m *Manifest) close(ctx context.Context, e Engine, f footprint) error {
+	now, err := f.look(ctx, e, m.Tenant)
+	if err != nil {
+		return err
+	}
+	for i := range m.Indices {
+		r := &m.Indices[i]
+		ix := now.find(r.Name)
+		if ix == nil || ix.UUID != r.UUID {
+			r.Gone, r.Digest = true, ""
+			continue
+		}
+		r.After = mark(*ix, now.stats[r.Name])
+		if !r.Quiet() {
+			r.Digest = ""
+		}
+	}
+	return nil
+}
+
+// deleteSnapshot removes a snapshot, or stops one that runs.
+func (s *session) deleteSnapshot(ctx context.Context) (move, error) {
+	if err := s.engine.DeleteSnapshot(ctx, s.run.Repository, s.run.ID); err != nil {
+		return move{}, err
+	}
+	if err := s.engine.DeleteIndices(ctx, ManifestIndex(s.run.ID)); err != nil {
+		return move{}, err
+	}
+	return to(StateDeleted)
+}
