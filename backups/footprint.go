@@ -3,6 +3,7 @@ package backups
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,8 +59,11 @@ func (f footprint) owns(index, tenant string) bool {
 func (f footprint) look(ctx context.Context, e Engine, tenant string) (standing, error) {
 	var now standing
 	patterns := f.patterns(tenant)
-	err := e.Refresh(ctx, patterns...)
+	earlier, err := e.Stats(ctx, patterns...)
 	if err != nil {
+		return now, err
+	}
+	if err := e.Refresh(ctx, patterns...); err != nil {
 		return now, err
 	}
 	if now.indices, err = e.Indices(ctx, patterns...); err != nil {
@@ -68,6 +72,10 @@ func (f footprint) look(ctx context.Context, e Engine, tenant string) (standing,
 	now.indices = slices.DeleteFunc(now.indices, func(ix upgrader.Index) bool { return !f.owns(ix.Name, tenant) })
 	if now.stats, err = e.Stats(ctx, patterns...); err != nil {
 		return now, err
+	}
+	now.moving = map[string]bool{}
+	for name, st := range now.stats {
+		now.moving[name] = !maps.Equal(st.MaxSeqNo, earlier[name].MaxSeqNo)
 	}
 	aliases, err := e.Aliases(ctx, aliasPatterns(tenant)...)
 	if err != nil {
@@ -120,7 +128,7 @@ func (s standing) manifest(snapshot string, t Tenant, c Catalogue, now time.Time
 	}
 	for _, ix := range s.indices {
 		st := s.stats[ix.Name]
-		r := IndexRecord{Name: ix.Name, UUID: ix.UUID, Shards: st.Primaries, Bytes: st.Bytes, Blocked: ix.WriteBlocked, Before: mark(ix, st)}
+		r := IndexRecord{Name: ix.Name, UUID: ix.UUID, Shards: st.Primaries, Bytes: st.Bytes, Blocked: ix.WriteBlocked, Before: mark(ix, st), Moving: s.moving[ix.Name]}
 		r.After = r.Before
 		r.Release, r.Resource = identify(c, ix.Name)
 		m.Indices = append(m.Indices, r)

@@ -49,8 +49,10 @@ type IndexRecord struct {
 	// Gone: the index was no longer there after the snapshot, so that After
 	// says nothing.
 	Gone bool `json:"gone,omitempty"`
-	// Digest over all documents; "" when none was asked for, or the index was
-	// written to meanwhile.
+	// Moving: writes came while Before was read, so that its count may lack
+	// some.
+	Moving bool `json:"moving,omitempty"`
+	// Digest over all documents as of Before; "" when none was asked for.
 	Digest string `json:"digest,omitempty"`
 }
 
@@ -146,13 +148,27 @@ func (r IndexRecord) bounds(is Mark) string {
 		writes += high - low
 	}
 	if r.Gone {
-		return ""
+		return r.asBefore(is)
 	}
 	// A write changes the number of documents by one at most.
 	if is.Docs < r.After.Docs-writes || is.Docs > r.After.Docs+writes {
 		return fmt.Sprintf("holds %d documents, the snapshot's record says %d, with %d writes meanwhile", is.Docs, r.After.Docs, writes)
 	}
 	if r.Before.Mapping == r.After.Mapping && is.Mapping != r.Before.Mapping {
+		return "its mapping is not that of the snapshot's record"
+	}
+	return ""
+}
+
+// asBefore compares with what was read before the snapshot, as far as the
+// restored index ends at the same write.
+func (r IndexRecord) asBefore(is Mark) string {
+	switch {
+	case r.Moving || !maps.Equal(is.MaxSeqNo, r.Before.MaxSeqNo):
+		return ""
+	case is.Docs != r.Before.Docs:
+		return fmt.Sprintf("holds %d documents, the snapshot's record says %d", is.Docs, r.Before.Docs)
+	case is.Mapping != r.Before.Mapping:
 		return "its mapping is not that of the snapshot's record"
 	}
 	return ""

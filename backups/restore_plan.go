@@ -48,6 +48,7 @@ type PlannedIndex struct {
 type standing struct {
 	indices   []upgrader.Index
 	stats     map[string]upgrader.IndexStats
+	moving    map[string]bool // written to while it was looked at
 	aliases   map[string][]string
 	templates []upgrader.Template
 }

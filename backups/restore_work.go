@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -343,8 +344,10 @@ func (s *session) compare(ctx context.Context, prefix string) (*Verification, er
 		if why := rec.Compare(mark(is, stats[is.Name])); why != "" {
 			return nil, failf("index %s is not what was saved: %s", names[i], why)
 		}
-		if err := s.compareDigest(ctx, *rec, is.Name, v); err != nil {
-			return nil, err
+		if maps.Equal(rec.Before.MaxSeqNo, stats[is.Name].MaxSeqNo) { // the digest's moment
+			if err := s.compareDigest(ctx, *rec, is.Name, v); err != nil {
+				return nil, err
+			}
 		}
 		v.Indices++
 		v.Docs += stats[is.Name].Docs

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -95,19 +96,43 @@ func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifes
 			if !s.run.Snapshot.Digest {
 				return nil
 			}
-			for n := range all[i].Indices {
-				r := &all[i].Indices[n]
-				if r.Digest, err = digest(ctx, s.engine, r.Name, r.Before.MaxSeqNo); err != nil {
-					return err
-				}
-			}
-			return nil
+			return all[i].addDigests(ctx, s.engine)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, "", err
 	}
 	return all, strings.Join(slices.DeleteFunc(unready, func(n string) bool { return n == "" }), ", "), nil
+}
+
+// addDigests reads all documents. An index that is written to at the time has
+// no digest: what was read is of no single moment.
+func (m *Manifest) addDigests(ctx context.Context, e Engine) error {
+	var names []string
+	for i := range m.Indices {
+		r := &m.Indices[i]
+		if r.Moving {
+			continue
+		}
+		var err error
+		if r.Digest, err = digest(ctx, e, r.Name, r.Before.MaxSeqNo); err != nil {
+			return err
+		}
+		names = append(names, r.Name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	now, err := e.Stats(ctx, names...)
+	if err != nil {
+		return err
+	}
+	for i := range m.Indices {
+		if r := &m.Indices[i]; !maps.Equal(now[r.Name].MaxSeqNo, r.Before.MaxSeqNo) {
+			r.Digest = ""
+		}
+	}
+	return nil
 }
 
 // manifestDoc is a manifest as a document of the index that carries it. The
@@ -343,13 +368,10 @@ func (m *Manifest) close(ctx context.Context, e Engine, f footprint) error {
 		r := &m.Indices[i]
 		ix := now.find(r.Name)
 		if ix == nil || ix.UUID != r.UUID {
-			r.Gone, r.Digest = true, ""
+			r.Gone = true
 			continue
 		}
 		r.After = mark(*ix, now.stats[r.Name])
-		if !r.Quiet() {
-			r.Digest = ""
-		}
 	}
 	return nil
 }
