@@ -4,8 +4,10 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 //go:embed builtin
@@ -28,10 +30,54 @@ var builtin = sync.OnceValues(func() (*Catalogue, error) { return Load(BuiltinFS
 func Builtin() (*Catalogue, error) { return builtin() }
 
 // Catalogue is a chain of releases, each but the oldest with a migration from
-// its predecessor. It is immutable and safe for concurrent use; so are the
-// releases it returns.
+// its predecessor. It is safe for concurrent use; releases in it never change
+// nor go, but that of a Library gets more. The releases it returns are
+// immutable.
 type Catalogue struct {
-	releases []*Release // oldest first
+	all atomic.Pointer[[]*Release] // oldest first
+	// missed is called before a release is said to be unknown: another process
+	// may have brought it. nil for a fixed catalogue.
+	missed func()
+}
+
+func newCatalogue(all []*Release) *Catalogue {
+	c := &Catalogue{}
+	c.all.Store(&all)
+	return c
+}
+
+// become takes over the releases of another catalogue.
+func (c *Catalogue) become(other *Catalogue) { c.all.Store(other.all.Load()) }
+
+func (c *Catalogue) releases() []*Release { return *c.all.Load() }
+
+// find looks for a release, again when others may have brought it.
+func (c *Catalogue) find(look func(all []*Release) int) (*Release, bool) {
+	all := c.releases()
+	i := look(all)
+	if i < 0 && c.missed != nil {
+		c.missed()
+		all = c.releases()
+		i = look(all)
+	}
+	if i < 0 {
+		return nil, false
+	}
+	return all[i], true
+}
+
+// exactly returns the release of exactly that version.
+func (c *Catalogue) exactly(version string) (*Release, error) {
+	for _, r := range c.releases() {
+		if r.Version == version {
+			return r, nil
+		}
+	}
+	return nil, c.unknown(version)
+}
+
+func (c *Catalogue) unknown(version string) error {
+	return &UnknownReleaseError{What: "release", Value: version, Known: c.known(func(r *Release) string { return r.Version })}
 }
 
 // UnknownReleaseError is returned for a version or prefix that is not in the
@@ -54,26 +100,27 @@ func (e *DowngradeError) Error() string {
 }
 
 // List returns all releases, oldest first. The slice is the caller's.
-func (c *Catalogue) List() []*Release { return append([]*Release(nil), c.releases...) }
+func (c *Catalogue) List() []*Release { return append([]*Release(nil), c.releases()...) }
 
 // Get returns the release of a version. A further number is accepted and
 // means the same data structure: the docker tags 0.8.1.1, 0.8.1.2, … are all
 // release 0.8.1, because Tracardi changes only the last number when the
 // structure stays. An unknown version is an *UnknownReleaseError.
 func (c *Catalogue) Get(version string) (*Release, error) {
-	if i := c.index(version); i >= 0 {
-		return c.releases[i], nil
+	if r, ok := c.find(func(all []*Release) int { return index(all, version) }); ok {
+		return r, nil
 	}
-	return nil, &UnknownReleaseError{What: "release", Value: version, Known: c.known(func(r *Release) string { return r.Version })}
+	return nil, c.unknown(version)
 }
 
 // ByPrefix returns the release whose index names carry the prefix. An unknown
 // prefix is an *UnknownReleaseError.
 func (c *Catalogue) ByPrefix(prefix string) (*Release, error) {
-	for _, r := range c.releases {
-		if r.Prefix == prefix {
-			return r, nil
-		}
+	at := func(all []*Release) int {
+		return slices.IndexFunc(all, func(r *Release) bool { return r.Prefix == prefix })
+	}
+	if r, ok := c.find(at); ok {
+		return r, nil
 	}
 	return nil, &UnknownReleaseError{What: "prefix", Value: prefix, Known: c.known(func(r *Release) string { return r.Prefix })}
 }
@@ -88,17 +135,18 @@ func (c *Catalogue) Path(from, to string) ([]*Release, error) {
 	if _, err := c.Get(to); err != nil {
 		return nil, err
 	}
-	i, j := c.index(from), c.index(to)
+	all := c.releases()
+	i, j := index(all, from), index(all, to)
 	if j < i {
 		return nil, &DowngradeError{From: from, To: to}
 	}
-	return append([]*Release(nil), c.releases[i+1:j+1]...), nil
+	return append([]*Release(nil), all[i+1:j+1]...), nil
 }
 
 // index finds a version, exactly or as a further number of a known one.
-func (c *Catalogue) index(version string) int {
+func index(all []*Release, version string) int {
 	best, length := -1, -1
-	for i, r := range c.releases {
+	for i, r := range all {
 		if r.Version == version {
 			return i
 		}
@@ -115,8 +163,8 @@ func digits(s string) bool {
 }
 
 func (c *Catalogue) known(name func(*Release) string) []string {
-	names := make([]string, 0, len(c.releases))
-	for _, r := range c.releases {
+	names := make([]string, 0, len(c.releases()))
+	for _, r := range c.releases() {
 		names = append(names, name(r))
 	}
 	return names

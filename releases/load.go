@@ -39,11 +39,11 @@ func Load(sources ...fs.FS) (*Catalogue, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	c := &Catalogue{}
+	var all []*Release
 	for _, b := range chain {
-		c.releases = append(c.releases, b.release)
+		all = append(all, b.release)
 	}
-	return c, nil
+	return newCatalogue(all), nil
 }
 
 func checkUnique(bundles []*bundle) {

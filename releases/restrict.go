@@ -8,12 +8,12 @@ import "slices"
 // through migrations that rename them. Releases keep their digests with a
 // mark, so that no proof taken with a part is held for one of the whole.
 func (c *Catalogue) Restrict(keys ...string) *Catalogue {
-	out := &Catalogue{}
+	var out []*Release
 	kept := map[string]bool{}
 	for _, k := range keys {
 		kept[k] = true
 	}
-	for _, r := range c.releases {
+	for _, r := range c.releases() {
 		small := *r
 		if r.Migration != nil {
 			m := &Migration{From: r.Migration.From, To: r.Migration.To, Steps: map[string]Step{}, Gone: map[string]string{}}
@@ -32,7 +32,7 @@ func (c *Catalogue) Restrict(keys ...string) *Catalogue {
 		}
 		small.Digest = "part:" + r.Digest
 		small.Resources = slices.DeleteFunc(slices.Clone(r.Resources), func(res Resource) bool { return !kept[res.Key] })
-		out.releases = append(out.releases, &small)
+		out = append(out, &small)
 	}
-	return out
+	return newCatalogue(out)
 }

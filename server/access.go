@@ -94,6 +94,7 @@ var access = map[string]rule{
 
 	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
+	tmsv1.ReleaseService_Save_FullMethodName: {tenants.PermUpgrades, fleet},
 
 	// A rollout shows all of its tenants, and commands concern all of them.
 	tmsv1.UpgradeService_Plan_FullMethodName:           {tenants.PermRead, of(func(r *tmsv1.PlanRolloutRequest) []string { return r.GetOptions().GetTenants() })}, // writes nothing

@@ -25,6 +25,9 @@ const (
 	reasonServer      = "SERVER_UNAVAILABLE"
 	// reasonNoCertificate is of the listener, not of a key.
 	reasonNoCertificate = "CLIENT_CERTIFICATE_REQUIRED"
+	// Releases that operators bring.
+	reasonReleaseRefused = "RELEASE_REFUSED"
+	reasonReleaseExists  = "RELEASE_EXISTS"
 )
 
 // libraryReasons are for statuses that gRPC and the gateway make themselves.
@@ -63,6 +66,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonTenantExists), codes.AlreadyExists, "The tenant's id is taken, perhaps by a deleted tenant.", "Choose another id, or undelete the tenant."},
 	{string(tenants.ReasonIDPurged), codes.AlreadyExists, "The id belonged to a tenant that was purged.", "Choose another id, or say allow_reuse."},
 	{string(tenants.ReasonDomainTaken), codes.AlreadyExists, "The domain belongs to another tenant.", "Change that tenant first."},
+	{reasonReleaseExists, codes.AlreadyExists, "The version of a release is known with other content.", "Give the bundle a further number, such as 0.8.3.1."},
 	{string(tenants.ReasonEtagMismatch), codes.Aborted, "The tenant was changed meanwhile; the metadata holds the stored etag.", "Read again and repeat the change."},
 	{reasonConflict, codes.Aborted, "Somebody else changed it meanwhile.", "Read again and repeat the command."},
 	{string(tenants.ReasonWrongState), codes.FailedPrecondition, "Not possible in the present state.", "See the remedy in the metadata."},
@@ -70,6 +74,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonRolloutRunning), codes.FailedPrecondition, "The tenant is part of a running rollout.", "Cancel it for this tenant, or wait for its end."},
 	{string(tenants.ReasonPurgeIncomplete), codes.FailedPrecondition, "A purge found something of the tenant left.", "It is tried again by itself."},
 	{string(upgrader.ReasonRefused), codes.FailedPrecondition, "A rollout may not start; PreconditionFailure lists every reason.", "Remove what stands in the way."},
+	{reasonReleaseRefused, codes.FailedPrecondition, "A release bundle is not consistent; PreconditionFailure lists everything by file and line.", "Correct the bundle; `tms release validate` says the same."},
 	{string(tenants.ReasonNoCredentials), codes.Unauthenticated, "Neither an API key nor a token was sent.", "Send `Authorization: Bearer KEY`."},
 	{string(tenants.ReasonKeyUnknown), codes.Unauthenticated, "The API key was never made here.", "Check it, or ask an administrator for one."},
 	{string(tenants.ReasonKeyRevoked), codes.Unauthenticated, "The API key, or that of the token, was revoked.", "Ask an administrator for another one."},

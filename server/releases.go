@@ -14,7 +14,10 @@ import (
 	"github.com/tracardi/tms/tenants"
 )
 
-type releaseService struct{ catalogue Catalogue }
+type releaseService struct {
+	catalogue Catalogue
+	library   Library
+}
 
 func (s *releaseService) List(context.Context, *tmsv1.ListReleasesRequest) (*tmsv1.ListReleasesResponse, error) {
 	out := &tmsv1.ListReleasesResponse{}
@@ -34,6 +37,14 @@ func (s *releaseService) Get(_ context.Context, req *tmsv1.GetReleaseRequest) (*
 		return nil, err
 	}
 	return releaseInFull(r)
+}
+
+func (s *releaseService) Save(ctx context.Context, req *tmsv1.SaveReleaseRequest) (*tmsv1.Release, error) {
+	r, err := s.library.Save(ctx, req.GetBundle(), req.GetOrigin(), callerOf(ctx).KeyID)
+	if err != nil {
+		return nil, err
+	}
+	return releaseSummary(r), nil
 }
 
 func releaseSummary(r *releases.Release) *tmsv1.Release {

@@ -99,6 +99,11 @@ type Catalogue interface {
 	Get(version string) (*releases.Release, error)
 }
 
+// Library keeps releases that operators bring, *releases.Library.
+type Library interface {
+	Save(ctx context.Context, bundle []byte, origin, by string) (*releases.Release, error)
+}
+
 // Upgrades runs rollouts, *upgrader.Service.
 type Upgrades interface {
 	Plan(context.Context, upgrader.Request) (*upgrader.Plan, error)
@@ -125,6 +130,7 @@ type Config struct {
 	Keys      Keys
 	Auth      Authenticator
 	Catalogue Catalogue
+	Library   Library
 	Upgrades  Upgrades
 	Fleet     Fleet
 	// Verification is what Upgrades has proven.
@@ -206,7 +212,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
-	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue})
+	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue, s.cfg.Library})
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})

@@ -128,8 +128,9 @@ func setupWith(t testing.TB, o options) *bundle {
 	b.db = d
 	sealer, err := tenants.NewSealer(o.secret, o.old)
 	require.NoError(t, err)
-	catalogue, err := releases.Builtin()
+	library, err := releases.OpenLibrary(t.Context(), db.NewReleases(d), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
+	catalogue := library.Catalogue()
 	store := db.NewRegistry(d, sealer)
 	mirror := tenants.NewMirror(store, log)
 	purgeStore := db.NewPurges(store)
@@ -140,7 +141,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
 	b.server, err = server.New(server.Config{
 		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -52,6 +53,8 @@ func statusOf(err error) *status.Status {
 	var upgrade *upgrader.ServiceError
 	var invalid *protovalidate.ValidationError
 	var engine *upgrader.EngineError
+	var bundle *releases.BundleError
+	var conflict *releases.ConflictError
 	switch {
 	case errors.As(err, &registry):
 		return registryStatus(registry)
@@ -59,6 +62,10 @@ func statusOf(err error) *status.Status {
 		return upgradeStatus(upgrade)
 	case errors.As(err, &invalid):
 		return validationStatus(invalid)
+	case errors.As(err, &bundle):
+		return bundleStatus(bundle)
+	case errors.As(err, &conflict):
+		return detailed(codes.AlreadyExists, conflict.Error(), info(reasonReleaseExists, meta("version", conflict.Version)))
 	case errors.Is(err, context.Canceled):
 		return detailed(codes.Canceled, "the client went away", info(reasonCanceled, nil))
 	case errors.Is(err, context.DeadlineExceeded):
@@ -126,6 +133,14 @@ func upgradeStatus(e *upgrader.ServiceError) *status.Status {
 		details = append(details, failed)
 	}
 	return detailed(code, e.Error(), details...)
+}
+
+func bundleStatus(e *releases.BundleError) *status.Status {
+	failed := &errdetails.PreconditionFailure{}
+	for _, p := range e.Problems {
+		failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{Type: "bundle", Description: p.String()})
+	}
+	return detailed(codes.FailedPrecondition, e.Error(), info(reasonReleaseRefused, nil), failed)
 }
 
 func validationStatus(e *protovalidate.ValidationError) *status.Status {

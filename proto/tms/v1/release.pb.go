@@ -481,6 +481,62 @@ func (x *GetReleaseRequest) GetVersion() string {
 	return ""
 }
 
+// SaveReleaseRequest brings a release.
+type SaveReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A zip file with one directory, named after the version, in the format of
+	// docs/releases.md.
+	Bundle []byte `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// What it was made of, for people: "import of tracardi 0.8.3".
+	Origin        string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveReleaseRequest) Reset() {
+	*x = SaveReleaseRequest{}
+	mi := &file_tms_v1_release_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveReleaseRequest) ProtoMessage() {}
+
+func (x *SaveReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveReleaseRequest.ProtoReflect.Descriptor instead.
+func (*SaveReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SaveReleaseRequest) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+func (x *SaveReleaseRequest) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
 var File_tms_v1_release_proto protoreflect.FileDescriptor
 
 const file_tms_v1_release_proto_rawDesc = "" +
@@ -517,10 +573,14 @@ const file_tms_v1_release_proto_rawDesc = "" +
 	"\x14ListReleasesResponse\x12+\n" +
 	"\breleases\x18\x01 \x03(\v2\x0f.tms.v1.ReleaseR\breleases\"8\n" +
 	"\x11GetReleaseRequest\x12#\n" +
-	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion2\xbc\x01\n" +
+	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\\\n" +
+	"\x12SaveReleaseRequest\x12$\n" +
+	"\x06bundle\x18\x01 \x01(\fB\f\xbaH\tz\a\x10\x01\x18\x80\x80\xc0\x01R\x06bundle\x12 \n" +
+	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin2\x8a\x02\n" +
 	"\x0eReleaseService\x12W\n" +
 	"\x04List\x12\x1b.tms.v1.ListReleasesRequest\x1a\x1c.tms.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12Q\n" +
-	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}B,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}\x12L\n" +
+	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releasesB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_release_proto_rawDescOnce sync.Once
@@ -534,7 +594,7 @@ func file_tms_v1_release_proto_rawDescGZIP() []byte {
 	return file_tms_v1_release_proto_rawDescData
 }
 
-var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_tms_v1_release_proto_goTypes = []any{
 	(*Release)(nil),              // 0: tms.v1.Release
 	(*Resource)(nil),             // 1: tms.v1.Resource
@@ -543,26 +603,29 @@ var file_tms_v1_release_proto_goTypes = []any{
 	(*ListReleasesRequest)(nil),  // 4: tms.v1.ListReleasesRequest
 	(*ListReleasesResponse)(nil), // 5: tms.v1.ListReleasesResponse
 	(*GetReleaseRequest)(nil),    // 6: tms.v1.GetReleaseRequest
-	nil,                          // 7: tms.v1.Release.GoneEntry
-	(*structpb.Struct)(nil),      // 8: google.protobuf.Struct
+	(*SaveReleaseRequest)(nil),   // 7: tms.v1.SaveReleaseRequest
+	nil,                          // 8: tms.v1.Release.GoneEntry
+	(*structpb.Struct)(nil),      // 9: google.protobuf.Struct
 }
 var file_tms_v1_release_proto_depIdxs = []int32{
-	1, // 0: tms.v1.Release.resources:type_name -> tms.v1.Resource
-	2, // 1: tms.v1.Release.steps:type_name -> tms.v1.MigrationStep
-	7, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
-	8, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
-	8, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
-	3, // 5: tms.v1.MigrationStep.drops:type_name -> tms.v1.DroppedField
-	0, // 6: tms.v1.ListReleasesResponse.releases:type_name -> tms.v1.Release
-	4, // 7: tms.v1.ReleaseService.List:input_type -> tms.v1.ListReleasesRequest
-	6, // 8: tms.v1.ReleaseService.Get:input_type -> tms.v1.GetReleaseRequest
-	5, // 9: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
-	0, // 10: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	1,  // 0: tms.v1.Release.resources:type_name -> tms.v1.Resource
+	2,  // 1: tms.v1.Release.steps:type_name -> tms.v1.MigrationStep
+	8,  // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
+	9,  // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
+	9,  // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
+	3,  // 5: tms.v1.MigrationStep.drops:type_name -> tms.v1.DroppedField
+	0,  // 6: tms.v1.ListReleasesResponse.releases:type_name -> tms.v1.Release
+	4,  // 7: tms.v1.ReleaseService.List:input_type -> tms.v1.ListReleasesRequest
+	6,  // 8: tms.v1.ReleaseService.Get:input_type -> tms.v1.GetReleaseRequest
+	7,  // 9: tms.v1.ReleaseService.Save:input_type -> tms.v1.SaveReleaseRequest
+	5,  // 10: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
+	0,  // 11: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
+	0,  // 12: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_release_proto_init() }
@@ -576,7 +639,7 @@ func file_tms_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_release_proto_rawDesc), len(file_tms_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

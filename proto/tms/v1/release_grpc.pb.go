@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ReleaseService_List_FullMethodName = "/tms.v1.ReleaseService/List"
 	ReleaseService_Get_FullMethodName  = "/tms.v1.ReleaseService/Get"
+	ReleaseService_Save_FullMethodName = "/tms.v1.ReleaseService/Save"
 )
 
 // ReleaseServiceClient is the client API for ReleaseService service.
@@ -34,6 +35,10 @@ type ReleaseServiceClient interface {
 	List(ctx context.Context, in *ListReleasesRequest, opts ...grpc.CallOption) (*ListReleasesResponse, error)
 	// Get returns one release with its resources and migration.
 	Get(ctx context.Context, in *GetReleaseRequest, opts ...grpc.CallOption) (*Release, error)
+	// Save keeps a release that was imported, captured or written by hand, for
+	// all processes of this TMS. The same one again changes nothing; a version
+	// that is known with other content is refused.
+	Save(ctx context.Context, in *SaveReleaseRequest, opts ...grpc.CallOption) (*Release, error)
 }
 
 type releaseServiceClient struct {
@@ -64,6 +69,16 @@ func (c *releaseServiceClient) Get(ctx context.Context, in *GetReleaseRequest, o
 	return out, nil
 }
 
+func (c *releaseServiceClient) Save(ctx context.Context, in *SaveReleaseRequest, opts ...grpc.CallOption) (*Release, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Release)
+	err := c.cc.Invoke(ctx, ReleaseService_Save_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReleaseServiceServer is the server API for ReleaseService service.
 // All implementations should embed UnimplementedReleaseServiceServer
 // for forward compatibility.
@@ -75,6 +90,10 @@ type ReleaseServiceServer interface {
 	List(context.Context, *ListReleasesRequest) (*ListReleasesResponse, error)
 	// Get returns one release with its resources and migration.
 	Get(context.Context, *GetReleaseRequest) (*Release, error)
+	// Save keeps a release that was imported, captured or written by hand, for
+	// all processes of this TMS. The same one again changes nothing; a version
+	// that is known with other content is refused.
+	Save(context.Context, *SaveReleaseRequest) (*Release, error)
 }
 
 // UnimplementedReleaseServiceServer should be embedded to have
@@ -89,6 +108,9 @@ func (UnimplementedReleaseServiceServer) List(context.Context, *ListReleasesRequ
 }
 func (UnimplementedReleaseServiceServer) Get(context.Context, *GetReleaseRequest) (*Release, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedReleaseServiceServer) Save(context.Context, *SaveReleaseRequest) (*Release, error) {
+	return nil, status.Error(codes.Unimplemented, "method Save not implemented")
 }
 func (UnimplementedReleaseServiceServer) testEmbeddedByValue() {}
 
@@ -146,6 +168,24 @@ func _ReleaseService_Get_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReleaseService_Save_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaveReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReleaseServiceServer).Save(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReleaseService_Save_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReleaseServiceServer).Save(ctx, req.(*SaveReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ReleaseService_ServiceDesc is the grpc.ServiceDesc for ReleaseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +200,10 @@ var ReleaseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _ReleaseService_Get_Handler,
+		},
+		{
+			MethodName: "Save",
+			Handler:    _ReleaseService_Save_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

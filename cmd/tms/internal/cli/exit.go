@@ -24,6 +24,12 @@ const (
 // reasonRefused is the ErrorInfo reason of a rollout that may not start.
 const reasonRefused = "ROLLOUT_REFUSED"
 
+// The ErrorInfo reasons of a release that cannot be saved.
+const (
+	reasonReleaseRefused = "RELEASE_REFUSED"
+	reasonReleaseExists  = "RELEASE_EXISTS"
+)
+
 // usageError is wrong usage.
 type usageError struct {
 	command string
@@ -119,14 +125,14 @@ func errorInfo(st *status.Status) *errdetails.ErrorInfo {
 	return nil
 }
 
-// asRefusal turns the server's refusal of a rollout into a refusedError, and
+// asRefusal turns the server's refusal of a rollout or a release into a refusedError, and
 // leaves every other error alone.
 func asRefusal(err error) error {
 	st, ok := status.FromError(err)
 	if !ok {
 		return err
 	}
-	if info := errorInfo(st); info == nil || info.GetReason() != reasonRefused {
+	if info := errorInfo(st); info == nil || info.GetReason() != reasonRefused && info.GetReason() != reasonReleaseRefused && info.GetReason() != reasonReleaseExists {
 		return err
 	}
 	refused := &refusedError{}

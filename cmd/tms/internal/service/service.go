@@ -130,10 +130,12 @@ func waitForDatabase(ctx context.Context, s config.Database, log *slog.Logger) (
 // assemble builds everything between the database and the transport, and
 // starts what runs in the background.
 func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Logger, done *closers) (server.Config, error) {
-	catalogue, err := releases.Builtin()
+	library, err := releases.OpenLibrary(ctx, db.NewReleases(database), log)
 	if err != nil {
-		return server.Config{}, fmt.Errorf("built-in releases: %w", err)
+		return server.Config{}, err
 	}
+	catalogue := library.Catalogue()
+	background(ctx, done, "releases", library.Run)
 	if s.DefaultRelease != "" {
 		if _, err := catalogue.Get(s.DefaultRelease); err != nil {
 			return server.Config{}, fmt.Errorf("--default-release (TMS_DEFAULT_RELEASE): %w", err)
@@ -184,7 +186,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
-		Catalogue: catalogue, Upgrades: upgrades, Verification: upgrades,
+		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades,
 		Fleet: fleetOf(engine, registered, registry, rollouts, catalogue),
 		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 	}, nil

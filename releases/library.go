@@ -1,0 +1,268 @@
+package releases
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Stored is a bundle that an operator brought.
+type Stored struct {
+	Version string
+	Digest  string
+	Bundle  []byte // as Pack makes it
+	Origin  string // what it was made of, for people
+	SavedBy string
+	SavedAt time.Time
+}
+
+// Store keeps bundles. All methods are safe for concurrent use.
+type Store interface {
+	// Bundles returns all bundles in the order in which they were saved.
+	Bundles(ctx context.Context) ([]Stored, error)
+	// Digests returns the digest of every stored version; it is cheap.
+	Digests(ctx context.Context) (map[string]string, error)
+	// SaveBundle stores a bundle. The same one again changes nothing; another
+	// one of the same version is a *ConflictError.
+	SaveBundle(ctx context.Context, s Stored) error
+}
+
+// ConflictError is returned for a version that is known with other content.
+type ConflictError struct{ Version, Have, Given string }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("release %s is known with other content (digest %.12s, given %.12s): what rollouts and proofs name must not change; give the bundle another version, as a further number", e.Version, e.Have, e.Given)
+}
+
+const (
+	// libraryEvery is how often a process looks for what others have saved. A
+	// version that it does not know is looked for at once.
+	libraryEvery = 5 * time.Second
+	libraryWait  = 5 * time.Second
+)
+
+// Library joins the built-in releases with those in a Store, so that every
+// process that shares the store knows the same ones.
+type Library struct {
+	store     Store
+	catalogue *Catalogue
+	log       *slog.Logger
+
+	mu   sync.Mutex
+	seen map[string]string // version -> digest, as the store has them
+}
+
+// OpenLibrary reads the store. A stored bundle that this program refuses is
+// left out and logged: the others go on being served. Only a store that cannot
+// be read is an error.
+func OpenLibrary(ctx context.Context, store Store, log *slog.Logger) (*Library, error) {
+	base, err := Load(BuiltinFS())
+	if err != nil {
+		return nil, err
+	}
+	l := &Library{store: store, catalogue: base, log: log, seen: map[string]string{}}
+	if err := l.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	base.missed = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), libraryWait)
+		defer cancel()
+		if err := l.Refresh(ctx); err != nil {
+			l.log.Warn("stored releases cannot be read", "error", err)
+		}
+	}
+	return l, nil
+}
+
+// Catalogue is always the same one; releases are added to it.
+func (l *Library) Catalogue() *Catalogue { return l.catalogue }
+
+// Refresh takes in what was saved meanwhile.
+func (l *Library) Refresh(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	digests, err := l.store.Digests(ctx)
+	if err != nil {
+		return fmt.Errorf("stored releases: %w", err)
+	}
+	if maps.Equal(digests, l.seen) {
+		return nil
+	}
+	stored, err := l.store.Bundles(ctx)
+	if err != nil {
+		return fmt.Errorf("stored releases: %w", err)
+	}
+	c, err := l.join(stored)
+	if err != nil {
+		return err
+	}
+	l.catalogue.become(c)
+	l.seen = digests
+	return nil
+}
+
+// join loads the bundles that fit.
+func (l *Library) join(stored []Stored) (*Catalogue, error) {
+	sources := []fs.FS{BuiltinFS()}
+	for _, s := range stored {
+		files, err := Unpack(s.Bundle)
+		if err == nil {
+			_, err = Load(append(sources[:len(sources):len(sources)], files)...)
+		}
+		if err != nil {
+			l.log.Error("a stored release is left out", "release", s.Version, "error", err)
+			continue
+		}
+		sources = append(sources, files)
+	}
+	return Load(sources...)
+}
+
+// Run looks for what other processes have saved, until ctx ends.
+func (l *Library) Run(ctx context.Context) {
+	tick := time.NewTicker(libraryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := l.Refresh(ctx); err != nil && ctx.Err() == nil {
+			l.log.Warn("stored releases cannot be read", "error", err)
+		}
+	}
+}
+
+// Save checks a bundle against all known releases and stores it. The same
+// bundle again changes nothing. The error is a *BundleError, a *ConflictError
+// or the store's.
+func (l *Library) Save(ctx context.Context, bundle []byte, origin, by string) (*Release, error) {
+	if err := l.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	files, err := Unpack(bundle)
+	if err != nil {
+		return nil, err
+	}
+	version, digest, err := Identify(files)
+	if err != nil {
+		return nil, err
+	}
+	if known, err := l.catalogue.exactly(version); err == nil {
+		if known.Digest == digest {
+			return known, nil
+		}
+		return nil, &ConflictError{Version: version, Have: known.Digest, Given: digest}
+	}
+	stored, err := l.store.Bundles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources := []fs.FS{BuiltinFS()}
+	for _, s := range stored {
+		if known, err := l.catalogue.exactly(s.Version); err != nil || known.Digest != s.Digest {
+			continue // left out
+		}
+		other, err := Unpack(s.Bundle)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, other)
+	}
+	if _, err := Load(append(sources, files)...); err != nil {
+		return nil, err
+	}
+	if err := l.store.SaveBundle(ctx, Stored{Version: version, Digest: digest, Bundle: bundle, Origin: origin, SavedBy: by}); err != nil {
+		return nil, err
+	}
+	if err := l.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return l.catalogue.exactly(version)
+}
+
+// Bounds of a packed bundle. The built-in ones have 40 files of 3 KB; what is
+// packed has to fit into one message (gRPC allows 4 MiB).
+const (
+	MaxBundle         = 3 << 20
+	maxBundleFiles    = 1000
+	maxBundleUnpacked = 32 << 20
+)
+
+// Pack makes one file of a bundle's directory in fsys.
+func Pack(fsys fs.FS, dir string) ([]byte, error) {
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	err := fs.WalkDir(fsys, dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		raw, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		w, err := z.Create(name)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(raw)
+		return err
+	})
+	if err = errors.Join(err, z.Close()); err != nil {
+		return nil, fmt.Errorf("pack bundle %s: %w", dir, err)
+	}
+	if out.Len() > MaxBundle {
+		return nil, fmt.Errorf("pack bundle %s: %d bytes, at most %d are possible", dir, out.Len(), MaxBundle)
+	}
+	return out.Bytes(), nil
+}
+
+// Unpack opens what Pack made, as Load reads it. The error is a *BundleError.
+func Unpack(bundle []byte) (fs.FS, error) {
+	p := &problems{}
+	refuse := func(format string, args ...any) (fs.FS, error) {
+		p.add("bundle", 0, format, args...)
+		return nil, p.err()
+	}
+	if len(bundle) > MaxBundle {
+		return refuse("%d bytes, at most %d are possible", len(bundle), MaxBundle)
+	}
+	z, err := zip.NewReader(bytes.NewReader(bundle), int64(len(bundle)))
+	if err != nil {
+		return refuse("not a zip file: %v", err)
+	}
+	var size uint64
+	for _, f := range z.File {
+		if !fs.ValidPath(f.Name) {
+			return refuse("%q is not a path below the bundle", f.Name)
+		}
+		size += f.UncompressedSize64
+	}
+	if len(z.File) > maxBundleFiles || size > maxBundleUnpacked {
+		return refuse("%d files of %d bytes, at most %d of %d are possible", len(z.File), size, maxBundleFiles, maxBundleUnpacked)
+	}
+	return z, nil
+}
+
+// Identify returns version and digest of the one bundle in fsys.
+func Identify(fsys fs.FS) (version, digest string, err error) {
+	p := &problems{}
+	dirs, err := fs.ReadDir(fsys, ".")
+	if err != nil || len(dirs) != 1 || !dirs[0].IsDir() {
+		p.add("bundle", 0, "expected one directory, named after the version, with a %s", releaseFile)
+		return "", "", p.err()
+	}
+	b := readBundle(fsys, dirs[0].Name(), p)
+	if err := p.err(); err != nil {
+		return "", "", err
+	}
+	return b.release.Version, b.release.Digest, nil
+}
