@@ -193,7 +193,7 @@ func fencing(ctx context.Context, q interface {
 }, tenant string) (busy bool, err error) {
 	err = q.QueryRow(ctx, `
 		select exists (select from rollout_tenants
-			where working and state in ('fenced', 'verified') and lease_until > now() and tenant_id <> $1)`, tenant).Scan(&busy)
+			where working and state in ('fenced', 'verified', 'return_fenced', 'return_verified') and lease_until > now() and tenant_id <> $1)`, tenant).Scan(&busy)
 	return busy, err
 }
 

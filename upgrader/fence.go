@@ -63,7 +63,10 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	if s.t.FenceTries++; s.t.FenceTries > maxFences {
 		return OutcomeFail, failf("the fence was lifted %d times because the last delta did not fit into %s; slow the writers down, then retry; or cancel, and start again with a longer --fence-timeout", maxFences, s.rollout.Options.FenceTimeout)
 	}
-	if away, err := s.takePlace(ctx); err != nil || away {
+	if away, err := s.takePlace(ctx, TenantFenced, StepFence); err != nil || away {
+		if away {
+			s.t.FenceTries--
+		}
 		return OutcomeWaitSteered, err
 	}
 	if s.t.Record.BlockedAt.IsZero() {
@@ -114,9 +117,9 @@ func (s *session) reopen(ctx context.Context) error {
 // takePlace waits until no other tenant is behind its fence. A tenant whose
 // writes are refused already does not wait for anybody. True means that the
 // operator wants something else.
-func (s *session) takePlace(ctx context.Context) (away bool, err error) {
+func (s *session) takePlace(ctx context.Context, fenced TenantState, step Step) (away bool, err error) {
 	before := s.t.State
-	s.t.State = TenantFenced
+	s.t.State = fenced
 	if s.t.Record.FencedAt.IsZero() {
 		s.t.Record.FencedAt = s.r.now()
 	}
@@ -130,15 +133,14 @@ func (s *session) takePlace(ctx context.Context) (away bool, err error) {
 			return false, err
 		}
 		s.t.State = before
-		if away, err := s.steeredAway(ctx, StepFence); err != nil || away {
-			s.t.FenceTries--
+		if away, err := s.steeredAway(ctx, step); err != nil || away {
 			s.t.Record.FencedAt = time.Time{}
 			return true, err
 		}
 		if err := wait.pause(ctx); err != nil {
 			return false, err
 		}
-		s.t.State, s.t.Record.FencedAt = TenantFenced, s.r.now()
+		s.t.State, s.t.Record.FencedAt = fenced, s.r.now()
 	}
 }
 
@@ -308,7 +310,7 @@ const (
 // giveWay holds a change of the cluster state back while another tenant is
 // behind its fence: the engine makes such changes one after the other.
 func (s *session) giveWay(ctx context.Context) error {
-	if s.t.State == TenantFenced || s.t.State == TenantVerified {
+	if s.t.State.Fenced() {
 		return nil
 	}
 	s.mu.Lock()

@@ -15,6 +15,13 @@ type lineage struct {
 	source    string // resource key in the first release
 	transform releases.Transform
 	drops     []releases.Drop
+	hops      []hop // the same, release by release: the way back
+}
+
+// hop is the way of a resource's documents from one release to the next.
+type hop struct {
+	mapping   map[string]any // of the release before
+	transform releases.Transform
 }
 
 // layout is a pair of releases and everything that follows from it.
@@ -57,6 +64,7 @@ func (l *layout) hop(r *releases.Release) {
 			source:    before.source,
 			transform: before.transform.Then(step.Transform),
 			drops:     append(slices.Clone(before.drops), step.Drops...),
+			hops:      append(slices.Clone(before.hops), hop{mapping: l.resource(step.From).Mapping, transform: step.Transform}),
 		}
 	}
 	for key, why := range r.Migration.Gone {

@@ -38,6 +38,8 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 		return StepNone
 	case TenantCancelled, TenantRolledBack, TenantFinalized:
 		return StepNone
+	case TenantReturning, TenantReturnFenced, TenantReturnVerified:
+		return StepRollback
 	case TenantSwitched:
 		switch t.Intent {
 		case IntentRollback:
@@ -102,7 +104,7 @@ func NextState(s TenantState, step Step, o Outcome) TenantState {
 	if o == OutcomeFail {
 		switch step {
 		case StepRollback, StepFinalize:
-			return s // stays switched; the command failed, the tenant did not
+			return TenantSwitched // the command failed, the tenant did not
 		}
 		return TenantFailed
 	}
@@ -148,8 +150,11 @@ func NextState(s TenantState, step Step, o Outcome) TenantState {
 			return TenantCancelled
 		}
 	case StepRollback:
-		if o == OutcomeDone {
+		switch o {
+		case OutcomeDone:
 			return TenantRolledBack
+		case OutcomeLifted:
+			return TenantReturning
 		}
 	case StepFinalize:
 		if o == OutcomeDone {
@@ -219,7 +224,25 @@ func (t RolloutTenant) Working() bool { return !t.State.Ended() || t.Intent != I
 
 // BeforeSwitch says that readers and writers still use the old version and
 // nothing final has happened.
-func (s TenantState) BeforeSwitch() bool { return !s.Ended() }
+func (s TenantState) BeforeSwitch() bool { return !s.Ended() && !s.Returning() }
+
+// Returning says that a rollback is under way.
+func (s TenantState) Returning() bool {
+	return s == TenantReturning || s == TenantReturnFenced || s == TenantReturnVerified
+}
+
+// Fenced says that writes to a version of the tenant are refused, or are about
+// to be, and that somebody waits for the end of it.
+func (s TenantState) Fenced() bool {
+	switch s {
+	case TenantFenced, TenantVerified, TenantReturnFenced, TenantReturnVerified:
+		return true
+	}
+	return false
+}
+
+// asked says that the engine was asked to move the aliases, and may have done it.
+func (s TenantState) asked() bool { return s == TenantVerified || s == TenantReturnVerified }
 
 // applyCommand changes wishes and intents of a rollout, or refuses with the
 // reason. It is pure.
@@ -318,8 +341,10 @@ var tenantCommands = map[string]tenantCommand{
 		apply:   func(t *RolloutTenant) { t.SwitchAllowed = true },
 	},
 	"rollback": {
-		needs:   "it takes one that is switched and not finalized",
-		already: func(t RolloutTenant) bool { return t.State == TenantRolledBack || t.Intent == IntentRollback },
+		needs: "it takes one that is switched and not finalized",
+		already: func(t RolloutTenant) bool {
+			return t.State == TenantRolledBack || t.State.Returning() || t.Intent == IntentRollback
+		},
 		legal: func(t RolloutTenant) bool {
 			return t.State == TenantSwitched && (t.Intent == IntentNone || t.Intent.errandOf() != "") && t.Indices > 0
 		},

@@ -91,6 +91,13 @@ func (q *quarantine) has(index, id string) bool {
 	return ok
 }
 
+// kind is why a document is kept aside, "" when it is not.
+func (q *quarantine) kind(index, id string) QuarantineKind {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.docs[index][id].kind
+}
+
 // of lists the ids kept aside from an index, of one kind or of all ("").
 func (q *quarantine) of(index string, kind QuarantineKind) []string {
 	q.mu.Lock()

@@ -116,18 +116,24 @@ type TenantState string
 
 // States of a tenant in a rollout, in the order in which they are reached.
 const (
-	TenantPlanned    TenantState = "planned"
-	TenantPrepared   TenantState = "prepared"    // target indices and templates stand
-	TenantCopying    TenantState = "copying"     // copies run
-	TenantCopied     TenantState = "copied"      // every document as of the checkpoint is in the target
-	TenantCompared   TenantState = "compared"    // both sides compared at a checkpoint; held here with HoldSwitch
-	TenantFenced     TenantState = "fenced"      // writes to the old version are refused
-	TenantVerified   TenantState = "verified"    // the proof is stored
-	TenantSwitched   TenantState = "switched"    // aliases and registry are on the new release
-	TenantFinalized  TenantState = "done"        // old version deleted
-	TenantFailed     TenantState = "failed"      // see Reason; nothing of the tenant is fenced
-	TenantCancelled  TenantState = "cancelled"   // undone
-	TenantRolledBack TenantState = "rolled_back" // back on the old release
+	TenantPlanned  TenantState = "planned"
+	TenantPrepared TenantState = "prepared" // target indices and templates stand
+	TenantCopying  TenantState = "copying"  // copies run
+	TenantCopied   TenantState = "copied"   // every document as of the checkpoint is in the target
+	TenantCompared TenantState = "compared" // both sides compared at a checkpoint; held here with HoldSwitch
+	TenantFenced   TenantState = "fenced"   // writes to the old version are refused
+	TenantVerified TenantState = "verified" // the proof is stored
+	TenantSwitched TenantState = "switched" // aliases and registry are on the new release
+	// On the way back, after a rollback was asked for. In the first of these the
+	// new version is in use, its writes are carried back meanwhile; in the
+	// others writes to it are refused.
+	TenantReturning      TenantState = "returning"
+	TenantReturnFenced   TenantState = "return_fenced"
+	TenantReturnVerified TenantState = "return_verified" // everything is back; the aliases are about to move
+	TenantFinalized      TenantState = "done"            // old version deleted
+	TenantFailed         TenantState = "failed"          // see Reason; nothing of the tenant is fenced
+	TenantCancelled      TenantState = "cancelled"       // undone
+	TenantRolledBack     TenantState = "rolled_back"     // back on the old release
 )
 
 // Intent is a command to one tenant that its worker carries out.
@@ -205,6 +211,8 @@ type TenantRecord struct {
 	// SeqNoAtSwitch is the highest sequence number per target index and
 	// shard at the switch: what is above was written by the new version.
 	SeqNoAtSwitch map[string]map[int]int64 `json:"seq_no_at_switch,omitempty"`
+	// Return is what a rollback has done so far; nil without one.
+	Return *Return `json:"return,omitempty"`
 	// WritesSinceSwitch is filled by a rollback: write operations that the
 	// new version had taken.
 	WritesSinceSwitch int64 `json:"writes_since_switch,omitempty"`
@@ -256,6 +264,9 @@ type Move struct {
 	// DigestAt is the checkpoint per source index and shard that Digest is of.
 	DigestAt  map[string]Checkpoint
 	Documents int64 // in the target, as last counted
+	// Kept targets were there before the rollout and hold what only the new
+	// release knows: a rollback has left them, and they are taken over.
+	Kept bool `json:",omitempty"`
 }
 
 // Checkpoint is the highest sequence number per shard up to which a source's
@@ -354,7 +365,10 @@ const (
 	QuarantineRefused   QuarantineKind = "refused"   // by the target mapping or by the transform
 	QuarantineDuplicate QuarantineKind = "duplicate" // the older of two documents with one id, merged into one index
 	QuarantineDropped   QuarantineKind = "dropped"   // the transform drops it on purpose
-	QuarantineLeftover  QuarantineKind = "leftover"  // found in an index that stood in the way of a target
+	QuarantineLeftover  QuarantineKind = "leftover"  // found in an index that stood in the way of a target, or in a target to which somebody else wrote
+	// QuarantineNotCarriedBack was written to the new version since the switch,
+	// and the old release cannot hold it, or not all of it.
+	QuarantineNotCarriedBack QuarantineKind = "not_carried_back"
 )
 
 // Counts says whether this kind counts against Options.AllowQuarantine.

@@ -39,6 +39,10 @@ type session struct {
 	// takes longer, nothing else.
 	hot map[string]bool
 	ids map[string]*remembered
+	// back are the ways of a rollback, as of its last pass; open are indices of
+	// the old version that it has opened.
+	back []*wayBack
+	open map[string]bool
 }
 
 // holdPause is how often a held tenant catches up; pausedPause how often a
@@ -140,8 +144,8 @@ func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
 			outcome, err = OutcomeFail, fmt.Errorf("after %d attempts: %w", s.t.Attempts+1, err)
 		}
 	}
-	if outcome == OutcomeFail && s.t.State == TenantVerified {
-		// Readers may be on the new version already: opening the old one
+	if outcome == OutcomeFail && s.t.State.asked() {
+		// Readers may be on the other version already: opening this one
 		// again, or calling the tenant failed, would be wrong. It is tried
 		// until it succeeds, and says why it does not.
 		outcome = OutcomeRetry
@@ -155,6 +159,11 @@ func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
 	}
 	if outcome == OutcomeFail && s.t.Record.Cloning != "" {
 		outcome = OutcomeRetry // the next turn opens the source first
+	}
+	if outcome == OutcomeFail && step == StepRollback && s.t.State.Returning() {
+		if uerr := s.reopenNew(ctx); uerr != nil {
+			outcome, err = OutcomeRetry, errors.Join(err, uerr)
+		}
 	}
 	s.log.Info("step", "step", step, "state", s.t.State, "outcome", outcome, "seconds", s.r.now().Sub(started).Seconds(), "error", err)
 	return outcome, s.book(ctx, step, outcome, err)
@@ -171,7 +180,7 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 		s.t.Attempts++
 		s.t.Reason = err.Error()
 		s.t.NextAt = now.Add(Backoff(s.t.Attempts))
-		if !s.t.Record.FencedAt.IsZero() && s.t.State != TenantVerified {
+		if !s.t.Record.FencedAt.IsZero() && !s.t.State.asked() {
 			// Somebody's writes are refused: no long pauses.
 			s.t.NextAt = now.Add(min(Backoff(s.t.Attempts), time.Second))
 		}
@@ -219,7 +228,7 @@ func (s *session) do(ctx context.Context, step Step) (Outcome, error) {
 	case StepUndo:
 		return OutcomeDone, s.undo(ctx)
 	case StepRollback:
-		return OutcomeDone, s.rollback(ctx)
+		return s.rollback(ctx)
 	case StepFinalize:
 		return OutcomeDone, s.finalize(ctx)
 	}

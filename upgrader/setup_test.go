@@ -153,11 +153,32 @@ func (b *bundle) judge(t *fleet.Tenant, r *upgrader.Rollout, release string) {
 	require.NoError(b.t, err)
 	aside := map[fleet.Document]struct{}{}
 	for _, d := range docs {
-		aside[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
+		if d.Kind != upgrader.QuarantineNotCarriedBack {
+			aside[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
+		}
 	}
-	report, err := t.Judge(b.t.Context(), fleet.Expect{Release: release, Quarantined: aside})
+	report, err := t.Judge(b.t.Context(), fleet.Expect{Release: release, Quarantined: aside, NotCarried: b.notCarried(t)})
 	require.NoError(b.t, err)
 	require.True(b.t, report.OK(), report.String())
+}
+
+// notCarried are the documents that the tenant's rollbacks report as not
+// carried back.
+func (b *bundle) notCarried(t *fleet.Tenant) map[fleet.Document]struct{} {
+	b.t.Helper()
+	out := map[fleet.Document]struct{}{}
+	all, err := b.service.List(b.t.Context(), 100, "")
+	require.NoError(b.t, err)
+	for _, r := range all {
+		docs, err := b.service.Quarantine(b.t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID, TenantID: t.Name()})
+		require.NoError(b.t, err)
+		for _, d := range docs {
+			if d.Kind == upgrader.QuarantineNotCarriedBack {
+				out[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
+			}
+		}
+	}
+	return out
 }
 
 type testWriter struct{ t *testing.T }

@@ -251,44 +251,6 @@ func (s *session) deleteUnread(ctx context.Context, names []string) error {
 	return nil
 }
 
-// rollback returns readers and writers to the old version. The new version's
-// indices stay, closed to writers, until the next upgrade replaces them: what
-// was written to them since the switch is counted, and not lost.
-func (s *session) rollback(ctx context.Context) error {
-	r := &s.t.Record
-	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
-		return err
-	}
-	fresh := s.l.templates(s.t.TenantID, s.replicasOf)
-	err := s.eachTemplate(ctx, fresh, func(ctx context.Context, t Template) error { return s.engine.PutTemplate(ctx, frozen(t)) })
-	if err != nil {
-		return err
-	}
-	stats, err := s.stats(ctx, s.newPatterns()...)
-	if err != nil {
-		return err
-	}
-	r.WritesSinceSwitch = writesSince(r.SeqNoAtSwitch, stats)
-	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
-	if err != nil {
-		return err
-	}
-	if err := s.engine.UpdateAliases(ctx, aliasActions(now, r.AliasesBefore)); err != nil {
-		return err
-	}
-	if err := s.thaw(ctx); err != nil {
-		return err
-	}
-	if err := s.unblockOld(ctx); err != nil {
-		return err
-	}
-	r.FencedAt, r.BlockedAt = time.Time{}, time.Time{}
-	if r.WritesSinceSwitch > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("rolled back: %d write operations since the switch are in the %s indices only, which stand closed to writers", r.WritesSinceSwitch, s.l.to.Version))
-	}
-	return nil
-}
-
 // writesSince counts the operations that shards took after the switch.
 func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
 	var n int64

@@ -15,12 +15,13 @@ type ref struct {
 }
 
 // state is what a document may look like: absent, a generated document
-// (source nil), or a stored source.
+// (source nil), a stored source, or one that a rollback brought back.
 type state struct {
 	absent bool
 	serial int // of a generated document
 	month  int // index into Tenant.months, for a generated document
 	source json.RawMessage
+	back   *returned
 }
 
 // record is what is known of one document.
@@ -154,17 +155,6 @@ func (h *history) release() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.current
-}
-
-// moveTo notes the release that the aliases point to. What was written in the
-// shape of later releases is forgotten: a rollback gives that up, openly.
-func (h *history) moveTo(version string, later []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.current = version
-	for _, v := range later {
-		delete(h.layers, v)
-	}
 }
 
 // snapshot copies the records of one release, without their sources.

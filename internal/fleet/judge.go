@@ -20,13 +20,18 @@ type Expect struct {
 	// Quarantined are the documents that the upgrade reports as quarantined,
 	// by source index and id.
 	Quarantined map[Document]struct{}
+	// NotCarried are the documents that a rollback reports as not carried back,
+	// or not whole (kind not_carried_back), by index of the new version and id.
+	// After going forth again, those of the rollback before count as well.
+	NotCarried map[Document]struct{}
 }
 
 // Judge compares the tenant with what was acknowledged to its writers: every
 // document exactly once under its alias, in its last acknowledged version after
 // the transforms, nothing deleted, nothing that nobody wrote, and the complete
 // layout of the release around it. After a rollback Expect.Release is the old
-// one; what was written in the new one's shape counts as given up then.
+// one; what was acknowledged in the new one's shape must have come back, or be
+// in Expect.NotCarried.
 //
 // The tenant's writers must be stopped or paused. The error is about the
 // judging, not about the tenant.
@@ -48,6 +53,7 @@ func (t *Tenant) Judge(ctx context.Context, e Expect) (*Report, error) {
 		release:     r,
 		report:      &Report{Tenant: t.cfg.Tenant, Release: r.Version},
 		quarantined: t.quarantined(e.Quarantined),
+		aside:       t.quarantined(e.NotCarried),
 	}
 	present, err := j.layout(ctx, resources)
 	if err == nil {
@@ -68,6 +74,7 @@ type judge struct {
 	release     *releases.Release
 	report      *Report
 	quarantined map[quarantineKey]bool
+	aside       map[quarantineKey]bool // not carried back
 	found       findings
 }
 
@@ -153,6 +160,9 @@ func (j *judge) claims() (map[slotKey]map[string][]*claim, error) {
 		if len(records) == 0 {
 			continue
 		}
+		if back, err := t.cfg.Catalogue.Path(j.release.Version, r.Version); err == nil && len(back) > 0 {
+			continue // a resource that the judged release does not know
+		}
 		rt, err := t.route(r.Version, j.release.Version)
 		if err != nil {
 			return nil, err
@@ -224,6 +234,9 @@ func (j *judge) judge(s slot, claims []*claim, h hit) {
 	case len(newest.states) == 1 && newest.states[0].absent:
 		add(Resurrected, "its deletion was acknowledged")
 		return
+	case j.notCarried(newest):
+		j.report.Quarantined++
+		return
 	default:
 		add(Stale, why)
 		return
@@ -244,7 +257,7 @@ func (j *judge) settle(alias string, claims []*claim) {
 		case c.seen:
 		case mayBeAbsent:
 			j.report.Deleted++
-		case j.inQuarantine(c):
+		case j.inQuarantine(c), j.notCarried(c):
 			j.report.Quarantined++
 		case j.dropped(c):
 		default:
@@ -273,6 +286,9 @@ func (j *judge) inQuarantine(c *claim) bool {
 // dropped says that the transform drops the document on purpose.
 func (j *judge) dropped(c *claim) bool {
 	for _, s := range c.states {
+		if s.back != nil {
+			continue
+		}
 		if _, _, err := j.tenant.expected(c.route, c.leg, c.copyOf, s); errors.Is(err, releases.ErrDropped) {
 			return true
 		}

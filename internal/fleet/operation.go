@@ -101,6 +101,9 @@ func (w *Writer) change(ctx context.Context, r *releases.Release, what action) (
 	if !ok {
 		return operation{}, false, nil
 	}
+	if s.back != nil {
+		return w.changeReturned(ctx, r, doc, s, what)
+	}
 	res, ok := resource(r, doc.resource)
 	if !ok {
 		return operation{}, false, nil
@@ -205,20 +208,6 @@ func (t *Tenant) followAliases(ctx context.Context, w *Writer) error {
 	w.stats.Switches++
 	w.mu.Unlock()
 	return nil
-}
-
-// moveTo makes version the one that is written, and forgets what was written in
-// the shape of later ones.
-func (t *Tenant) moveTo(version string) {
-	var later []string
-	seen := false
-	for _, r := range t.cfg.Catalogue.List() {
-		if seen {
-			later = append(later, r.Version)
-		}
-		seen = seen || r.Version == version
-	}
-	t.history.moveTo(version, later)
 }
 
 // aliased returns the one release that all aliases of the tenant's present

@@ -50,7 +50,7 @@ func (rt route) walk(key, label string) (l leg, ok bool) {
 	if l.res, ok = resource(rt.from, key); !ok {
 		return leg{}, false
 	}
-	l.label, l.known = label, true
+	l.label, l.known = label, label != anywhere
 	for _, r := range rt.path {
 		l.bases = append(l.bases, base(l.res.Base, l.label))
 		next, step, ok := successor(r, l.res.Key)
@@ -68,6 +68,14 @@ func (rt route) walk(key, label string) (l leg, ok bool) {
 	}
 	l.bases = append(l.bases, base(l.res.Base, l.label))
 	return l, true
+}
+
+// to is the release at the end of the way.
+func (rt route) to() string {
+	if len(rt.path) == 0 {
+		return rt.from.Version
+	}
+	return rt.path[len(rt.path)-1].Version
 }
 
 // target names the resource that another one has become.
@@ -142,6 +150,12 @@ func (t *Tenant) compare(rt route, c copyOf, got json.RawMessage) string {
 	why := "it was deleted"
 	for _, s := range c.states {
 		if s.absent {
+			continue
+		}
+		if s.back != nil {
+			if why = t.compareReturned(rt.to(), l.res.Key, *s.back, have); why == "" {
+				return ""
+			}
 			continue
 		}
 		was, want, err := t.expected(rt, l, c, s)

@@ -1,0 +1,346 @@
+package upgrader
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// MaxNotCarried is the number of documents per tenant that a rollback keeps in
+// quarantine because the old release cannot hold them, or not all of them.
+// Past it the rollback fails and the tenant stays switched: so many are no odd
+// documents, and the operator has to know before readers go back.
+const MaxNotCarried = 100_000
+
+// carryBack brings what was written to the new version since the switch, or
+// since the last pass, into the old version, and returns how many documents
+// that were. last is the pass behind the fence: nothing is in flight any more,
+// and the old version stays open, because it is about to be used.
+func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
+	news, err := s.stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return 0, err
+	}
+	olds, err := s.stats(ctx, s.oldPatterns()...)
+	if err != nil {
+		return 0, err
+	}
+	s.back = s.waysBack(news, olds)
+	r := s.t.Record.Return
+	to, behind := map[string]Checkpoint{}, []string{}
+	for _, w := range s.back {
+		for _, name := range w.news {
+			seq := news[name].Checkpoints
+			if last {
+				seq = news[name].MaxSeqNo
+			}
+			if at := s.carriedTo(name); beyond(at, seq) {
+				to[name], behind = checkpointOf(seq), append(behind, name)
+			}
+		}
+	}
+	if len(behind) == 0 {
+		return 0, s.closeUnless(ctx, last)
+	}
+	// The sequence numbers were read before this refresh, so it shows them all.
+	if err := s.engine.Refresh(ctx, append(behind, oldsOf(s.back, to)...)...); err != nil {
+		return 0, err
+	}
+	n, err := s.carryWays(ctx, to)
+	if err != nil {
+		return n, err
+	}
+	for name, at := range to {
+		r.At[name] = at
+	}
+	s.t.Reason = fmt.Sprintf("%d documents carried back, %d deleted", r.Carried, r.Deleted)
+	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		return n, err
+	}
+	return n, s.closeUnless(ctx, last)
+}
+
+func (s *session) closeUnless(ctx context.Context, last bool) error {
+	if last {
+		return nil
+	}
+	return s.closeOld(ctx, false)
+}
+
+// carriedTo is up to where an index of the new version needs no look: what it
+// held at the switch came from the old version.
+func (s *session) carriedTo(name string) Checkpoint {
+	r := &s.t.Record
+	if at, ok := r.Return.At[name]; ok {
+		return at
+	}
+	return checkpointOf(r.SeqNoAtSwitch[name])
+}
+
+// oldsOf lists the old indices of the ways on which something is to be carried.
+func oldsOf(ways []*wayBack, to map[string]Checkpoint) []string {
+	var out []string
+	for _, w := range ways {
+		if slices.ContainsFunc(w.news, func(n string) bool { return to[n] != nil }) {
+			out = append(out, w.olds...)
+		}
+	}
+	return out
+}
+
+// carryWays carries several resources at once; the partitions of one come one
+// after the other, so that of two documents with one id the later one stays.
+func (s *session) carryWays(ctx context.Context, to map[string]Checkpoint) (int, error) {
+	counts := make([]int, len(s.back))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for i, w := range s.back {
+		g.Go(func() error {
+			for _, name := range w.news {
+				from := s.carriedTo(name)
+				for _, shard := range shardsIn(to[name]) {
+					err := readShard(gctx, s.engine, name, shard, from.at(shard), to[name][shard], false, func(docs []Doc, _ int64) error {
+						counts[i] += len(docs)
+						s.noteTouched(name, docs)
+						return s.carryPage(gctx, w, name, docs)
+					})
+					if err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return sum, err
+}
+
+// returning is one document on its way back.
+type returning struct {
+	doc   Doc
+	index string // of the old version
+	body  json.RawMessage
+	lost  []string
+}
+
+// carryPage carries a page of documents of one new index back and accounts for
+// each: written, unchanged, or in quarantine.
+func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs []Doc) error {
+	if w.from == nil {
+		return s.keepBack(ctx, w, index, docs)
+	}
+	if w.line.transform.Opaque() {
+		aside := make([]Quarantined, len(docs))
+		for i, d := range docs {
+			aside[i] = s.quarantined(d, "", QuarantineNotCarriedBack, "its transform holds raw Painless, which has no way back")
+		}
+		return s.keepNotCarried(ctx, aside)
+	}
+	here, err := s.oldStates(ctx, w, idsOf(docs))
+	if err != nil {
+		return err
+	}
+	var todo []returning
+	var clean []string
+	for _, d := range docs {
+		r, changed, err := s.lead(w, d, here[d.ID])
+		if err != nil {
+			return err
+		}
+		if changed {
+			todo = append(todo, r)
+		} else {
+			clean = append(clean, d.ID)
+		}
+	}
+	s.update(func() { s.t.Record.Return.Unchanged += int64(len(clean)) })
+	written, aside, err := s.writeBack(ctx, todo)
+	if err != nil {
+		return err
+	}
+	for _, r := range written {
+		if len(r.lost) == 0 {
+			clean = append(clean, r.doc.ID)
+		}
+	}
+	if err := s.keepNotCarried(ctx, aside); err != nil {
+		return err
+	}
+	return s.takeBack(ctx, index, clean...)
+}
+
+// oldStates reads the documents as the old version has them. Of twins, two
+// partitions with one id, it is the one that went forth.
+func (s *session) oldStates(ctx context.Context, w *wayBack, ids []string) (map[string]Doc, error) {
+	found, err := s.engine.FindIDs(ctx, w.olds, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Doc{}
+	for _, index := range w.olds {
+		if len(found[index]) == 0 {
+			continue
+		}
+		docs, err := s.engine.Get(ctx, index, found[index])
+		if err != nil {
+			return nil, err
+		}
+		for id, d := range docs {
+			if have, ok := out[id]; !ok || s.aside.has(have.Index, id) || !s.aside.has(index, id) {
+				out[id] = d
+			}
+		}
+	}
+	return out, nil
+}
+
+// lead finds out what a document is in the old version; changed is false when
+// the old version holds just that.
+func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err error) {
+	r = returning{doc: d, index: old.Index}
+	var before map[string]any
+	if old.Source != nil {
+		if t := s.transform(&Move{Resource: w.to.Key, Mode: w.mode}, old.Source); t.kind == "" {
+			if f, err := differingFields(t.source, d.Source); err == nil && len(f) == 0 {
+				return r, false, nil
+			}
+			if before, err = releases.DecodeDoc(old.Source); err != nil {
+				return r, false, fmt.Errorf("document %s of %s: %w", d.ID, old.Index, err)
+			}
+		}
+	}
+	doc, err := releases.DecodeDoc(d.Source)
+	if err != nil {
+		return r, false, fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
+	}
+	back, lost, err := w.line.back(doc, before)
+	if err != nil {
+		return r, false, fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
+	}
+	if r.body, err = releases.EncodeDoc(back); err != nil {
+		return r, false, fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
+	}
+	r.lost = lost
+	if r.index == "" {
+		r.index = w.home(s.t.TenantID, s.l.from.Prefix, d.Index, r.body)
+		if !slices.Contains(w.olds, r.index) {
+			s.update(func() { w.olds = append(w.olds, r.index) })
+		}
+	}
+	return r, true, nil
+}
+
+// writeBack writes documents into the old version and reads them back. It
+// returns those that are there, and what is to be kept aside: documents that
+// the old release refuses, and those of which it cannot hold everything.
+func (s *session) writeBack(ctx context.Context, todo []returning) (written []returning, aside []Quarantined, err error) {
+	if len(todo) == 0 {
+		return nil, nil, nil
+	}
+	ops := make([]BulkOp, len(todo))
+	indices := map[string]bool{}
+	for i, r := range todo {
+		ops[i] = BulkOp{Index: r.index, ID: r.doc.ID, Routing: r.doc.Routing, Source: r.body}
+		indices[r.index] = true
+	}
+	if err := s.openOld(ctx, sortedKeys(indices)); err != nil {
+		return nil, nil, err
+	}
+	refused, err := s.bulk(ctx, ops)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, r := range todo {
+		switch res := refused[i]; {
+		case res != nil:
+			aside = append(aside, s.quarantined(r.doc, "", QuarantineNotCarriedBack, fmt.Sprintf("release %s refuses it: %s: %s", s.l.from.Version, res.Type, res.Reason)))
+			continue
+		case len(r.lost) > 0:
+			aside = append(aside, s.quarantined(r.doc, r.index, QuarantineNotCarriedBack, fmt.Sprintf("release %s cannot hold all of it; left out or changed: %s", s.l.from.Version, strings.Join(r.lost, ", "))))
+		}
+		written = append(written, r)
+	}
+	s.update(func() { s.t.Record.Return.Carried += int64(len(written)) })
+	if err := s.readBack(ctx, written); err != nil {
+		return nil, nil, err
+	}
+	// A document that the upgrade had refused has been written anew.
+	for _, r := range written {
+		if err := s.takeBack(ctx, r.index, r.doc.ID); err != nil {
+			return nil, nil, err
+		}
+	}
+	return written, aside, nil
+}
+
+// errNotAsWritten is a document of the old version that is not what was
+// written: somebody else writes there. The pass is repeated.
+var errNotAsWritten = errors.New("the old version does not hold what was written back; is a container of the old release running?")
+
+// readBack compares what the old version holds with what was written.
+func (s *session) readBack(ctx context.Context, written []returning) error {
+	byIndex := map[string][]returning{}
+	for _, r := range written {
+		byIndex[r.index] = append(byIndex[r.index], r)
+	}
+	for _, index := range sortedKeys(byIndex) {
+		ids := make([]string, len(byIndex[index]))
+		for i, r := range byIndex[index] {
+			ids[i] = r.doc.ID
+		}
+		have, err := s.engine.Get(ctx, index, ids)
+		if err != nil {
+			return err
+		}
+		for _, r := range byIndex[index] {
+			if d, ok := have[r.doc.ID]; !ok || !bytes.Equal(d.Source, r.body) {
+				return fmt.Errorf("document %s of %s: %w", r.doc.ID, index, errNotAsWritten)
+			}
+		}
+	}
+	s.update(func() { s.t.Record.Return.Compared += int64(len(written)) })
+	return nil
+}
+
+// keepBack lists documents of a resource that the old release does not know.
+// They are safe in their index, which stays; the first of them are listed one
+// by one.
+func (s *session) keepBack(ctx context.Context, w *wayBack, index string, docs []Doc) error {
+	room := MaxQuarantine - len(s.aside.of(index, QuarantineNotCarriedBack))
+	docs = docs[:min(len(docs), max(0, room))]
+	aside := make([]Quarantined, len(docs))
+	for i, d := range docs {
+		aside[i] = s.quarantined(d, "", QuarantineNotCarriedBack, fmt.Sprintf("release %s has no resource for %s", s.l.from.Version, w.to.Key))
+	}
+	return s.keepNotCarried(ctx, aside)
+}
+
+// keepNotCarried stores documents in quarantine.
+func (s *session) keepNotCarried(ctx context.Context, docs []Quarantined) error {
+	if len(docs) == 0 {
+		return nil
+	}
+	if n := s.aside.total() + len(docs); n > MaxNotCarried+2*MaxQuarantine {
+		return failf("more than %d documents cannot go back to %s whole; the tenant stays on %s; see `tms upgrade quarantine %s --tenant %s`", MaxNotCarried, s.l.from.Version, s.l.to.Version, s.rollout.ID, s.t.TenantID)
+	}
+	if err := s.r.store.AddQuarantine(ctx, s.lease, docs...); err != nil {
+		return err
+	}
+	for _, d := range docs {
+		s.aside.add(d)
+	}
+	return nil
+}

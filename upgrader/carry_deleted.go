@@ -1,0 +1,338 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// What was deleted from the new version leaves no trace there. But the old
+// version lacks nothing that the new one has: it held everything at the
+// switch, and what was written since is carried back. So what differs in
+// number can only be deletions (see reconcile.go for the way forth).
+
+// rememberNew reads the ids of the indices of the new version that were
+// written to, so that behind the fence only what has changed is read again.
+func (s *session) rememberNew(ctx context.Context) error {
+	fresh := map[string]*remembered{}
+	var copies []*Copy
+	for _, w := range s.back {
+		for _, name := range w.news {
+			if at := s.t.Record.Return.At[name]; at != nil && w.from != nil {
+				fresh[name] = &remembered{touched: map[string]struct{}{}}
+				copies = append(copies, &Copy{Source: name, Checkpoint: at})
+			}
+		}
+	}
+	// Registered before the reading begins: what is touched meanwhile counts.
+	s.mu.Lock()
+	s.ids = fresh
+	s.mu.Unlock()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, c := range copies {
+		g.Go(func() (err error) { fresh[c.Source].shards, err = readIDs(gctx, s.engine, c); return err })
+	}
+	return g.Wait()
+}
+
+// removeVanishedBack deletes from the old version what was deleted from
+// remembered indices since. It may only run behind the fence.
+func (s *session) removeVanishedBack(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, w := range s.back {
+		for _, name := range w.news {
+			r := s.ids[name]
+			if r == nil || r.shards == nil || w.from == nil {
+				continue
+			}
+			g.Go(func() error {
+				var suspects []string
+				for id := range r.touched {
+					suspects = append(suspects, id)
+				}
+				for shard, ids := range r.shards {
+					missing, err := s.missing(gctx, name, shard, ids)
+					if err != nil {
+						return err
+					}
+					suspects = append(suspects, missing...)
+				}
+				return s.removeGone(gctx, w, suspects)
+			})
+		}
+	}
+	return g.Wait()
+}
+
+// removeGone deletes from the old version those ids that the new version does
+// not have, looked at one by one and in real time.
+func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) error {
+	for len(ids) > 0 {
+		n := min(len(ids), pageSize)
+		there := map[string]bool{}
+		for _, index := range w.news {
+			docs, err := s.engine.Get(ctx, index, ids[:n])
+			if err != nil {
+				return err
+			}
+			for id := range docs {
+				there[id] = true
+			}
+		}
+		gone := slices.DeleteFunc(slices.Clone(ids[:n]), func(id string) bool { return there[id] })
+		if err := s.removeOld(ctx, w, gone); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// removeOld deletes documents from the old version, twins included: who
+// deleted the id meant it. Documents that the upgrade refused stay, nobody has
+// ever seen them in the new version; so does, in quarantine, what somebody
+// else may have written meanwhile.
+func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var ops []BulkOp
+	var aside []Quarantined
+	indices, deleted := map[string]bool{}, map[string]bool{}
+	for _, index := range w.olds {
+		docs, err := s.engine.Get(ctx, index, ids)
+		if errors.Is(err, ErrNotFound) {
+			continue // a partition that was to be made and was not needed
+		}
+		if err != nil {
+			return err
+		}
+		for id, d := range docs {
+			if kind := s.aside.kind(index, id); kind == QuarantineRefused || kind == QuarantineDropped {
+				continue
+			}
+			if s.t.Record.Return.Disturbed && len(s.aside.of(index, QuarantineLeftover)) < MaxQuarantine {
+				aside = append(aside, s.quarantined(d, index, QuarantineLeftover, "deleted in the new version, or written to the old one during the rollback"))
+			}
+			ops = append(ops, BulkOp{Index: index, ID: id, Routing: d.Routing, Delete: true})
+			indices[index], deleted[id] = true, true
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	if err := s.keepNotCarried(ctx, aside); err != nil {
+		return err
+	}
+	if err := s.openOld(ctx, sortedKeys(indices)); err != nil {
+		return err
+	}
+	bad, err := s.bulk(ctx, ops)
+	if err != nil {
+		return err
+	}
+	s.update(func() { s.t.Record.Return.Deleted += int64(len(deleted)) })
+	return refusedError(bad)
+}
+
+// reconcileBack deletes from the old version what the new one no longer has,
+// while writers go on, and closes it again.
+func (s *session) reconcileBack(ctx context.Context) error {
+	tallies, err := s.talliesBack(ctx)
+	if err != nil {
+		return err
+	}
+	for w, t := range tallies {
+		if t.equal() {
+			continue
+		}
+		if err := s.removeSurplus(ctx, w); err != nil {
+			return err
+		}
+	}
+	return s.closeOld(ctx, false)
+}
+
+// talliesBack counts both sides of every way on which something was written.
+func (s *session) talliesBack(ctx context.Context) (map[*wayBack]tally, error) {
+	var names []string
+	var ways []*wayBack
+	for _, w := range s.back {
+		if w.from == nil || !slices.ContainsFunc(w.news, func(n string) bool { return s.t.Record.Return.At[n] != nil }) {
+			continue
+		}
+		w.olds = slices.DeleteFunc(w.olds, func(n string) bool {
+			return !slices.Contains(s.t.Record.OldIndices, n) && !slices.Contains(s.t.Record.Return.Made, n)
+		})
+		ways, names = append(ways, w), append(append(names, w.news...), w.olds...)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if err := s.engine.Refresh(ctx, names...); err != nil {
+		return nil, err
+	}
+	n, err := s.engine.Count(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[*wayBack]tally{}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, w := range ways {
+		g.Go(func() error {
+			t, err := s.tallyBack(gctx, w, n)
+			mu.Lock()
+			defer mu.Unlock()
+			out[w] = t
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// tallyBack counts the documents of one way. The old version's that never went
+// forth do not count, nor do the new version's that cannot come back.
+func (s *session) tallyBack(ctx context.Context, w *wayBack, n map[string]int64) (tally, error) {
+	var t tally
+	for _, index := range w.news {
+		t.source += n[index]
+		absent, err := s.absent(ctx, w.olds, s.aside.of(index, QuarantineNotCarriedBack), []string{index})
+		if err != nil {
+			return t, err
+		}
+		t.aside += absent
+	}
+	for _, index := range w.olds {
+		t.target += n[index]
+		stayed := slices.Concat(s.aside.of(index, QuarantineRefused), s.aside.of(index, QuarantineDropped), s.aside.of(index, QuarantineDuplicate))
+		found, err := s.engine.FindIDs(ctx, []string{index}, stayed)
+		if err != nil {
+			return t, err
+		}
+		t.target -= int64(len(found[index]))
+	}
+	return t, nil
+}
+
+// absent counts those of ids that are in one of the indices has, and in none
+// of the indices lacks.
+func (s *session) absent(ctx context.Context, lacks, ids, has []string) (int64, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	there, err := s.engine.FindIDs(ctx, has, ids)
+	if err != nil {
+		return 0, err
+	}
+	still := map[string]bool{}
+	for _, found := range there {
+		for _, id := range found {
+			still[id] = true
+		}
+	}
+	carried, err := s.engine.FindIDs(ctx, lacks, ids)
+	if err != nil {
+		return 0, err
+	}
+	for _, found := range carried {
+		for _, id := range found {
+			delete(still, id)
+		}
+	}
+	return int64(len(still)), nil
+}
+
+// removeSurplus compares the ids of both sides of a way. The old version's are
+// read first: what it has was in the new one before that was read.
+func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
+	stats, err := s.stats(ctx, append(slices.Clone(w.olds), w.news...)...)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, index := range w.olds {
+		err := readAll(ctx, s.engine, index, stats[index].MaxSeqNo, true, func(docs []Doc) error {
+			ids = append(ids, idsOf(docs)...)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	there := newIDSet()
+	for _, index := range w.news {
+		if err := s.collectIDs(ctx, index, stats[index].MaxSeqNo, there); err != nil {
+			return err
+		}
+	}
+	return s.removeGone(ctx, w, slices.DeleteFunc(ids, there.has))
+}
+
+// proveBack shows that the old version holds every document that the new one
+// holds, apart from those in quarantine, and no other.
+func (s *session) proveBack(ctx context.Context) error {
+	tallies, err := s.talliesBack(ctx)
+	if err != nil {
+		return err
+	}
+	again := false
+	for w, t := range tallies {
+		if !t.equal() {
+			again = true
+			if err := s.removeSurplus(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	if again {
+		if tallies, err = s.talliesBack(ctx); err != nil {
+			return err
+		}
+	}
+	r := s.t.Record.Return
+	r.Documents, r.NotCarried = 0, 0
+	for w, t := range tallies {
+		if !t.equal() {
+			return failf("rollback of %s%s: the new version holds %d documents, %d of them cannot go back, but the old one %d", w.mode, w.to.Base, t.source, t.aside, t.target)
+		}
+		r.Documents += t.target
+	}
+	return s.countKept(ctx)
+}
+
+// countKept counts what is not carried back, and what stays in indices that
+// the old release has no place for.
+func (s *session) countKept(ctx context.Context) error {
+	r := s.t.Record.Return
+	var names []string
+	for _, w := range s.back {
+		for _, index := range w.news {
+			if w.from == nil && r.At[index] != nil {
+				names = append(names, index)
+				continue
+			}
+			r.NotCarried += int64(len(s.aside.of(index, QuarantineNotCarriedBack)))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := s.engine.Refresh(ctx, names...); err != nil {
+		return err
+	}
+	n, err := s.engine.Count(ctx, names...)
+	r.Kept = map[string]int64{}
+	for name, docs := range n {
+		if docs > 0 {
+			r.Kept[name] = docs
+		}
+	}
+	return err
+}

@@ -1,0 +1,329 @@
+package upgrader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A rollback is an upgrade in the other direction, with one difference: the
+// old version still holds everything that was not written since the switch.
+// So only the writes since are carried back, each document through the inverse
+// of its transform, while the new version is in use; then the new version is
+// fenced for the last of them, it is proven that the old one holds what the
+// new one holds, and one call moves the aliases (docs/adr/0013).
+
+// Return is what a rollback has done. It is stored with the tenant, so that
+// another worker goes on where one has died.
+type Return struct {
+	StartedAt time.Time `json:"started_at"`
+	// At is, per index of the new version and shard, the sequence number up to
+	// which its writes are in the old version.
+	At map[string]Checkpoint `json:"at,omitempty"`
+	// Carried counts documents written into the old version, one that was
+	// written several times as often; Unchanged those that were as they are.
+	Carried   int64 `json:"carried,omitempty"`
+	Unchanged int64 `json:"unchanged,omitempty"`
+	// Deleted counts documents deleted since the switch.
+	Deleted int64 `json:"deleted,omitempty"`
+	// Compared counts documents that were read back and found as they must be.
+	Compared int64 `json:"compared,omitempty"`
+	// Documents are those of the new version that the old one was proven to
+	// hold, NotCarried those in quarantine that it does not hold, or not whole.
+	Documents  int64 `json:"documents,omitempty"`
+	NotCarried int64 `json:"not_carried,omitempty"`
+	// Kept are the documents of indices that the old release has no place for,
+	// by index; the indices stay.
+	Kept map[string]int64 `json:"kept,omitempty"`
+	// Made are partitions of the old version that the rollback has made.
+	Made []string `json:"made,omitempty"`
+	// Opened are indices of the old version that may be open to writers while
+	// the new one is in use.
+	Opened bool `json:"opened,omitempty"`
+	// Disturbed says that somebody else wrote to the old version meanwhile, or
+	// may have.
+	Disturbed bool `json:"disturbed,omitempty"`
+	// Aliases are where the aliases are about to point.
+	Aliases map[string][]string `json:"aliases,omitempty"`
+	// Tries counts fences, lifted ones included; Fence is the length of the
+	// last one, from the first refused write to the old version's opening.
+	Tries int           `json:"tries,omitempty"`
+	Fence time.Duration `json:"fence,omitempty"`
+}
+
+// rollback returns readers and writers to the old version, with what was
+// written meanwhile. Each of its parts may be repeated.
+func (s *session) rollback(ctx context.Context) (Outcome, error) {
+	if s.t.State == TenantReturnVerified {
+		// A worker died between the switch and its record, or before it.
+		moved, err := s.aliasesReturned(ctx)
+		if err != nil {
+			return OutcomeRetry, err
+		}
+		if moved {
+			return s.afterReturn(ctx)
+		}
+		s.t.State = TenantReturnFenced
+	}
+	if s.t.State == TenantSwitched {
+		if err := s.beginReturn(ctx); err != nil {
+			return OutcomeRetry, err
+		}
+	}
+	if s.t.State == TenantReturning {
+		if o, err := s.approach(ctx); err != nil || o != OutcomeDone {
+			return o, err
+		}
+	}
+	return s.returnFenced(ctx)
+}
+
+func (s *session) beginReturn(ctx context.Context) error {
+	r := s.t.Record.Return
+	if r == nil {
+		r = &Return{}
+		s.t.Record.Return = r
+	}
+	if r.At == nil {
+		r.At = map[string]Checkpoint{}
+	}
+	r.StartedAt, r.Tries = s.r.now(), 0
+	s.t.State, s.t.Reason = TenantReturning, "carrying back what was written since the switch"
+	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+}
+
+// approach carries back while the new version is in use, until little is left.
+func (s *session) approach(ctx context.Context) (Outcome, error) {
+	if err := s.closeOld(ctx, true); err != nil {
+		return OutcomeRetry, err
+	}
+	for pass := 0; ; pass++ {
+		n, err := s.carryBack(ctx, false)
+		if err != nil {
+			return OutcomeRetry, errors.Join(err, s.closeOld(ctx, false))
+		}
+		if n <= smallDelta {
+			break
+		}
+		if pass == maxPasses {
+			s.t.Reason = fmt.Sprintf("carrying back: writers add more than %d documents in every pass", smallDelta)
+			return OutcomeWait, nil
+		}
+	}
+	err := s.rememberNew(ctx)
+	if err == nil {
+		err = s.reconcileBack(ctx)
+	}
+	if err == nil {
+		_, err = s.carryBack(ctx, false)
+	}
+	if err != nil {
+		return OutcomeRetry, errors.Join(err, s.closeOld(ctx, false))
+	}
+	return OutcomeDone, nil
+}
+
+// returnFenced closes the new version to writers, carries the last of it back,
+// proves that everything is there and moves the aliases; or it lifts the fence.
+func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
+	r := s.t.Record.Return
+	if r.Tries++; r.Tries > maxFences {
+		return OutcomeFail, failf("the fence was lifted %d times because the last writes did not fit into %s; slow the writers down, then roll back again", maxFences, s.rollout.Options.FenceTimeout)
+	}
+	if _, err := s.takePlace(ctx, TenantReturnFenced, StepRollback); err != nil {
+		return OutcomeRetry, err
+	}
+	if s.t.Record.BlockedAt.IsZero() {
+		if err := s.beforeReturnBlock(ctx); err != nil {
+			return OutcomeRetry, errors.Join(err, s.reopenNew(ctx))
+		}
+		s.t.Record.BlockedAt = s.r.now()
+		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+			return OutcomeRetry, err
+		}
+	}
+	fctx, cancel := context.WithTimeout(ctx, s.rollout.Options.FenceTimeout)
+	defer cancel()
+	err := s.behindReturnFence(fctx)
+	if err == nil {
+		err = s.returnAliases(ctx)
+	}
+	switch {
+	case err == nil:
+		return s.afterReturn(ctx)
+	case s.t.State == TenantReturnVerified:
+		// The switch was asked for and its answer is unknown: look before
+		// anything is undone.
+		return OutcomeRetry, err
+	}
+	timedOut := errors.Is(fctx.Err(), context.DeadlineExceeded) && ctx.Err() == nil
+	if uerr := s.reopenNew(ctx); uerr != nil {
+		return OutcomeRetry, errors.Join(err, uerr)
+	}
+	if timedOut {
+		s.t.Reason = fmt.Sprintf("fence lifted after %s: the last writes did not fit; carrying back again", s.rollout.Options.FenceTimeout)
+		return OutcomeLifted, nil
+	}
+	return OutcomeRetry, err
+}
+
+// beforeReturnBlock does what takes time and can be done while writers go on:
+// a partition that the new version's templates may yet create must refuse
+// writes like the others.
+func (s *session) beforeReturnBlock(ctx context.Context) error {
+	fresh := s.l.templates(s.t.TenantID, s.replicasOf)
+	err := s.eachTemplate(ctx, fresh, func(ctx context.Context, t Template) error { return s.engine.PutTemplate(ctx, frozen(t)) })
+	if err != nil {
+		return err
+	}
+	_, err = s.carryBack(ctx, false)
+	return err
+}
+
+// behindReturnFence is the critical section before the aliases move back.
+func (s *session) behindReturnFence(ctx context.Context) error {
+	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
+		return err
+	}
+	if _, err := s.carryBack(ctx, true); err != nil {
+		return err
+	}
+	if err := s.removeVanishedBack(ctx); err != nil {
+		return err
+	}
+	return s.proveBack(ctx)
+}
+
+// returnAliases moves all aliases of the tenant in one call, after it has
+// stored what it is about to do.
+func (s *session) returnAliases(ctx context.Context) error {
+	r := &s.t.Record
+	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return err
+	}
+	after := map[string][]string{}
+	for alias, indices := range r.AliasesBefore {
+		after[alias] = slices.Clone(indices)
+	}
+	for _, name := range r.Return.Made {
+		n, _ := ParseIndexName(name)
+		if !slices.Contains(after[n.Alias()], name) {
+			after[n.Alias()] = append(after[n.Alias()], name)
+		}
+	}
+	r.Return.Aliases = after
+	s.t.State = TenantReturnVerified
+	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		s.t.State = TenantReturnFenced
+		return err
+	}
+	actx, cancel := context.WithTimeout(ctx, s.r.limits.LeaseTTL/2)
+	defer cancel()
+	return s.engine.UpdateAliases(actx, aliasActions(now, after))
+}
+
+// aliasesReturned says, once and for all, whether the aliases have moved back
+// (see aliasesSwitched).
+func (s *session) aliasesReturned(ctx context.Context) (bool, error) {
+	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
+		return false, err
+	}
+	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return false, err
+	}
+	for alias, want := range s.t.Record.Return.Aliases {
+		for _, ix := range want {
+			if !slices.Contains(now[alias], ix) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// afterReturn opens the old version, which readers see by now. What writers
+// wait for comes first.
+func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
+	r := &s.t.Record
+	s.t.State = TenantReturnVerified
+	if err := s.engine.UnblockWrites(ctx, append(slices.Clone(r.OldIndices), r.Return.Made...)...); err != nil {
+		return OutcomeRetry, err
+	}
+	if !r.BlockedAt.IsZero() {
+		r.Return.Fence = s.r.now().Sub(r.BlockedAt)
+	}
+	if err := s.thaw(ctx); err != nil {
+		return OutcomeRetry, err
+	}
+	if err := s.unblockOld(ctx); err != nil {
+		return OutcomeRetry, err
+	}
+	stats, err := s.stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	r.WritesSinceSwitch = writesSince(r.SeqNoAtSwitch, stats)
+	r.FencedAt, r.BlockedAt, r.Return.Opened = time.Time{}, time.Time{}, false
+	r.Notes = append(r.Notes, r.Return.notes()...)
+	s.log.Info("rolled back", "fence_ms", r.Return.Fence.Milliseconds(), "carried", r.Return.Carried, "deleted", r.Return.Deleted, "not_carried", r.Return.NotCarried)
+	return OutcomeDone, nil
+}
+
+// notes say what became of the writes since the switch.
+func (r *Return) notes() []string {
+	out := []string{fmt.Sprintf("rolled back: %d documents carried back, %d deleted, fence %s", r.Carried, r.Deleted, r.Fence.Round(time.Millisecond))}
+	if r.NotCarried > 0 {
+		out = append(out, fmt.Sprintf("rolled back: the old release cannot hold %d documents, or not all of them: they are in quarantine as %s", r.NotCarried, QuarantineNotCarriedBack))
+	}
+	for _, name := range sortedKeys(r.Kept) {
+		out = append(out, fmt.Sprintf("rolled back: the old release has no place for the %d documents of %s; the index stays, closed, and the next upgrade takes it over", r.Kept[name], name))
+	}
+	if r.Disturbed {
+		out = append(out, "rolled back: somebody else wrote to the old version while it was filled; stop containers of the old release before a rollback")
+	}
+	return out
+}
+
+// reopenNew lifts the fence of the new version and closes the old one again;
+// whatever comes next starts from returning.
+func (s *session) reopenNew(ctx context.Context) error {
+	if err := s.closeOld(ctx, false); err != nil {
+		return err
+	}
+	there, err := s.engine.Indices(ctx, s.newPatterns()...)
+	if err != nil {
+		return err
+	}
+	var names []string
+	var hidden []AliasAction
+	for _, ix := range there {
+		if ix.WriteBlocked {
+			names = append(names, ix.Name)
+		}
+		n, ok := ParseIndexName(ix.Name)
+		if _, known := resourceByBase(s.l.to, n); ok && known && len(ix.Aliases) == 0 {
+			// Made through a frozen template: its readers must see it now.
+			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})
+		}
+	}
+	if len(names) > 0 {
+		if err := s.engine.UnblockWrites(ctx, names...); err != nil {
+			return err
+		}
+	}
+	if len(hidden) > 0 {
+		if err := s.engine.UpdateAliases(ctx, hidden); err != nil {
+			return err
+		}
+	}
+	if err := s.eachTemplate(ctx, s.l.templates(s.t.TenantID, s.replicasOf), s.engine.PutTemplate); err != nil {
+		return err
+	}
+	s.t.State = TenantReturning
+	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
+	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+}

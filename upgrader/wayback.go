@@ -1,0 +1,265 @@
+package upgrader
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// wayBack is one resource of the new version in one environment, with all of
+// its partitions, and the old version's indices that its documents came from.
+type wayBack struct {
+	mode Mode
+	to   releases.Resource // in the new release
+	// from is the resource in the old release; nil when there is none, or when
+	// several resources were made of it, so that the way back is not clear.
+	from *releases.Resource
+	line lineage
+	news []string // from the oldest partition to the newest
+	olds []string // likewise; those that the rollback has made included
+}
+
+// waysBack sorts the indices of both versions.
+func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
+	ways := map[string]*wayBack{}
+	for _, name := range sortedKeys(news) {
+		n, ok := ParseIndexName(name)
+		if !ok || n.Mode == Static {
+			continue
+		}
+		res, ok := resourceByBase(s.l.to, n)
+		if !ok {
+			continue
+		}
+		key := string(n.Mode) + res.Key
+		w := ways[key]
+		if w == nil {
+			w = s.wayOf(n.Mode, res, olds)
+			ways[key] = w
+		}
+		w.news = append(w.news, name)
+	}
+	var out []*wayBack
+	for _, key := range sortedKeys(ways) {
+		slices.SortFunc(ways[key].news, partitionBefore)
+		out = append(out, ways[key])
+	}
+	return out
+}
+
+func (s *session) wayOf(m Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
+	w := &wayBack{mode: m, to: res}
+	line, ok := s.l.lineages[res.Key]
+	if !ok || len(s.l.targetsOf(line.source)) != 1 {
+		return w
+	}
+	from, ok := s.l.from.Resource(line.source)
+	if !ok {
+		return w
+	}
+	w.line, w.from = line.in(environments[m]), &from
+	for name := range olds {
+		if n, ok := ParseIndexName(name); ok && n.Mode == m && n.Base == from.Base {
+			w.olds = append(w.olds, name)
+		}
+	}
+	slices.SortFunc(w.olds, partitionBefore)
+	return w
+}
+
+func partitionBefore(a, b string) int {
+	na, _ := ParseIndexName(a)
+	nb, _ := ParseIndexName(b)
+	return cmp.Or(cmp.Compare(partitionStart(na.Partition), partitionStart(nb.Partition)), cmp.Compare(a, b))
+}
+
+// home is the index of the old version into which a document belongs that the
+// old version does not have yet: the one of its own time, where the new
+// version's partition holds several of the old one's.
+func (w *wayBack) home(tenant, prefix, index string, source []byte) string {
+	n, _ := ParseIndexName(index)
+	out := IndexName{Mode: w.mode, Prefix: prefix, Tenant: tenant, Base: w.from.Base}
+	if w.from.Partitioning == releases.Unpartitioned {
+		return out.String()
+	}
+	out.Partition = n.Partition
+	if coarser, err := TargetPartition(n.Partition, w.from.Partitioning, time.Time{}); err == nil && n.Partition != "" {
+		out.Partition = coarser
+	}
+	if own := PartitionAt(w.from.Partitioning, documentTime(source)); holdsPartition(n.Partition, own) {
+		out.Partition = own
+	} else if partitionSpan(n.Partition) > partitionSpan(own) {
+		// The document says nothing of its time: the first part of the span.
+		year, month := partitionStart(n.Partition)/100, max(1, partitionStart(n.Partition)%100)
+		out.Partition = PartitionAt(w.from.Partitioning, time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC))
+	}
+	return out.String()
+}
+
+// partitionSpan is the number of months that a partition holds.
+func partitionSpan(p string) int {
+	switch {
+	case len(p) > 5 && p[5:] == "year":
+		return 12
+	case len(p) > 5 && p[5] == 'q':
+		return 3
+	}
+	return 1
+}
+
+// holdsPartition says whether all of inner lies in outer.
+func holdsPartition(outer, inner string) bool {
+	if outer == "" || inner == "" {
+		return false
+	}
+	first := func(p string) int {
+		at := partitionStart(p)
+		return at/100*12 + max(1, at%100) - 1
+	}
+	return first(inner) >= first(outer) && first(inner)+partitionSpan(inner) <= first(outer)+partitionSpan(outer)
+}
+
+// in is the lineage as it is in one mode.
+func (l lineage) in(mode string) lineage {
+	l.transform, l.hops = l.transform.In(mode), slices.Clone(l.hops)
+	for i := range l.hops {
+		l.hops[i].transform = l.hops[i].transform.In(mode)
+	}
+	return l
+}
+
+// back leads a document of the new version back. lost names what would differ
+// if it came forth again.
+func (l lineage) back(doc, old map[string]any) (back map[string]any, lost []string, err error) {
+	stages := make([]map[string]any, len(l.hops)+1)
+	stages[0] = old
+	for i, h := range l.hops {
+		if stages[i] == nil {
+			continue
+		}
+		// Apply works in place, and the stage before is needed as well.
+		raw, err := releases.EncodeDoc(stages[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		if stages[i+1], err = releases.DecodeDoc(raw); err != nil {
+			return nil, nil, err
+		}
+		if h.transform.Apply(stages[i+1]) != nil {
+			stages[i+1] = nil // it never came this way
+		}
+	}
+	back = doc
+	for i := len(l.hops) - 1; i >= 0; i-- {
+		back, _ = l.hops[i].transform.Back(back, stages[i], l.hops[i].mapping)
+	}
+	raw, err := releases.EncodeDoc(back)
+	if err != nil {
+		return nil, nil, err
+	}
+	forth, err := releases.DecodeDoc(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := l.transform.Apply(forth); err != nil {
+		return back, []string{"the document as a whole: " + err.Error()}, nil
+	}
+	return back, releases.Lacking(doc, forth), nil
+}
+
+// openOld lifts the block from indices of the old version that are about to be
+// written to, and makes the partitions that are missing. It is first noted
+// that they are open.
+func (s *session) openOld(ctx context.Context, names []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.t.Record.Return
+	var closed, missing []string
+	for _, name := range names {
+		if s.open[name] {
+			continue
+		}
+		closed = append(closed, name)
+		if !slices.Contains(s.t.Record.OldIndices, name) && !slices.Contains(r.Made, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(closed) == 0 {
+		return nil
+	}
+	if !r.Opened || len(missing) > 0 {
+		r.Opened, r.Made = true, append(r.Made, missing...)
+		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+			return err
+		}
+	}
+	for _, name := range closed {
+		if slices.Contains(r.Made, name) {
+			if err := s.makeOld(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.engine.UnblockWrites(ctx, closed...); err != nil {
+		return err
+	}
+	for _, name := range closed {
+		s.open[name] = true
+	}
+	return nil
+}
+
+// makeOld makes a partition of the old version as the old release's own
+// template would, closed and unseen until the aliases move.
+func (s *session) makeOld(ctx context.Context, name string) error {
+	n, _ := ParseIndexName(name)
+	res, ok := resourceByBase(s.l.from, n)
+	if !ok {
+		return fmt.Errorf("index %s belongs to no resource of %s", name, s.l.from.Version)
+	}
+	body := IndexBody{Settings: finalSettings(res, s.oldReplicas(n.Mode)), Mappings: res.Mapping}
+	for _, t := range s.oldTemplates {
+		if t.Name == n.Template() {
+			body = frozen(t).Body
+		}
+	}
+	body.Settings["blocks"] = map[string]any{"write": true}
+	err := s.engine.CreateIndex(ctx, name, body)
+	if errors.Is(err, ErrAlreadyExists) {
+		return nil // ours from before, or a frozen one
+	}
+	return err
+}
+
+// oldReplicas is what the old version's indices of a mode have.
+func (s *session) oldReplicas(mode Mode) int {
+	most := 0
+	for _, m := range s.moves {
+		if m.Mode == mode {
+			most = max(most, m.Replicas)
+		}
+	}
+	return most
+}
+
+// closeOld blocks the old version again after a pass, so that an old container
+// is refused as before. first means that a worker may have died with it open.
+func (s *session) closeOld(ctx context.Context, first bool) error {
+	r := s.t.Record.Return
+	if !r.Opened && len(s.open) == 0 {
+		return nil
+	}
+	if first {
+		r.Disturbed = true // perhaps: nobody has seen to it
+	}
+	if _, err := s.engine.BlockWrites(ctx, s.oldPatterns()...); err != nil {
+		return err
+	}
+	s.open, r.Opened = map[string]bool{}, false
+	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+}
