@@ -38,6 +38,10 @@ func TestNextStep(t *testing.T) {
 		{"verified", WishRun, at(TenantVerified), StepFence},
 		{"switched", WishRun, at(TenantSwitched), StepNone},
 		{"switched, rollback", WishRun, at(TenantSwitched, intent(IntentRollback)), StepRollback},
+		{"returning", WishRun, at(TenantReturning, intent(IntentRollback)), StepRollback},
+		{"returning, its intent lost", WishPause, at(TenantReturning), StepRollback},
+		{"return fenced", WishRun, at(TenantReturnFenced, intent(IntentRollback)), StepRollback},
+		{"return verified", WishCancel, at(TenantReturnVerified, intent(IntentRollback)), StepRollback},
 		{"switched, finalize", WishRun, at(TenantSwitched, intent(IntentFinalize)), StepFinalize},
 		{"switched, rollback while paused", WishPause, at(TenantSwitched, intent(IntentRollback)), StepRollback},
 		{"switched, rollback of a cancelled rollout", WishCancel, at(TenantSwitched, intent(IntentRollback)), StepRollback},
@@ -96,6 +100,13 @@ func TestNextState(t *testing.T) {
 		{TenantCopying, StepUndo, OutcomeRetry, TenantCopying},
 		{TenantSwitched, StepRollback, OutcomeDone, TenantRolledBack},
 		{TenantSwitched, StepRollback, OutcomeFail, TenantSwitched},
+		{TenantReturning, StepRollback, OutcomeRetry, TenantReturning},
+		{TenantReturning, StepRollback, OutcomeWait, TenantReturning},
+		{TenantReturning, StepRollback, OutcomeFail, TenantSwitched},
+		{TenantReturnFenced, StepRollback, OutcomeLifted, TenantReturning},
+		{TenantReturnFenced, StepRollback, OutcomeFail, TenantSwitched},
+		{TenantReturnVerified, StepRollback, OutcomeDone, TenantRolledBack},
+		{TenantReturnVerified, StepRollback, OutcomeRetry, TenantReturnVerified},
 		{TenantSwitched, StepFinalize, OutcomeDone, TenantFinalized},
 		{TenantSwitched, StepFinalize, OutcomeFail, TenantSwitched},
 	} {
@@ -190,7 +201,7 @@ func TestCommandsAreRefusedWhereTheyMakeNoSense(t *testing.T) {
 	}{
 		{"rollback", TenantCopying}, {"rollback", TenantFinalized}, {"rollback", TenantFailed},
 		{"finalize", TenantCopying}, {"finalize", TenantRolledBack},
-		{"cancel", TenantSwitched}, {"retry", TenantCancelled}, {"switch", TenantFailed},
+		{"cancel", TenantSwitched}, {"cancel", TenantReturning}, {"finalize", TenantReturning}, {"retry", TenantCancelled}, {"switch", TenantFailed},
 		{"pause", TenantSwitched}, {"resume", TenantFailed},
 	} {
 		r := &Rollout{ID: "r1", Wish: WishRun, Tenants: []RolloutTenant{{TenantID: "acme", State: c.state, Indices: 1}}}

@@ -295,7 +295,7 @@ func (tp *tenantPlan) obstacles() {
 		}
 		docs := tp.view.NewStats[ix.Name].Docs
 		if tp.view.Own[ix.Name] {
-			tp.note("index %s is left from an earlier rollout (%d documents): it is replaced, documents that the old version does not have are kept in quarantine", ix.Name, docs)
+			tp.note("index %s is left from an earlier rollout (%d documents): it is replaced, or taken over when it holds what only %s knows", ix.Name, docs, tp.l.to.Version)
 			continue
 		}
 		if docs > MaxQuarantine {

@@ -71,7 +71,11 @@ func (s *session) clearWay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var away []string
+	stats, err := s.stats(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	if err != nil {
+		return err
+	}
+	var away []Index
 	for _, ix := range there {
 		m := s.moveTo(ix.Name)
 		n, _ := ParseIndexName(ix.Name)
@@ -82,25 +86,38 @@ func (s *session) clearWay(ctx context.Context) error {
 			continue // the new release's installer made it, rightly
 		case len(ix.Aliases) > 0 && n.Mode != Static:
 			return failf("index %s of %s stands under alias %s already; remove the alias from it, then retry", ix.Name, s.l.to.Version, ix.Aliases[0])
+		case s.keeps(ix, n, stats[ix.Name]):
+			if err := s.takeOver(ctx, n, stats[ix.Name]); err != nil {
+				return err
+			}
+			continue
 		}
-		away = append(away, ix.Name)
+		away = append(away, ix)
 	}
 	if len(away) == 0 {
 		return nil
 	}
-	stats, err := s.stats(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
-	if err != nil {
-		return err
-	}
-	for _, name := range away {
-		if seq := stats[name].MaxSeqNo; !never(seq) {
-			if err := s.salvage(ctx, name, seq); err != nil {
-				return err
-			}
+	names := make([]string, len(away))
+	for i, ix := range away {
+		names[i] = ix.Name
+		if err := s.empty(ctx, ix, stats[ix.Name].MaxSeqNo); err != nil {
+			return err
 		}
 	}
-	s.log.Warn("indices in the way are replaced", "count", len(away), "first", away[0])
-	return s.deleteUnread(ctx, away)
+	s.log.Warn("indices in the way are replaced", "count", len(away), "first", names[0])
+	return s.deleteUnread(ctx, names)
+}
+
+// empty keeps what an index in the way holds, unless it never held anything or
+// is what a rollback has left.
+func (s *session) empty(ctx context.Context, ix Index, seq map[int]int64) error {
+	if never(seq) {
+		return nil
+	}
+	if left, err := s.leftByRollback(ctx, ix); err != nil || left {
+		return err
+	}
+	return s.salvage(ctx, ix.Name, seq)
 }
 
 func (s *session) moveTo(target string) *Move {

@@ -27,11 +27,11 @@ func (b *bundle) rolledBack(id string) *upgrader.Rollout {
 func TestRollbackLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	tenant := b.tenant("0.8.0", 3)
-	require.NoError(t, tenant.Fill(t.Context(), 1500))
+	tenant := b.tenant("0.8.0", 2)
+	require.NoError(t, tenant.Fill(t.Context(), 500))
 	b.worker(b.engine)
 	watch := tenant.Watch(t.Context())
-	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 150, Bulk: 10})
+	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 100, Bulk: 5})
 	some := func(release string, n int64) {
 		t.Helper()
 		before := writer.Stats()
@@ -48,7 +48,7 @@ func TestRollbackLosesNothing(t *testing.T) {
 	some("0.8.0", 20)
 
 	first := b.run("0.8.2", upgrader.Options{}, tenant)
-	some("0.8.2", 60)
+	some("0.8.2", 40)
 	back := b.rolledBack(first.ID)
 	require.Equal(t, "0.8.0", b.registered(tenant.Name()))
 	r := back.Tenants[0].Record.Return

@@ -185,14 +185,22 @@ func (s *session) undo(ctx context.Context) error {
 			return err
 		}
 	}
-	var names []string
+	var names, kept []string
 	for _, m := range s.moves {
-		if m.State != MovePlanned {
+		switch {
+		case m.Kept:
+			kept = append(kept, m.Target)
+		case m.State != MovePlanned:
 			names = append(names, m.Target)
 		}
 	}
 	if err := s.deleteUnread(ctx, names); err != nil {
 		return err
+	}
+	if len(kept) > 0 { // closed, as the rollback left them
+		if _, err := s.engine.BlockWrites(ctx, kept...); err != nil {
+			return err
+		}
 	}
 	for _, name := range s.t.Record.NewTemplates {
 		if err := s.engine.DeleteTemplate(ctx, name); err != nil {

@@ -121,8 +121,16 @@ func TestWriterFollowsASwitchAndARollback(t *testing.T) {
 		return s.Release == "0.8.1" && s.Acknowledged > before.Acknowledged+50
 	}))
 	require.NoError(t, w.Stop())
+	// Nothing was carried back: the judge misses what was written meanwhile,
+	// and finds what was deleted.
 	back := b.judge(t, fleet.Expect{Release: "0.8.1"})
-	require.True(t, back.OK(), "%s", back)
+	faults := map[fleet.Fault]int{}
+	for _, d := range back.Discrepancies {
+		faults[d.Fault]++
+	}
+	require.Positive(t, faults[fleet.Missing], "%s", back)
+	require.Positive(t, faults[fleet.Stale], "%s", back)
+	require.Positive(t, faults[fleet.Resurrected], "%s", back)
 	require.Equal(t, 2, w.Stats().Switches)
 
 	seen := watcher.Stop()

@@ -1,0 +1,53 @@
+package upgrader
+
+import "context"
+
+// A rollback leaves the new version's indices behind, closed. Those that the
+// old release has a place for are copies of what it holds by now, and are
+// replaced by the next upgrade. The others hold documents that are nowhere
+// else: they are taken over as they are.
+
+// keeps says whether an index under a new name is taken over instead of
+// replaced: of a resource that nothing is copied into, with documents in it,
+// seen by nobody, and made as the release wants it.
+func (s *session) keeps(ix Index, n IndexName, st IndexStats) bool {
+	res, ok := resourceByBase(s.l.to, n)
+	if !ok || n.Mode == Static || len(ix.Aliases) > 0 || never(st.MaxSeqNo) {
+		return false
+	}
+	if _, fed := s.l.lineages[res.Key]; fed {
+		return false
+	}
+	return CompareMapping(res.Mapping, ix.Mapping) == nil && CompareSettings(finalSettings(res, st.Replicas), ix.Settings) == nil
+}
+
+// takeOver makes an index a target of this rollout, documents and all.
+func (s *session) takeOver(ctx context.Context, n IndexName, st IndexStats) error {
+	if err := s.engine.UnblockWrites(ctx, n.String()); err != nil {
+		return err
+	}
+	m := s.moveTo(n.String())
+	if m == nil {
+		res, _ := resourceByBase(s.l.to, n)
+		m = &Move{Target: n.String(), Resource: res.Key, Mode: n.Mode, Partition: n.Partition, Method: MethodCreate}
+		s.moves = append(s.moves, m)
+		s.t.Indices = len(s.moves)
+		s.t.ByMethod[MethodCreate]++
+	}
+	m.State, m.Kept, m.Light, m.Replicas = MoveCreated, true, true, st.Replicas
+	m.Why = "left by a rollback: it holds what only this release knows"
+	if err := s.saveMoves(ctx, m); err != nil {
+		return err
+	}
+	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+}
+
+// leftByRollback says that an index in the way was closed by a rollback: what
+// it held went back, or is in that rollout's quarantine.
+func (s *session) leftByRollback(ctx context.Context, ix Index) (bool, error) {
+	if !ix.WriteBlocked {
+		return false, nil
+	}
+	own, err := s.r.store.OwnTargets(ctx, s.t.TenantID)
+	return len(own) > 0, err
+}
