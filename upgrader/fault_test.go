@@ -92,35 +92,7 @@ func TestWorkerDiesAnywhere(t *testing.T) {
 	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 40})
 	r := b.start("0.8.2", upgrader.Options{}, tenant)
 	limits := upgrader.Limits{LeaseTTL: 400 * time.Millisecond, StreamDocs: 50}
-	deaths := 0
-	for life := int64(1); ; life++ {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		e := &dyingEngine{Engine: b.engine, after: life%2 == 0, die: cancel}
-		e.left.Store(life * life / 2) // some 150 changes make an upgrade of this size
-		runner := upgrader.NewRunner(b.store, e, b.catalogue, "mortal", limits, b.log)
-		for e.left.Load() > 0 {
-			// The lease of the one before must run out first.
-			b.due(ctx, r.ID, tenant.Name())
-			if ctx.Err() != nil {
-				break
-			}
-			_ = runner.Work(ctx, r.ID, tenant.Name())
-			got, err := b.service.Get(t.Context(), r.ID)
-			require.NoError(t, err)
-			if got.State.Ended() {
-				break
-			}
-		}
-		cancel()
-		got, err := b.service.Get(t.Context(), r.ID)
-		require.NoError(t, err)
-		if got.State.Ended() {
-			require.Equal(t, upgrader.RolloutComplete, got.State, describe(got))
-			break
-		}
-		deaths++
-		require.Less(t, life, int64(60), describe(got))
-	}
+	deaths := b.mortals(r.ID, tenant.Name(), limits, upgrader.RolloutComplete)
 	t.Logf("%d deaths", deaths)
 	require.NoError(t, writer.Stop())
 	b.judge(tenant, r, "0.8.2")
