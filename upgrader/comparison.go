@@ -1,6 +1,7 @@
 package upgrader
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -57,6 +58,10 @@ type Comparison struct {
 	// sides call Save, concurrently.
 	Resume map[SideName]SideProgress
 	Save   func(context.Context, SideProgress) error
+	// SaveDocs and SaveEvery bound how often: after at least so many documents
+	// and so much time. 0 is the default.
+	SaveDocs  int
+	SaveEvery time.Duration
 }
 
 // SideName tells the sides of a comparison apart.
@@ -116,6 +121,7 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 	}
 	var canonical []byte
 	docs, saved := 0, time.Now()
+	saveDocs, saveEvery := cmp.Or(c.SaveDocs, progressDocs), cmp.Or(c.SaveEvery, progressEvery)
 	for _, p := range parts {
 		for _, shard := range shardsIn(p.To) {
 			err := readAhead(ctx, c.Engine, p.Index, shard, at[p.Index].at(shard), p.To[shard], func(page []Doc, read int64) error {
@@ -137,7 +143,7 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 					at[p.Index] = Checkpoint{}
 				}
 				at[p.Index][shard] = read
-				if docs += len(page); c.Save == nil || docs < progressDocs || time.Since(saved) < progressEvery {
+				if docs += len(page); c.Save == nil || docs < saveDocs || time.Since(saved) < saveEvery {
 					return nil
 				}
 				docs, saved = 0, time.Now()

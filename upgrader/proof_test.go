@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/internal/fleet"
+	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
 )
 
@@ -66,10 +67,10 @@ func (b *bundle) bulk(ops ...upgrader.BulkOp) {
 // altered is a document with another value in a field that has one.
 func altered(t *testing.T, d upgrader.Doc, field string) json.RawMessage {
 	t.Helper()
-	var doc map[string]any
-	require.NoError(t, json.Unmarshal(d.Source, &doc))
+	doc, err := releases.DecodeDoc(d.Source)
+	require.NoError(t, err)
 	doc[field] = "altered"
-	raw, err := json.Marshal(doc)
+	raw, err := releases.EncodeDoc(doc)
 	require.NoError(t, err)
 	return raw
 }

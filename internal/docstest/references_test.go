@@ -82,6 +82,9 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	groups := []string{"tenant", "key", "release", "upgrade", "fleet", "operation", "audit", "dev"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
+		if subgroup := strings.Join(name, " "); subgroup == "upgrade quarantine" && len(fields) > 3 && word.MatchString(fields[3]) {
+			name = fields[1:4]
+		}
 	}
 	text := h.of(t, name)
 	assert.Contains(t, text, "tms "+strings.Join(name, " "), "%s:%d: no such command", file, s.line)

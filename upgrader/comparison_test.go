@@ -1,0 +1,169 @@
+package upgrader_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/upgrader"
+)
+
+// memory is an engine that holds documents of one shard per index, and may
+// break down after some pages.
+type memory struct {
+	upgrader.Engine
+	docs  map[string][]upgrader.Doc // ascending
+	known map[string]bool
+	pages atomic.Int64
+	last  int64 // the page that fails; 0 for none
+}
+
+var errDown = errors.New("the engine is down")
+
+func (m *memory) Page(_ context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error) {
+	if n := m.pages.Add(1); m.last > 0 && n >= m.last {
+		return nil, errDown
+	}
+	var out []upgrader.Doc
+	for _, d := range m.docs[p.Index] {
+		if d.SeqNo > p.From && d.SeqNo <= p.To && len(out) < p.Size {
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) put(index, id, source string) {
+	seq := int64(0)
+	if n := len(m.docs[index]); n > 0 {
+		seq = m.docs[index][n-1].SeqNo + 1
+	}
+	if m.known[index+id] {
+		m.docs[index] = slices.DeleteFunc(m.docs[index], func(d upgrader.Doc) bool { return d.ID == id })
+	}
+	m.known[index+id] = true
+	m.docs[index] = append(m.docs[index], upgrader.Doc{Index: index, ID: id, SeqNo: seq, Source: []byte(source)})
+}
+
+func (m *memory) top(index string) upgrader.Checkpoint {
+	d := m.docs[index]
+	return upgrader.Checkpoint{0: d[len(d)-1].SeqNo}
+}
+
+// Whatever differs between two sides is suspected, and nothing else; also when
+// the comparison breaks down in the middle, documents change on both sides
+// meanwhile, and another process goes on.
+func TestComparisonFindsWhatDiffers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		m := &memory{docs: map[string][]upgrader.Doc{}, known: map[string]bool{}}
+		n := rapid.IntRange(3_000, 9_000).Draw(t, "documents")
+		for i := range n {
+			m.both(fmt.Sprint(i), i)
+		}
+		wrong := map[string]bool{}
+		for _, i := range rapid.SliceOfN(rapid.IntRange(0, n-1), 0, 5).Draw(t, "wrong") {
+			wrong[fmt.Sprint(i)] = true
+		}
+		for id := range wrong {
+			m.put("target", id, `{"wrong":true}`)
+		}
+		progress := map[upgrader.SideName]upgrader.SideProgress{}
+		saved := make(chan upgrader.SideProgress, 100)
+		compare := func() (*upgrader.Comparison, *upgrader.Sums, error) {
+			c := &upgrader.Comparison{
+				Engine: m, Target: upgrader.Side{Index: "target", To: m.top("target")}, Sources: []upgrader.Side{{Index: "source", To: m.top("source")}},
+				Resume: progress, SaveDocs: 1, SaveEvery: 1,
+				Save: func(_ context.Context, p upgrader.SideProgress) error {
+					at := map[string]upgrader.Checkpoint{}
+					for k, v := range p.At {
+						at[k] = upgrader.Checkpoint{0: v[0]}
+					}
+					p.At = at
+					saved <- p
+					return nil
+				},
+			}
+			sums, err := c.Run(context.Background())
+			for len(saved) > 0 {
+				p := <-saved
+				progress[p.Side] = p
+			}
+			return c, sums, err
+		}
+		m.last = int64(rapid.IntRange(1, 8).Draw(t, "breaks down at page"))
+		c, sums, err := compare()
+		if err != nil {
+			require.ErrorIs(t, err, errDown)
+			// Writers go on, and what they write is copied.
+			for _, i := range rapid.SliceOfN(rapid.IntRange(0, n-1), 0, 5).Draw(t, "changed") {
+				if id := fmt.Sprint(i); !wrong[id] {
+					m.both(id, -i)
+				}
+			}
+			m.last = 0
+			c, sums, err = compare()
+			require.NoError(t, err)
+		}
+		m.last = 0
+		var found []string
+		require.NoError(t, c.Suspects(context.Background(), sums, func(ids []string) (bool, error) {
+			found = append(found, ids...)
+			return false, nil
+		}))
+		for id := range wrong {
+			require.Contains(t, found, id)
+		}
+		require.Len(t, found, len(wrong))
+	})
+}
+
+// both writes a document to both sides, each with its own spelling.
+func (m *memory) both(id string, value int) {
+	m.put("source", id, fmt.Sprintf(`{"v": %d, "id": %q}`, value, id))
+	m.put("target", id, fmt.Sprintf(`{"id": %q, "v": %d}`, id, value))
+}
+
+// A comparison that goes on does not begin at the first document again.
+func TestComparisonGoesOn(t *testing.T) {
+	t.Parallel()
+	m := &memory{docs: map[string][]upgrader.Doc{}, known: map[string]bool{}}
+	const n = 20_000
+	for i := range n {
+		m.both(fmt.Sprint(i), i)
+	}
+	saved := make(chan upgrader.SideProgress, 100)
+	compare := func(resume map[upgrader.SideName]upgrader.SideProgress) (*upgrader.Sums, error) {
+		c := &upgrader.Comparison{
+			Engine: m, Target: upgrader.Side{Index: "target", To: m.top("target")}, Sources: []upgrader.Side{{Index: "source", To: m.top("source")}},
+			Resume: resume, SaveDocs: 1, SaveEvery: 1,
+			Save: func(_ context.Context, p upgrader.SideProgress) error {
+				p.At = map[string]upgrader.Checkpoint{string(p.Side): {0: p.At[string(p.Side)][0]}}
+				saved <- p
+				return nil
+			},
+		}
+		return c.Run(t.Context())
+	}
+	m.last = 15
+	_, err := compare(nil)
+	require.ErrorIs(t, err, errDown)
+	resume := map[upgrader.SideName]upgrader.SideProgress{}
+	for len(saved) > 0 {
+		p := <-saved
+		resume[p.Side] = p
+	}
+	m.last = 0
+	m.pages.Store(0)
+	sums, err := compare(resume)
+	require.NoError(t, err)
+	require.Equal(t, sums.Source(), sums.Target())
+	require.EqualValues(t, n, sums.Source().Count)
+	require.Less(t, m.pages.Load(), int64(12), "of 20 pages on both sides together, at least 10 were behind us")
+}
