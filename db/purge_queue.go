@@ -25,6 +25,9 @@ func (purgeArgs) Kind() string { return "tenant_purge" }
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (purgeArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
 
+// purgesAtATime bounds how many automatic purges begin at one look.
+const purgesAtATime = 10
+
 // purgeWorker makes one attempt at a purge.
 type purgeWorker struct {
 	river.WorkerDefaults[purgeArgs]
@@ -60,6 +63,9 @@ func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
 		},
 		attach: func(q *Queue) { store.wake = q.insertPurge },
 		due: func(ctx context.Context, q *Queue) error {
+			if err := beginDue(ctx, store, purges, q.log); err != nil {
+				return err
+			}
 			ids, err := store.duePurges(ctx, workers)
 			if err != nil || len(ids) == 0 {
 				return err
@@ -74,6 +80,24 @@ func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
 			})
 		},
 	}
+}
+
+// beginDue starts the purges whose time has come: a few at a time, the rest at
+// the next look. One that cannot be started holds up nothing else.
+func beginDue(ctx context.Context, store *Purges, purges *tenants.Purges, log *slog.Logger) error {
+	if !purges.Automatic() {
+		return nil
+	}
+	ids, err := store.dueTenants(ctx, purgesAtATime)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := purges.BeginDue(ctx, id); err != nil {
+			log.Warn("due purge not begun", "tenant", id, "error", err)
+		}
+	}
+	return nil
 }
 
 func (q *Queue) insertPurge(ctx context.Context, tx pgx.Tx, id string) error {

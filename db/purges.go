@@ -121,6 +121,26 @@ func (p *Purges) BeginPurge(ctx context.Context, op *tenants.Operation, dry bool
 	return begun, nil
 }
 
+// PostponePurge implements tenants.PurgeStore.
+func (p *Purges) PostponePurge(ctx context.Context, id string, a tenants.Audit, change func(*tenants.Tenant) error) (*tenants.Tenant, error) {
+	return p.registry.ChangeTenant(ctx, id, false, a, change)
+}
+
+// dueTenants lists deleted tenants whose purge time has come and which nobody
+// purges.
+func (p *Purges) dueTenants(ctx context.Context, limit int) ([]string, error) {
+	rows, err := p.registry.db.pool.Query(ctx, `
+		select id from tenants t
+		where purge_at <= now() and purged_at is null and (purge_retry_at is null or purge_retry_at <= now())
+			and not exists (select from operations where kind = $1 and tenant_id = t.id and state = 'running')
+		order by purge_at limit $2`, tenants.KindPurge, limit)
+	if err != nil {
+		return nil, failure(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return ids, failure(err)
+}
+
 // notInRollout refuses a tenant that a rollout is working on.
 func notInRollout(ctx context.Context, tx pgx.Tx, tenant string) error {
 	var rollout string

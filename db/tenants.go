@@ -31,19 +31,22 @@ func NewRegistry(d *DB, sealer *tenants.Sealer) *Registry {
 }
 
 const tenantColumns = `id, display_name, email, domain, gui_url, install_token, labels, attributes,
-	release, cluster, suspended, created_at, updated_at, expires_at, deleted_at, purge_at, purge_started_at, purged_at, revision`
+	release, cluster, suspended, created_at, updated_at, expires_at, deleted_at, purge_at, purge_started_at, purged_at,
+	purge_refusal, purge_retry_at, revision`
 
 func (r *Registry) scanTenant(row pgx.CollectableRow) (*tenants.Tenant, error) {
 	var t tenants.Tenant
 	var token []byte
-	var expires, deleted, purge, purging, purged *time.Time
+	var expires, deleted, purge, purging, purged, retry *time.Time
 	err := row.Scan(&t.ID, &t.DisplayName, &t.Email, &t.Domain, &t.GUIURL, &token, &t.Labels, &t.Attributes,
-		&t.Release, &t.Cluster, &t.Suspended, &t.CreatedAt, &t.UpdatedAt, &expires, &deleted, &purge, &purging, &purged, &t.Revision)
+		&t.Release, &t.Cluster, &t.Suspended, &t.CreatedAt, &t.UpdatedAt, &expires, &deleted, &purge, &purging, &purged,
+		&t.PurgeRefusal, &retry, &t.Revision)
 	if err != nil {
 		return nil, err
 	}
 	t.ExpiresAt, t.DeletedAt, t.PurgeAt = timeOrZero(expires), timeOrZero(deleted), timeOrZero(purge)
 	t.PurgeStartedAt, t.PurgedAt = timeOrZero(purging), timeOrZero(purged)
+	t.PurgeRetryAt = timeOrZero(retry)
 	if !t.PurgedAt.IsZero() {
 		return &t, nil // a tombstone has no token
 	}
@@ -266,10 +269,10 @@ func (r *Registry) updateTenant(ctx context.Context, tx pgx.Tx, was, t *tenants.
 		update tenants set display_name = $2, email = $3, domain = $4, gui_url = $5,
 			install_token = coalesce($6, install_token), labels = $7, attributes = $8, release = $9,
 			cluster = $10, suspended = $11, expires_at = $12, deleted_at = $13, purge_at = $14,
-			purge_started_at = $15, purged_at = $16
+			purge_started_at = $15, purged_at = $16, purge_refusal = $17, purge_retry_at = $18
 		where id = $1`,
 		t.ID, t.DisplayName, t.Email, t.Domain, t.GUIURL, token, labelsJSON(t.Labels), attributesJSON(t.Attributes), t.Release,
 		t.Cluster, t.Suspended, timeOrNull(t.ExpiresAt), timeOrNull(t.DeletedAt), timeOrNull(t.PurgeAt),
-		timeOrNull(t.PurgeStartedAt), timeOrNull(t.PurgedAt))
+		timeOrNull(t.PurgeStartedAt), timeOrNull(t.PurgedAt), t.PurgeRefusal, timeOrNull(t.PurgeRetryAt))
 	return err
 }

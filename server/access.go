@@ -77,6 +77,8 @@ var access = map[string]rule{
 	tmsv1.TenantService_BatchCheck_FullMethodName: {tenants.PermCheck, of(batchChecked)},
 	tmsv1.TenantService_Resolve_FullMethodName:    {tenants.PermCheck, free}, // the rule alone, no registry
 
+	tmsv1.EventService_WatchTenants_FullMethodName: {tenants.PermCheck, free}, // shows the key's tenants only
+
 	tmsv1.OperationService_Get_FullMethodName:  {tenants.PermRead, free}, // handler looks whose it is
 	tmsv1.OperationService_List_FullMethodName: {tenants.PermRead, free},
 

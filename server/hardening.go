@@ -46,7 +46,9 @@ func hardened(mux *http.ServeMux) http.Handler {
 			_ = control.SetReadDeadline(time.Time{})
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		if !strings.HasSuffix(r.URL.Path, ":watch") {
+		if strings.HasSuffix(r.URL.Path, ":watch") {
+			w = &streamWriter{w, control}
+		} else {
 			_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 		}
 		if handler, pattern := mux.Handler(r); pattern == "" {
@@ -110,3 +112,21 @@ type headersOnly struct {
 func (h *headersOnly) Header() http.Header         { return h.header }
 func (h *headersOnly) WriteHeader(code int)        { h.code = code }
 func (h *headersOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+// streamWriter gives every piece of a stream the time that a whole answer
+// has: who takes none of it does not occupy a connection for ever.
+type streamWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *streamWriter) Write(b []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // only test recorders cannot
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap and Flush are as in statusWriter.
+func (w *streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush implements http.Flusher.
+func (w *streamWriter) Flush() { _ = w.control.Flush() }

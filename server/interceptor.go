@@ -62,6 +62,7 @@ func callerOf(ctx context.Context) tenants.Caller {
 type gate struct {
 	auth     Authenticator
 	throttle *throttle
+	closing  <-chan struct{} // closed at shutdown
 	log      *slog.Logger
 }
 
@@ -151,27 +152,6 @@ func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, hand
 	g.annotate(ctx, err)
 	return resp, g.done(ctx, c, i.FullMethod, began, err)
 }
-
-func (g *gate) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	c := newCall(ss.Context())
-	ctx := context.WithValue(ss.Context(), callKey{}, c)
-	_ = ss.SetHeader(metadata.Pairs(requestIDHeader, c.requestID))
-	began := time.Now()
-	err := g.admit(ctx, c, i.FullMethod)
-	if err != nil {
-		ss.SetTrailer(retryAfter(err))
-	} else {
-		err = handler(srv, &streamWithContext{ss, ctx})
-	}
-	return g.done(ctx, c, i.FullMethod, began, err)
-}
-
-type streamWithContext struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-func (s *streamWithContext) Context() context.Context { return s.ctx }
 
 // requestID takes over the client's id when it is harmless in a log.
 func requestID(given []string) string {

@@ -42,8 +42,9 @@ var mayCall = map[string]string{
 	"TenantService.Create": provisioners, "TenantService.Update": provisioners, "TenantService.Delete": provisioners, "TenantService.Undelete": provisioners,
 	"TenantService.Get": readers, "TenantService.BatchGet": readers, "TenantService.List": readers,
 	"TenantService.Check": anybody, "TenantService.BatchCheck": anybody, "TenantService.Resolve": anybody,
-	"TenantService.Purge":  operators,
-	"OperationService.Get": readers, "OperationService.List": readers,
+	"TenantService.Purge":       operators,
+	"EventService.WatchTenants": anybody,
+	"OperationService.Get":      readers, "OperationService.List": readers,
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
 	"AuditService.List":     operators,
 	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners,
@@ -60,7 +61,7 @@ var mayCall = map[string]string{
 // unrestricted calls show a key that is restricted to other tenants nothing
 // of this one.
 var unrestricted = []string{
-	"TenantService.List", "TenantService.Resolve", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get",
+	"TenantService.List", "TenantService.Resolve", "EventService.WatchTenants", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get",
 }
 
 // actor is somebody with a credential, and what he is refused with.

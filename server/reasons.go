@@ -22,7 +22,7 @@ const (
 	reasonUnknownCall = "CALL_UNKNOWN"
 	reasonMalformed   = "REQUEST_MALFORMED"
 	reasonTooLarge    = "REQUEST_TOO_LARGE"
-	reasonServer      = "SERVER_UNAVAILABLE"
+	reasonServer      = string(tenants.ReasonClosing)
 	// reasonNoCertificate is of the listener, not of a key.
 	reasonNoCertificate = "CLIENT_CERTIFICATE_REQUIRED"
 	// Releases that operators bring.
@@ -85,6 +85,9 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonTenantNotAllowed), codes.PermissionDenied, "The key is restricted to other tenants.", "Use a key without that restriction."},
 	{reasonNoCertificate, codes.PermissionDenied, "TMS_TLS_CLIENT_CA is set, and the client showed no certificate.", "Call with a certificate of those authorities."},
 	{string(tenants.ReasonRateLimited), codes.ResourceExhausted, "The key makes too many calls; RetryInfo and Retry-After say how long to wait.", "Slow down, or raise TMS_RATE_LIMIT."},
+	{string(tenants.ReasonWatchTooOld), codes.FailedPrecondition, "What happened since the resume token is kept no longer, or the database was restored.", "Watch without a resume token: all tenants come first."},
+	{string(tenants.ReasonWatchTooSlow), codes.ResourceExhausted, "The follower of a watch took no message for too long.", "Go on with the last resume token."},
+	{string(tenants.ReasonWatchTooMany), codes.ResourceExhausted, "Too many watches run in this process, or with this key.", "End some."},
 	{reasonTooLarge, codes.ResourceExhausted, "The request is larger than allowed.", "Send less at once."},
 	{string(tenants.ReasonStoreUnavailable), codes.Unavailable, "Postgres does not answer.", "Try again; then check DATABASE_URL and Postgres."},
 	{string(tenants.ReasonTokenUnreadable), codes.Unavailable, "The install token was sealed with another SECRET.", "Set TMS_SECRET_OLD to the former SECRET, or make a new install token."},

@@ -135,8 +135,11 @@ type Config struct {
 	Fleet     Fleet
 	// Verification is what Upgrades has proven.
 	Verification Verification
+	Watches      Watches
 	// Pages signs page tokens; nil makes tokens that only this process accepts.
 	Pages *tenants.Pages
+	// WatchStall is how long a follower may take no message; 0 is watchStall.
+	WatchStall time.Duration
 	// RateLimit is how many calls a second each API key may make to this
 	// process, fifty times as many where memory answers; 0 for no limit.
 	RateLimit float64
@@ -177,6 +180,9 @@ func New(c Config) (*Server, error) {
 		}
 		c.Pages = pages
 	}
+	if c.WatchStall <= 0 {
+		c.WatchStall = watchStall
+	}
 	s := &Server{cfg: c, limits: newThrottle(c.RateLimit), health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
 	if err := s.buildGRPC(); err != nil {
 		return nil, err
@@ -195,7 +201,7 @@ func (s *Server) buildGRPC() error {
 	if err != nil {
 		return fmt.Errorf("validation rules of the contract: %w", err)
 	}
-	g := &gate{auth: s.cfg.Auth, throttle: s.limits, log: s.cfg.Logger}
+	g := &gate{auth: s.cfg.Auth, throttle: s.limits, closing: s.closing, log: s.cfg.Logger}
 	s.grpc = grpc.NewServer(
 		grpc.Creds(transportOf(s.cfg.GRPCTLS)),
 		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
@@ -209,12 +215,13 @@ func (s *Server) buildGRPC() error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants, s.cfg.Purges})
+	tmsv1.RegisterEventServiceServer(s.grpc, &eventService{s.cfg.Watches, s.cfg.WatchStall})
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue, s.cfg.Library})
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
-	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages, s.closing})
+	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

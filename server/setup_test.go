@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/tracardi/tms/adoption"
 	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/events"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/releases"
@@ -53,6 +55,8 @@ type bundle struct {
 	keys     tmsv1.ApiKeyServiceClient
 	releases tmsv1.ReleaseServiceClient
 	rollouts tmsv1.UpgradeServiceClient
+	events   tmsv1.EventServiceClient
+	stop     context.CancelFunc // tells the server to close down
 }
 
 // clock can be set forward, to see things expire.
@@ -110,6 +114,8 @@ type options struct {
 	dsn         string
 	rateLimit   float64
 	secret, old string
+	// of watches
+	bookmark, stall time.Duration
 }
 
 // How long, and how often, tests look for what takes milliseconds.
@@ -139,8 +145,13 @@ func setupWith(t testing.TB, o options) *bundle {
 		Store: purgeStore, Mirror: mirror, Cluster: b.cluster, Prefixes: func() []string { return []string{"08x"} }, Owner: "test", Now: b.clock.now, Logger: log,
 	})
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
+	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now)
+	pages, err := tenants.NewPages(o.secret, o.old)
+	require.NoError(t, err)
+	feed := events.NewFeed(db.NewEvents(d), log)
 	b.server, err = server.New(server.Config{
-		Tenants: tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now), Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
+		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
+		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
 		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
@@ -151,6 +162,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	var running sync.WaitGroup
 	running.Go(func() { mirror.Run(ctx) })
 	running.Go(func() { keyring.Run(ctx) })
+	running.Go(func() { feed.Run(ctx) })
 	served := make(chan error, 1)
 	go func() { served <- b.server.Run(ctx, grpcListener, httpListener) }()
 	t.Cleanup(func() {
@@ -163,6 +175,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	b.conn, err = grpc.NewClient(grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.conn.Close() })
+	b.stop, b.events = cancel, tmsv1.NewEventServiceClient(b.conn)
 	b.audit = tmsv1.NewAuditServiceClient(b.conn)
 	b.jobs = tmsv1.NewOperationServiceClient(b.conn)
 	b.tenants, b.keys = tmsv1.NewTenantServiceClient(b.conn), tmsv1.NewApiKeyServiceClient(b.conn)
@@ -220,6 +233,11 @@ func (b *bundle) http(method, path, credential, body string) reply {
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(b, err)
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusOK && strings.HasSuffix(path, "/tenants:watch") { // it has no end
+		line, err := bufio.NewReader(res.Body).ReadString('\n')
+		require.NoError(b, err)
+		return reply{res.StatusCode, res.Header, line}
+	}
 	raw, err := io.ReadAll(res.Body)
 	require.NoError(b, err)
 	return reply{res.StatusCode, res.Header, string(raw)}

@@ -22,7 +22,6 @@ const (
 type upgradeService struct {
 	upgrades Upgrades
 	pages    *tenants.Pages
-	closing  <-chan struct{}
 }
 
 func (s *upgradeService) Plan(ctx context.Context, r *tmsv1.PlanRolloutRequest) (*tmsv1.RolloutPlan, error) {
@@ -109,8 +108,6 @@ func (s *upgradeService) Watch(r *tmsv1.WatchRolloutRequest, stream grpc.ServerS
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.closing:
-			return &upgrader.ServiceError{Reason: upgrader.ReasonUnavailable, Message: "this process is shutting down", Remedy: "watch again"}
 		case <-tick.C:
 		}
 	}

@@ -54,6 +54,10 @@ const (
 	ReasonRateLimited       Reason = "RATE_LIMITED"
 	ReasonTokenUnreadable   Reason = "INSTALL_TOKEN_UNREADABLE"
 	ReasonStoreUnavailable  Reason = "DATABASE_UNAVAILABLE"
+	ReasonWatchTooOld       Reason = "WATCH_TOKEN_TOO_OLD"
+	ReasonWatchTooSlow      Reason = "WATCH_TOO_SLOW"
+	ReasonWatchTooMany      Reason = "WATCH_TOO_MANY"
+	ReasonClosing           Reason = "SERVER_UNAVAILABLE"
 )
 
 // Violation is one wrong field of a request.

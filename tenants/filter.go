@@ -31,6 +31,27 @@ type Filter struct {
 	Now      time.Time // at which states are computed
 }
 
+// Matches says whether a tenant meets the conditions at a point in time, as
+// the store does for lists.
+func (f *Filter) Matches(t *Tenant, now time.Time) bool {
+	st := t.StateAt(now)
+	switch {
+	case f.State != "" && st != f.State,
+		f.State == "" && st == StatePurged,
+		f.State == "" && st == StateDeleted && !f.ShowDeleted,
+		f.Release != "" && t.Release != f.Release,
+		f.Cluster != "" && t.Cluster != f.Cluster,
+		f.IDs != nil && !slices.Contains(f.IDs, t.ID):
+		return false
+	}
+	for name, value := range f.Labels {
+		if had, ok := t.Labels[name]; !ok || had != value {
+			return false
+		}
+	}
+	return true
+}
+
 // Order is by a field and then by id, in the same direction. The zero Order
 // is by id.
 type Order struct {

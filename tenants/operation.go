@@ -72,6 +72,9 @@ type PurgeStore interface {
 	// is returned instead. A tenant in a running rollout is
 	// ReasonRolloutRunning. dry stores nothing.
 	BeginPurge(ctx context.Context, op *Operation, dry bool, a Audit, change func(*Tenant) error) (*Operation, error)
+	// PostponePurge locks the tenant, lets change note why it cannot be purged,
+	// and stores that. When change returns an error nothing is stored.
+	PostponePurge(ctx context.Context, id string, a Audit, change func(*Tenant) error) (*Tenant, error)
 	// ClaimPurge makes owner the only one who works on a running operation
 	// until the lease ends; nil when it is not due, not running or taken.
 	ClaimPurge(ctx context.Context, id, owner string, lease time.Duration) (*Operation, error)

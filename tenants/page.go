@@ -103,6 +103,9 @@ func mac(key []byte, query string, body []byte) []byte {
 	return m.Sum(nil)[:macLength]
 }
 
+// QueryHash names a query by its conditions, for the tokens of other domains.
+func QueryHash(conditions ...any) string { return queryHash(conditions...) }
+
 // queryHash names a query by its conditions, which must be plain data.
 func queryHash(conditions ...any) string {
 	b, _ := json.Marshal(conditions) // plain data: cannot fail; map keys are sorted

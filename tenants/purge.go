@@ -33,6 +33,8 @@ type PurgesConfig struct {
 	Store   PurgeStore
 	Mirror  *Mirror
 	Cluster Cluster
+	// Automatic purges deleted tenants when their purge time comes.
+	Automatic bool
 	// Prefixes lists what the index names of all known releases carry.
 	Prefixes func() []string
 	// Snapshots may be nil: then every purge needs the waiver.
@@ -69,6 +71,7 @@ type PurgeRequest struct {
 	// WithoutSnapshot waives the verified snapshot. It is in the audit trail.
 	WithoutSnapshot bool
 	ValidateOnly    bool
+	due             bool // only when the purge time has come
 }
 
 // Begin starts the purge of a deleted tenant, or returns the one that runs.
@@ -84,6 +87,9 @@ func (s *Purges) Begin(ctx context.Context, c Caller, r PurgeRequest) (*Operatio
 	}
 	a := Audit{At: now, Caller: c, Action: "tenant.purge", Subject: r.ID, Detail: map[string]any{"operation": op.ID, "without_snapshot": r.WithoutSnapshot}}
 	return s.c.Store.BeginPurge(ctx, op, r.ValidateOnly, a, func(t *Tenant) error {
+		if r.due && !t.purgeDue(now) {
+			return errNotDue
+		}
 		if r.Etag != "" {
 			if err := checkEtag(t, r.Etag); err != nil {
 				return err
@@ -92,6 +98,8 @@ func (s *Purges) Begin(ctx context.Context, c Caller, r PurgeRequest) (*Operatio
 		if err := t.Apply(EventPurge, now, time.Time{}); err != nil {
 			return err
 		}
+		// Should it fail for good, it is begun again after that time.
+		t.PurgeRefusal, t.PurgeRetryAt = "", now.Add(PurgeRetry)
 		return s.requireSnapshot(ctx, op, t)
 	})
 }

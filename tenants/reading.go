@@ -30,6 +30,23 @@ func (s *Service) Get(ctx context.Context, id string) (*Tenant, error) {
 	return t.Clone(), nil
 }
 
+// GetRevision returns a tenant as it is now, at least as new as the revision:
+// who has heard of a change must not read what was before it.
+func (s *Service) GetRevision(ctx context.Context, id string, revision int64) (*Tenant, error) {
+	t, err := s.mirror.tenant(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil && t.Revision >= revision {
+		return t.Clone(), nil
+	}
+	if t, err = s.store.Tenant(ctx, id); err != nil {
+		return nil, err
+	}
+	s.mirror.putTenant(t)
+	return t, nil
+}
+
 // BatchGet returns the tenants in the order of the ids; one that is missing
 // fails the call (AIP-231).
 func (s *Service) BatchGet(ctx context.Context, ids []string) ([]*Tenant, error) {

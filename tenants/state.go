@@ -161,6 +161,7 @@ func (t *Tenant) undelete(now time.Time) error {
 		return &Error{Code: CodeFailedPrecondition, Reason: ReasonWrongState, Field: "state", Message: tooLate, Remedy: "register it again under another id"}
 	}
 	t.DeletedAt, t.PurgeAt = time.Time{}, time.Time{}
+	t.PurgeRefusal, t.PurgeRetryAt = "", time.Time{}
 	return nil
 }
 

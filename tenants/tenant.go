@@ -64,7 +64,11 @@ type Tenant struct {
 	PurgeAt        time.Time // set with DeletedAt
 	PurgeStartedAt time.Time // from when on there is no undeletion
 	PurgedAt       time.Time // with it, all that is left is the id and these dates
-	Revision       int64     // grows with every change
+	// PurgeRefusal is why it could not be purged when its purge time came, and
+	// PurgeRetryAt when that is tried again; zero values when it was not tried.
+	PurgeRefusal string
+	PurgeRetryAt time.Time
+	Revision     int64 // grows with every change
 }
 
 // Etag identifies the stored version of the tenant (AIP-154).

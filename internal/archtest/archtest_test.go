@@ -51,6 +51,7 @@ var rules = []rule{
 	{"tenants", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("upgrader"))},
 	{"releases", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("tenants", "upgrader", "backups"))},
 	{"upgrader", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("tenants"))},
+	{"events", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer, local("upgrader"))},
 	{"adoption", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
 	{"backups", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
 	{"db", "an adapter knows its domains, not the transport nor other adapters", slices.Concat(wire, web, search, shell, outer, local("elastic"))},

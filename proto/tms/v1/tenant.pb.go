@@ -73,6 +73,11 @@ type Tenant struct {
 	Etag string `protobuf:"bytes,17,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When the purge began that cannot be taken back. Output only.
 	PurgeStartTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=purge_start_time,json=purgeStartTime,proto3" json:"purge_start_time,omitempty"`
+	// Why a deleted tenant has not been purged although its purge time has
+	// come. Output only.
+	PurgeRefusal string `protobuf:"bytes,19,opt,name=purge_refusal,json=purgeRefusal,proto3" json:"purge_refusal,omitempty"`
+	// When that is tried again by itself. Output only.
+	PurgeRetryTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=purge_retry_time,json=purgeRetryTime,proto3" json:"purge_retry_time,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -229,6 +234,20 @@ func (x *Tenant) GetEtag() string {
 func (x *Tenant) GetPurgeStartTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.PurgeStartTime
+	}
+	return nil
+}
+
+func (x *Tenant) GetPurgeRefusal() string {
+	if x != nil {
+		return x.PurgeRefusal
+	}
+	return ""
+}
+
+func (x *Tenant) GetPurgeRetryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PurgeRetryTime
 	}
 	return nil
 }
@@ -1250,7 +1269,7 @@ var File_tms_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x16tms/v1/operation.proto\"\xaf\a\n" +
+	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x16tms/v1/operation.proto\"\x9a\b\n" +
 	"\x06Tenant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1e\n" +
@@ -1277,7 +1296,9 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\n" +
 	"purge_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x1b\n" +
 	"\x04etag\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12D\n" +
-	"\x10purge_start_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeStartTime\x1a9\n" +
+	"\x10purge_start_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeStartTime\x12#\n" +
+	"\rpurge_refusal\x18\x13 \x01(\tR\fpurgeRefusal\x12D\n" +
+	"\x10purge_retry_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeRetryTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x01\n" +
@@ -1422,40 +1443,41 @@ var file_tms_v1_tenant_proto_depIdxs = []int32{
 	20, // 5: tms.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
 	20, // 6: tms.v1.Tenant.purge_time:type_name -> google.protobuf.Timestamp
 	20, // 7: tms.v1.Tenant.purge_start_time:type_name -> google.protobuf.Timestamp
-	0,  // 8: tms.v1.CreateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	0,  // 9: tms.v1.BatchGetTenantsResponse.tenants:type_name -> tms.v1.Tenant
-	14, // 10: tms.v1.BatchCheckTenantsResponse.results:type_name -> tms.v1.CheckTenantResponse
-	18, // 11: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
-	0,  // 12: tms.v1.ListTenantsResponse.tenants:type_name -> tms.v1.Tenant
-	0,  // 13: tms.v1.UpdateTenantRequest.tenant:type_name -> tms.v1.Tenant
-	21, // 14: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 15: tms.v1.TenantService.Create:input_type -> tms.v1.CreateTenantRequest
-	7,  // 16: tms.v1.TenantService.Get:input_type -> tms.v1.GetTenantRequest
-	2,  // 17: tms.v1.TenantService.BatchGet:input_type -> tms.v1.BatchGetTenantsRequest
-	8,  // 18: tms.v1.TenantService.List:input_type -> tms.v1.ListTenantsRequest
-	10, // 19: tms.v1.TenantService.Update:input_type -> tms.v1.UpdateTenantRequest
-	11, // 20: tms.v1.TenantService.Delete:input_type -> tms.v1.DeleteTenantRequest
-	12, // 21: tms.v1.TenantService.Undelete:input_type -> tms.v1.UndeleteTenantRequest
-	4,  // 22: tms.v1.TenantService.Purge:input_type -> tms.v1.PurgeTenantRequest
-	5,  // 23: tms.v1.TenantService.BatchCheck:input_type -> tms.v1.BatchCheckTenantsRequest
-	13, // 24: tms.v1.TenantService.Check:input_type -> tms.v1.CheckTenantRequest
-	15, // 25: tms.v1.TenantService.Resolve:input_type -> tms.v1.ResolveTenantRequest
-	0,  // 26: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
-	0,  // 27: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
-	3,  // 28: tms.v1.TenantService.BatchGet:output_type -> tms.v1.BatchGetTenantsResponse
-	9,  // 29: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
-	0,  // 30: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
-	0,  // 31: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
-	0,  // 32: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
-	22, // 33: tms.v1.TenantService.Purge:output_type -> tms.v1.Operation
-	6,  // 34: tms.v1.TenantService.BatchCheck:output_type -> tms.v1.BatchCheckTenantsResponse
-	14, // 35: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
-	16, // 36: tms.v1.TenantService.Resolve:output_type -> tms.v1.ResolveTenantResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	20, // 8: tms.v1.Tenant.purge_retry_time:type_name -> google.protobuf.Timestamp
+	0,  // 9: tms.v1.CreateTenantRequest.tenant:type_name -> tms.v1.Tenant
+	0,  // 10: tms.v1.BatchGetTenantsResponse.tenants:type_name -> tms.v1.Tenant
+	14, // 11: tms.v1.BatchCheckTenantsResponse.results:type_name -> tms.v1.CheckTenantResponse
+	18, // 12: tms.v1.ListTenantsRequest.labels:type_name -> tms.v1.ListTenantsRequest.LabelsEntry
+	0,  // 13: tms.v1.ListTenantsResponse.tenants:type_name -> tms.v1.Tenant
+	0,  // 14: tms.v1.UpdateTenantRequest.tenant:type_name -> tms.v1.Tenant
+	21, // 15: tms.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 16: tms.v1.TenantService.Create:input_type -> tms.v1.CreateTenantRequest
+	7,  // 17: tms.v1.TenantService.Get:input_type -> tms.v1.GetTenantRequest
+	2,  // 18: tms.v1.TenantService.BatchGet:input_type -> tms.v1.BatchGetTenantsRequest
+	8,  // 19: tms.v1.TenantService.List:input_type -> tms.v1.ListTenantsRequest
+	10, // 20: tms.v1.TenantService.Update:input_type -> tms.v1.UpdateTenantRequest
+	11, // 21: tms.v1.TenantService.Delete:input_type -> tms.v1.DeleteTenantRequest
+	12, // 22: tms.v1.TenantService.Undelete:input_type -> tms.v1.UndeleteTenantRequest
+	4,  // 23: tms.v1.TenantService.Purge:input_type -> tms.v1.PurgeTenantRequest
+	5,  // 24: tms.v1.TenantService.BatchCheck:input_type -> tms.v1.BatchCheckTenantsRequest
+	13, // 25: tms.v1.TenantService.Check:input_type -> tms.v1.CheckTenantRequest
+	15, // 26: tms.v1.TenantService.Resolve:input_type -> tms.v1.ResolveTenantRequest
+	0,  // 27: tms.v1.TenantService.Create:output_type -> tms.v1.Tenant
+	0,  // 28: tms.v1.TenantService.Get:output_type -> tms.v1.Tenant
+	3,  // 29: tms.v1.TenantService.BatchGet:output_type -> tms.v1.BatchGetTenantsResponse
+	9,  // 30: tms.v1.TenantService.List:output_type -> tms.v1.ListTenantsResponse
+	0,  // 31: tms.v1.TenantService.Update:output_type -> tms.v1.Tenant
+	0,  // 32: tms.v1.TenantService.Delete:output_type -> tms.v1.Tenant
+	0,  // 33: tms.v1.TenantService.Undelete:output_type -> tms.v1.Tenant
+	22, // 34: tms.v1.TenantService.Purge:output_type -> tms.v1.Operation
+	6,  // 35: tms.v1.TenantService.BatchCheck:output_type -> tms.v1.BatchCheckTenantsResponse
+	14, // 36: tms.v1.TenantService.Check:output_type -> tms.v1.CheckTenantResponse
+	16, // 37: tms.v1.TenantService.Resolve:output_type -> tms.v1.ResolveTenantResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_tenant_proto_init() }

@@ -30,6 +30,7 @@ type session struct {
 	fleet      tmsv1.FleetServiceClient
 	audit      tmsv1.AuditServiceClient
 	proofs     tmsv1.VerificationServiceClient
+	events     tmsv1.EventServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -116,7 +117,8 @@ func dial(settings config.Client) (*session, error) {
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
-		conn: conn, settings: settings,
+		events: tmsv1.NewEventServiceClient(conn),
+		conn:   conn, settings: settings,
 	}, nil
 }
 

@@ -25,7 +25,7 @@ func (a *app) tenantCommand() *cobra.Command {
 	cmd.AddCommand(
 		a.tenantCreateCommand(), a.tenantGetCommand(), a.tenantListCommand(),
 		a.tenantUpdateCommand(), a.tenantDeleteCommand(), a.tenantUndeleteCommand(), a.tenantPurgeCommand(),
-		a.tenantDiscoverCommand(), a.tenantShowCommand(),
+		a.tenantDiscoverCommand(), a.tenantShowCommand(), a.tenantWatchCommand(),
 	)
 	return cmd
 }
@@ -284,6 +284,7 @@ func (a *app) printTenant(s *session, t *tmsv1.Tenant, err error) error {
 		"name", t.GetDisplayName(), "email", t.GetEmail(), "domain", t.GetDomain(), "gui url", t.GetGuiUrl(),
 		"install token", t.GetInstallToken(), "labels", pairsText(t.GetLabels()), "attributes", attributes,
 		"created", stamp(t.GetCreateTime()), "updated", stamp(t.GetUpdateTime()), "expires", stamp(t.GetExpireTime()),
-		"deleted", stamp(t.GetDeleteTime()), "purged at", stamp(t.GetPurgeTime()), "etag", t.GetEtag(),
+		"deleted", stamp(t.GetDeleteTime()), "purged at", stamp(t.GetPurgeTime()),
+		"not purged", t.GetPurgeRefusal(), "tried again", stamp(t.GetPurgeRetryTime()), "etag", t.GetEtag(),
 	)
 }

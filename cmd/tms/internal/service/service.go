@@ -16,6 +16,7 @@ import (
 	"github.com/tracardi/tms/cmd/tms/internal/config"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/elastic"
+	"github.com/tracardi/tms/events"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/server"
 	"github.com/tracardi/tms/tenants"
@@ -172,6 +173,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Pages: pages, Owner: self, Logger: log,
+		Automatic: s.AutoPurge,
 	})
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges))
 	if err != nil {
@@ -183,12 +185,15 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("queue", queue.Stop)
 	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
+	feed := events.NewFeed(db.NewEvents(database), log)
+	background(ctx, done, "event feed", feed.Run)
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
 		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades,
-		Fleet: fleetOf(engine, registered, registry, rollouts, catalogue),
-		Ready: readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
+		Fleet:   fleetOf(engine, registered, registry, rollouts, catalogue),
+		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
+		Ready:   readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 	}, nil
 }
 

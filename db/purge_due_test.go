@@ -1,0 +1,85 @@
+package db_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/tenants"
+)
+
+// shelf is where snapshots are looked for.
+type shelf struct{ snapshot string }
+
+func (s *shelf) Verified(context.Context, string, time.Time) (string, error) { return s.snapshot, nil }
+
+// Purge times are kept by however many processes run, each purge once.
+func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
+	t.Parallel()
+	b := setupRegistry(t)
+	ctx := t.Context()
+	for _, id := range []string{"acme", "beta", "later"} {
+		b.create(t, sample(id))
+	}
+	exec := func(sql string) {
+		t.Helper()
+		_, err := b.db.Pool().Exec(ctx, sql)
+		require.NoError(t, err)
+	}
+	exec(`update tenants set deleted_at = now() - interval '30 days', purge_at = now() where id in ('acme', 'beta')`)
+	exec(`update tenants set deleted_at = now(), purge_at = now() + interval '30 days' where id = 'later'`)
+	b.inRollout(t, "beta", true)
+	saved := &shelf{}
+	start := func(owner string, automatic bool) *tenants.Purges {
+		p, _ := b.start(t, b.store)
+		store := db.NewPurges(b.store)
+		purges := tenants.NewPurges(tenants.PurgesConfig{
+			Store: store, Mirror: p.mirror, Cluster: &land{}, Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
+			Snapshots: saved, Automatic: automatic,
+		})
+		queue, err := db.NewQueue(b.db, db.NewRollouts(b.db), nil, quietLog(), db.PurgeWork(store, purges))
+		require.NoError(t, err)
+		require.NoError(t, queue.Start(ctx))
+		t.Cleanup(func() { require.NoError(t, queue.Stop(context.Background())) })
+		return purges
+	}
+	one := start("one", true)
+	start("two", true)
+	start("off", false)
+	refusals := func(id string) int {
+		return b.count(t, `select count(*) from audit where action = 'tenant.purge_refused' and subject = '`+id+`' and key_id = 'tms'`)
+	}
+	// The saved snapshot is missing for acme; beta is in a rollout anyway.
+	within(t, "refusals", func() bool { return refusals("acme") == 1 && refusals("beta") == 1 })
+	acme, err := b.store.Tenant(ctx, "acme")
+	require.NoError(t, err)
+	require.Contains(t, acme.PurgeRefusal, "SNAPSHOT_REQUIRED")
+	require.Equal(t, tenants.StateDeleted, acme.StateAt(time.Now()))
+	require.WithinDuration(t, time.Now().Add(tenants.PurgeRetry), acme.PurgeRetryAt, time.Minute)
+	require.Zero(t, b.count(t, `select count(*) from operations`))
+
+	exec(`update tenants set purge_retry_at = now() where id = 'acme'`) // the next day
+	within(t, "second refusal", func() bool { return refusals("acme") == 2 })
+	exec(`update rollout_tenants set state = 'cancelled'`)
+	saved.snapshot = "nightly"
+	exec(`update tenants set purge_retry_at = now() where id in ('acme', 'beta')`)
+	within(t, "purges", func() bool { return b.count(t, `select count(*) from operations where snapshot = 'nightly'`) == 2 })
+	ops, _, err := one.Operations(ctx, tenants.OperationFilter{Limit: 10, Tenants: []string{"acme"}}, "")
+	require.NoError(t, err)
+	require.Len(t, ops, 1)
+	require.Equal(t, "tms", ops[0].CreatedBy)
+	require.NoError(t, one.Work(ctx, ops[0].ID))
+	acme, err = b.store.Tenant(ctx, "acme")
+	require.NoError(t, err)
+	require.Equal(t, tenants.StatePurged, acme.StateAt(time.Now()))
+	require.Empty(t, acme.PurgeRefusal)
+	// A purge that failed for good is begun again, a day after its beginning.
+	exec(`update operations set state = 'failed', finished_at = now() where tenant_id = 'beta'`)
+	exec(`update tenants set purge_retry_at = now() where id = 'beta'`)
+	within(t, "another purge", func() bool { return b.count(t, `select count(*) from operations where tenant_id = 'beta'`) == 2 })
+	require.Equal(t, 3, b.count(t, `select count(*) from operations`))
+	require.Zero(t, b.count(t, `select count(*) from audit where subject = 'later' and key_id = 'tms'`))
+}
