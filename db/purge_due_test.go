@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
 )
 
 // shelf is where snapshots are looked for.
@@ -35,12 +36,12 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 	saved := &shelf{}
 	start := func(owner string, automatic bool) *tenants.Purges {
 		p, _ := b.start(t, b.store)
-		store := db.NewPurges(b.store)
+		store, rollouts := db.NewPurges(b.store), db.NewRollouts(b.db)
 		purges := tenants.NewPurges(tenants.PurgesConfig{
 			Store: store, Mirror: p.mirror, Cluster: &land{}, Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
 			Snapshots: saved, Automatic: automatic,
 		})
-		queue, err := db.NewQueue(b.db, db.NewRollouts(b.db), nil, quietLog(), db.PurgeWork(store, purges))
+		queue, err := db.NewQueue(b.db, rollouts, upgrader.NewRunner(rollouts, nil, nil, owner, upgrader.Limits{}, quietLog()), quietLog(), db.PurgeWork(store, purges))
 		require.NoError(t, err)
 		require.NoError(t, queue.Start(ctx))
 		t.Cleanup(func() { require.NoError(t, queue.Stop(context.Background())) })
@@ -66,20 +67,20 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 	exec(`update rollout_tenants set state = 'cancelled'`)
 	saved.snapshot = "nightly"
 	exec(`update tenants set purge_retry_at = now() where id in ('acme', 'beta')`)
-	within(t, "purges", func() bool { return b.count(t, `select count(*) from operations where snapshot = 'nightly'`) == 2 })
-	ops, _, err := one.Operations(ctx, tenants.OperationFilter{Limit: 10, Tenants: []string{"acme"}}, "")
+	purged := func(id string) bool {
+		x, err := b.store.Tenant(ctx, id)
+		require.NoError(t, err)
+		return x.StateAt(time.Now()) == tenants.StatePurged && x.PurgeRefusal == ""
+	}
+	within(t, "purges", func() bool { return purged("acme") && purged("beta") })
+	ops, _, err := one.Operations(ctx, tenants.OperationFilter{Limit: 10}, "")
 	require.NoError(t, err)
-	require.Len(t, ops, 1)
-	require.Equal(t, "tms", ops[0].CreatedBy)
-	require.NoError(t, one.Work(ctx, ops[0].ID))
-	acme, err = b.store.Tenant(ctx, "acme")
-	require.NoError(t, err)
-	require.Equal(t, tenants.StatePurged, acme.StateAt(time.Now()))
-	require.Empty(t, acme.PurgeRefusal)
-	// A purge that failed for good is begun again, a day after its beginning.
-	exec(`update operations set state = 'failed', finished_at = now() where tenant_id = 'beta'`)
-	exec(`update tenants set purge_retry_at = now() where id = 'beta'`)
-	within(t, "another purge", func() bool { return b.count(t, `select count(*) from operations where tenant_id = 'beta'`) == 2 })
-	require.Equal(t, 3, b.count(t, `select count(*) from operations`))
-	require.Zero(t, b.count(t, `select count(*) from audit where subject = 'later' and key_id = 'tms'`))
+	require.Len(t, ops, 2)
+	require.Equal(t, []string{"tms", "nightly"}, []string{ops[0].CreatedBy, ops[0].Snapshot})
+	// One that failed for good is begun again, a day after its beginning.
+	exec(`insert into operations (id, kind, tenant_id, state, created_by, created_at, updated_at, finished_at, next_at)
+		values ('f', 'tenant.purge', 'later', 'failed', 'somebody', now(), now(), now(), now())`)
+	exec(`update tenants set purge_at = now(), purge_started_at = now(), purge_retry_at = now() where id = 'later'`)
+	within(t, "another purge", func() bool { return purged("later") })
+	require.Equal(t, 4, b.count(t, `select count(*) from operations`))
 }

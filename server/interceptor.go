@@ -200,12 +200,19 @@ func bearer(header string) string {
 func validated(v protovalidate.Validator) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if m, ok := req.(proto.Message); ok {
-			if err := v.Validate(m); err != nil {
+			if err := valid(v, m); err != nil {
 				return nil, err
 			}
 		}
 		return handler(ctx, req)
 	}
+}
+
+func valid(v protovalidate.Validator, m proto.Message) error {
+	if err := refuseNUL(m); err != nil {
+		return err
+	}
+	return v.Validate(m)
 }
 
 func validatedStream(v protovalidate.Validator) grpc.StreamServerInterceptor {
@@ -224,7 +231,7 @@ func (s *validatingStream) RecvMsg(msg any) error {
 		return err
 	}
 	if m, ok := msg.(proto.Message); ok {
-		return s.validator.Validate(m)
+		return valid(s.validator, m)
 	}
 	return nil
 }

@@ -209,8 +209,13 @@ func TestAccessMatrix(t *testing.T) {
 }
 
 func (b *bundle) invoke(ctx context.Context, m protoreflect.MethodDescriptor) error {
+	return b.send(ctx, m, about(m.Input()))
+}
+
+// send makes a call and waits for its first answer.
+func (b *bundle) send(ctx context.Context, m protoreflect.MethodDescriptor, request *dynamicpb.Message) error {
 	full := fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name())
-	request, answer := about(m.Input()), dynamicpb.NewMessage(m.Output())
+	answer := dynamicpb.NewMessage(m.Output())
 	if !m.IsStreamingServer() {
 		return b.conn.Invoke(ctx, full, request, answer)
 	}
