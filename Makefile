@@ -49,6 +49,7 @@ generate: ## Generate Go, gateway and OpenAPI from proto/
 
 bench: setup ## Ratios to bare engine calls and bare RPCs; docs/benchmarks.md says how to read them
 	go run ./bench/check
+	go run ./bench/registry
 	go run ./bench/fleet
 
 build: ## bin/tms

@@ -60,11 +60,11 @@ func TestRolesAreRefusedWhatTheyMayNot(t *testing.T) {
 
 func TestRequestID(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "abc-1.2_X", requestID([]string{"abc-1.2_X"}))
-	for _, bad := range [][]string{nil, {""}, {"a b"}, {"a\nlevel=ERROR"}, {strings.Repeat("x", 65)}, {"a", "b"}} {
+	require.Equal(t, "abc-1.2_X", requestID("abc-1.2_X"))
+	for _, bad := range []string{"", "a b", "a\nlevel=ERROR", strings.Repeat("x", 65)} {
 		got := requestID(bad)
 		require.NotEmpty(t, got)
-		require.NotContains(t, bad, got)
+		require.NotEqual(t, bad, got)
 	}
 }
 

@@ -26,14 +26,21 @@ import (
 // BenchmarkCheck compares what Tracardi containers ask all the time with the
 // least that gRPC and net/http can do: run it with -bench and divide.
 func BenchmarkCheck(b *testing.B) {
-	grpcAddr, httpAddr := serveForBenchmark(b)
-	b.Run("grpc/empty", func(b *testing.B) { benchmarkGRPC(b, emptyServer(b)) })
+	s, grpcAddr, httpAddr := serveForBenchmark(b)
+	bare := grpc.NewServer()
+	tmsv1.RegisterTenantServiceServer(bare, emptyTenants{})
+	twin, err := server.EmptyTwin(s, emptyTenants{})
+	require.NoError(b, err)
+	for name, empty := range map[string]*grpc.Server{"grpc/bare": bare, "grpc/empty": twin} {
+		address := listen(b, empty)
+		b.Run(name, func(b *testing.B) { benchmarkGRPC(b, address) })
+	}
 	b.Run("grpc/check", func(b *testing.B) { benchmarkGRPC(b, grpcAddr) })
 	b.Run("http/bare", func(b *testing.B) { benchmarkHTTP(b, bareServer(b)) })
 	b.Run("http/tenant", func(b *testing.B) { benchmarkHTTP(b, "http://"+httpAddr) })
 }
 
-func serveForBenchmark(b *testing.B) (grpcAddr, httpAddr string) {
+func serveForBenchmark(b *testing.B) (s *server.Server, grpcAddr, httpAddr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d, err := db.Open(ctx, devtest.Database(b, db.Migrate))
 	require.NoError(b, err)
@@ -44,7 +51,7 @@ func serveForBenchmark(b *testing.B) (grpcAddr, httpAddr string) {
 	store := db.NewRegistry(d, sealer)
 	mirror := tenants.NewMirror(store, nil)
 	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil, nil)
-	s, err := server.New(server.Config{
+	s, err = server.New(server.Config{
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, nil), Catalogue: catalogue, Upgrades: &scriptedUpgrades{},
 		Auth:   tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: secret, InstanceKey: instanceKey}),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -62,7 +69,7 @@ func serveForBenchmark(b *testing.B) (grpcAddr, httpAddr string) {
 	go func() { served <- s.Run(ctx, g, h) }()
 	b.Cleanup(func() { cancel(); require.NoError(b, <-served); <-mirrored; d.Close() })
 	<-mirror.Loaded()
-	return g.Addr().String(), h.Addr().String()
+	return s, g.Addr().String(), h.Addr().String()
 }
 
 type emptyTenants struct {
@@ -73,9 +80,7 @@ func (emptyTenants) Check(context.Context, *tmsv1.CheckTenantRequest) (*tmsv1.Ch
 	return &tmsv1.CheckTenantResponse{}, nil
 }
 
-func emptyServer(b *testing.B) string {
-	s := grpc.NewServer()
-	tmsv1.RegisterTenantServiceServer(s, emptyTenants{})
+func listen(b *testing.B, s *grpc.Server) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	go func() { _ = s.Serve(l) }()

@@ -38,8 +38,17 @@ const (
 
 // call is what is known about a request.
 type call struct {
+	given     string // the client's request id, "" without one
 	requestID string
 	principal tenants.Principal
+}
+
+// named gives the call an id, when it has none yet.
+func (c *call) named() string {
+	if c.requestID == "" {
+		c.requestID = requestID(c.given)
+	}
+	return c.requestID
 }
 
 type callKey struct{}
@@ -70,8 +79,17 @@ type gate struct {
 // answered from memory; only their failures are logged above debug.
 var quiet = map[string]bool{tmsv1.TenantService_Check_FullMethodName: true}
 
-func newCall(ctx context.Context) *call {
-	return &call{requestID: requestID(metadata.ValueFromIncomingContext(ctx, requestIDHeader))}
+// newCall gives a call its id. One of a quiet method has no need of one until
+// something goes wrong, unless the client gave it.
+func newCall(ctx context.Context, method string) *call {
+	c := &call{}
+	if given := metadata.ValueFromIncomingContext(ctx, requestIDHeader); len(given) == 1 {
+		c.given = given[0]
+	}
+	if c.given != "" || !quiet[method] {
+		c.named()
+	}
+	return c
 }
 
 // originOf is the address a call came from; what the client itself says about
@@ -134,9 +152,11 @@ func retrySeconds(d time.Duration) string {
 }
 
 func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	c := newCall(ctx)
+	c := newCall(ctx, i.FullMethod)
 	ctx = context.WithValue(ctx, callKey{}, c)
-	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, c.requestID)) // fails only without a transport
+	if c.requestID != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, c.requestID)) // fails only without a transport
+	}
 	began := time.Now()
 	if !quiet[i.FullMethod] {
 		var cancel context.CancelFunc
@@ -149,14 +169,17 @@ func (g *gate) unary(ctx context.Context, req any, i *grpc.UnaryServerInfo, hand
 	if err == nil {
 		resp, err = handler(ctx, req)
 	}
+	if err != nil && c.requestID == "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDHeader, c.named()))
+	}
 	g.annotate(ctx, err)
 	return resp, g.done(ctx, c, i.FullMethod, began, err)
 }
 
 // requestID takes over the client's id when it is harmless in a log.
-func requestID(given []string) string {
-	if len(given) == 1 && len(given[0]) > 0 && len(given[0]) <= maxRequestID && strings.Trim(given[0], "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == "" {
-		return given[0]
+func requestID(given string) string {
+	if len(given) > 0 && len(given) <= maxRequestID && strings.Trim(given, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == "" {
+		return given
 	}
 	return rand.Text()
 }
@@ -254,7 +277,7 @@ func (g *gate) done(ctx context.Context, c *call, method string, began time.Time
 	if g.log.Enabled(ctx, level) {
 		attrs := []slog.Attr{
 			slog.String("method", method), slog.String("code", st.Code().String()),
-			slog.Duration("took", time.Since(began)), slog.String("request_id", c.requestID), slog.String("key", c.principal.KeyID),
+			slog.Duration("took", time.Since(began)), slog.String("request_id", c.named()), slog.String("key", c.principal.KeyID),
 		}
 		g.log.LogAttrs(ctx, level, "call", append(attrs, cause(err)...)...)
 	}

@@ -201,19 +201,7 @@ func (s *Server) buildGRPC() error {
 	if err != nil {
 		return fmt.Errorf("validation rules of the contract: %w", err)
 	}
-	g := &gate{auth: s.cfg.Auth, throttle: s.limits, closing: s.closing, log: s.cfg.Logger}
-	s.grpc = grpc.NewServer(
-		grpc.Creds(transportOf(s.cfg.GRPCTLS)),
-		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
-		grpc.ChainStreamInterceptor(g.stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validatedStream(validator)),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.UnknownServiceHandler(unknownCall),
-		grpc.ConnectionTimeout(readHeaderTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-	)
+	s.grpc = s.emptyGRPC(validator)
 	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants, s.cfg.Purges})
 	tmsv1.RegisterEventServiceServer(s.grpc, &eventService{s.cfg.Watches, s.cfg.WatchStall})
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
@@ -226,6 +214,23 @@ func (s *Server) buildGRPC() error {
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil
+}
+
+// emptyGRPC is a server with everything but services.
+func (s *Server) emptyGRPC(validator protovalidate.Validator) *grpc.Server {
+	g := &gate{auth: s.cfg.Auth, throttle: s.limits, closing: s.closing, log: s.cfg.Logger}
+	return grpc.NewServer(
+		grpc.Creds(transportOf(s.cfg.GRPCTLS)),
+		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),
+		grpc.ChainStreamInterceptor(g.stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validatedStream(validator)),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.UnknownServiceHandler(unknownCall),
+		grpc.ConnectionTimeout(readHeaderTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
 }
 
 // unknownCall answers what is not part of the contract. The caller has been

@@ -21,7 +21,7 @@ const recheck = 200 * time.Millisecond
 // their beginning is looked at again: a stream ends with its key, with its
 // token, and when the process closes down.
 func (g *gate) stream(srv any, ss grpc.ServerStream, i *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	c := newCall(ss.Context())
+	c := newCall(ss.Context(), i.FullMethod)
 	ctx, end := context.WithCancelCause(context.WithValue(ss.Context(), callKey{}, c))
 	defer end(nil)
 	_ = ss.SetHeader(metadata.Pairs(requestIDHeader, c.requestID))

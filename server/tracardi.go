@@ -127,7 +127,7 @@ func (h *tracardi) caller(w http.ResponseWriter, r *http.Request, tenant string,
 
 // signed is the caller for the audit trail.
 func signed(p tenants.Principal, r *http.Request) tenants.Caller {
-	return tenants.Caller{KeyID: p.KeyID, Role: p.Role, RequestID: requestID(r.Header.Values("X-Request-Id")), Origin: hostOf(r.RemoteAddr)}
+	return tenants.Caller{KeyID: p.KeyID, Role: p.Role, RequestID: requestID(r.Header.Get("X-Request-Id")), Origin: hostOf(r.RemoteAddr)}
 }
 
 // get answers GET /tenant/{id} for a tenant that may be served, 404 otherwise.

@@ -76,7 +76,7 @@ func ResolveHost(host string) (id string, refused HostRefusal) {
 			return "", HostInvalid
 		}
 	}
-	if digits.MatchString(labels[len(labels)-1]) {
+	if isNumber(labels[len(labels)-1]) {
 		return "", HostAddress
 	}
 	if len(labels) < minHostLabels {
@@ -91,7 +91,7 @@ func ResolveHost(host string) (id string, refused HostRefusal) {
 	switch {
 	case len(id) < MinIDLength:
 		return "", HostShortID
-	case digits.MatchString(id):
+	case isNumber(id):
 		return "", HostNumericID
 	}
 	return id, ""
@@ -150,7 +150,7 @@ func isPort(port string) bool {
 		return true
 	}
 	_, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && digits.MatchString(port)
+	return err == nil && isNumber(port)
 }
 
 func isAlphanumeric(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
