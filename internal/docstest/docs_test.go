@@ -3,13 +3,15 @@
 // name must exist.
 //
 // Blocks with the language sh are run, in order, with sh -eu; a document is one
-// scenario. Variables live on from block to block. Three things differ from
+// scenario. Variables live on from block to block. Some things differ from
 // what a reader does, because several tests share a machine:
 //
 //   - tenants acme and globex are installed in the search engine under ids of
 //     this run, and localhost:8383 is wherever the server listens;
 //   - a line "tms serve …" starts a server that goes on in the background; a
 //     document without one finds a server running;
+//   - a line "# → text" is what the commands above it print last; a function on
+//     one line lives on like a variable;
 //   - "make …" is not run: its targets must be in the Makefile.
 package docstest
 

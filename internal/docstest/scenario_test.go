@@ -52,9 +52,10 @@ func TestDocuments(t *testing.T) {
 
 // part is some lines of a block, or one that starts a server.
 type part struct {
-	line  int
-	text  string
-	serve bool
+	line     int
+	text     string
+	serve    bool
+	promised []string // the last lines that it prints
 }
 
 // scenarioParts cuts a document's blocks into what is run piece by piece.
@@ -168,7 +169,9 @@ func (s *scenario) play(parts []part) {
 			s.serve(p)
 			continue
 		}
-		s.run(p)
+		for _, one := range promises(p) {
+			s.run(one)
+		}
 	}
 }
 
@@ -178,13 +181,64 @@ func (s *scenario) run(p part) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), blockLimit)
 	defer cancel()
-	script := "set -eua\n. " + s.state + "\n" + s.words(p.text) + "\nexport -p >" + s.state + "\n"
-	var said bytes.Buffer
+	functions := filepath.Join(s.dir, "functions.sh")
+	script := "set -eua\n. " + s.state + "\n[ ! -f " + functions + " ] || . " + functions + "\n" + s.words(p.text) + "\nexport -p >" + s.state + "\n"
+	var said, errs bytes.Buffer
 	cmd := s.command(ctx, script)
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stdout, cmd.Stderr = &said, &errs
 	err := cmd.Run()
-	s.t.Logf("%s:%d\n%s\n%s", s.path, p.line, p.text, said.String())
+	s.t.Logf("%s:%d\n%s\n%s%s", s.path, p.line, p.text, said.String(), errs.String())
 	require.NoError(s.t, err, "%s:%d", s.path, p.line)
+	for _, f := range function.FindAllString(s.words(p.text), -1) {
+		s.keep(functions, f)
+	}
+	if len(p.promised) > 0 {
+		lines := strings.Split(strings.TrimRight(said.String(), "\n"), "\n")
+		// What a command printed before the last lines is not shown.
+		require.GreaterOrEqual(s.t, len(lines), len(p.promised), "%s:%d: prints less than the document says", s.path, p.line)
+		require.Equal(s.t, s.words(strings.Join(p.promised, "\n")), strings.Join(lines[len(lines)-len(p.promised):], "\n"), "%s:%d: prints something else than the document says", s.path, p.line)
+	}
+}
+
+// function is a shell function on one line, which lives on like a variable.
+var function = regexp.MustCompile(`(?m)^[a-z]+\(\) \{.*\}$`)
+
+func (s *scenario) keep(file, text string) {
+	s.t.Helper()
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(s.t, err)
+	_, err = fmt.Fprintln(f, text)
+	require.NoError(s.t, errors.Join(err, f.Close()))
+}
+
+// promise begins a line of a block that says what the lines above it print.
+const promise = "# → "
+
+// promises cuts a part behind every promise, so that each can be compared with
+// what was printed last.
+func promises(p part) []part {
+	var all []part
+	one := part{line: p.line}
+	for i, line := range strings.SplitAfter(p.text, "\n") {
+		said, promised := strings.CutPrefix(line, promise)
+		if !promised && len(one.promised) > 0 {
+			all = append(all, one)
+			one = part{line: p.line + i}
+		}
+		if promised {
+			one.promised = append(one.promised, strings.TrimRight(said, "\n"))
+			continue
+		}
+		one.text += line
+	}
+	return append(all, one)
+}
+
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []part{
+		{line: 7, text: "a\nb\n", promised: []string{"1", "2"}}, {line: 11, text: "c\n"},
+	}, promises(part{line: 7, text: "a\nb\n# → 1\n# → 2\nc\n"}))
 }
 
 // words puts the names of this run in place of the documents'.
