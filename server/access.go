@@ -94,6 +94,23 @@ var access = map[string]rule{
 	tmsv1.FleetService_Show_FullMethodName:     {tenants.PermRead, byID[*tmsv1.ShowFleetTenantRequest]()},
 	tmsv1.FleetService_Drift_FullMethodName:    {tenants.PermRead, fleet},
 
+	tmsv1.BackupService_PutRepository_FullMethodName:    {tenants.PermBackups, fleet},
+	tmsv1.BackupService_VerifyRepository_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_ListRepositories_FullMethodName: {tenants.PermRead, fleet},
+	tmsv1.BackupService_RemoveRepository_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_ImportRepository_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_CreateSnapshot_FullMethodName: {tenants.PermBackups, of(func(r *tmsv1.CreateBackupSnapshotRequest) []string {
+		return r.GetSelection().GetTenants() // labels and rollouts only narrow them
+	})},
+	tmsv1.BackupService_GetSnapshot_FullMethodName:    {tenants.PermRead, free}, // handler looks whose it is
+	tmsv1.BackupService_ListSnapshots_FullMethodName:  {tenants.PermRead, free},
+	tmsv1.BackupService_DeleteSnapshot_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_PlanRestore_FullMethodName:    {tenants.PermRead, of(func(r *tmsv1.StartBackupRestoreRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.BackupService_StartRestore_FullMethodName:   {tenants.PermBackups, of(func(r *tmsv1.StartBackupRestoreRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.BackupService_GetRestore_FullMethodName:     {tenants.PermRead, free}, // handler looks whose it is
+	tmsv1.BackupService_ListRestores_FullMethodName:   {tenants.PermRead, free},
+	tmsv1.BackupService_RemoveRestore_FullMethodName:  {tenants.PermBackups, free}, // handler looks whose it is
+
 	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
 	tmsv1.ReleaseService_Save_FullMethodName: {tenants.PermUpgrades, fleet},

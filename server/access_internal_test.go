@@ -41,8 +41,8 @@ func TestRolesAreRefusedWhatTheyMayNot(t *testing.T) {
 		tenants.RoleInstance:    {tenants.PermCheck},
 		tenants.RoleViewer:      read,
 		tenants.RoleProvisioner: append([]tenants.Permission{tenants.PermTenants}, read...),
-		tenants.RoleOperator:    append([]tenants.Permission{tenants.PermUpgrades, tenants.PermPurge, tenants.PermAudit}, read...),
-		tenants.RoleAdmin:       append([]tenants.Permission{tenants.PermTenants, tenants.PermUpgrades, tenants.PermPurge, tenants.PermAudit, tenants.PermKeys}, read...),
+		tenants.RoleOperator:    append([]tenants.Permission{tenants.PermUpgrades, tenants.PermBackups, tenants.PermPurge, tenants.PermAudit}, read...),
+		tenants.RoleAdmin:       append([]tenants.Permission{tenants.PermTenants, tenants.PermUpgrades, tenants.PermBackups, tenants.PermPurge, tenants.PermAudit, tenants.PermKeys}, read...),
 		"made up":               {},
 	}
 	for role, can := range allowed {

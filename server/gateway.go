@@ -56,6 +56,7 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterReleaseServiceHandler, tmsv1.RegisterUpgradeServiceHandler, tmsv1.RegisterVerificationServiceHandler, tmsv1.RegisterOperationServiceHandler,
 		tmsv1.RegisterAuditServiceHandler, tmsv1.RegisterFleetServiceHandler,
 		tmsv1.RegisterEventServiceHandler,
+		tmsv1.RegisterBackupServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

@@ -55,6 +55,11 @@ var mayCall = map[string]string{
 	"UpgradeService.ListQuarantine": operators,
 	"VerificationService.GetProof":  readers, "VerificationService.Recheck": operators, "VerificationService.Repair": operators,
 	"VerificationService.RedriveQuarantine": operators, "VerificationService.DropQuarantine": operators, "VerificationService.ListMismatches": operators,
+	"BackupService.PutRepository": operators, "BackupService.VerifyRepository": operators, "BackupService.ListRepositories": readers,
+	"BackupService.RemoveRepository": operators, "BackupService.ImportRepository": operators,
+	"BackupService.CreateSnapshot": operators, "BackupService.GetSnapshot": readers, "BackupService.ListSnapshots": readers, "BackupService.DeleteSnapshot": operators,
+	"BackupService.PlanRestore": readers, "BackupService.StartRestore": operators, "BackupService.GetRestore": readers, "BackupService.ListRestores": readers,
+	"BackupService.RemoveRestore":   operators,
 	"VerificationService.GetErrand": operators, "VerificationService.CancelErrand": operators,
 }
 
@@ -62,6 +67,7 @@ var mayCall = map[string]string{
 // of this one.
 var unrestricted = []string{
 	"TenantService.List", "TenantService.Resolve", "EventService.WatchTenants", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get",
+	"BackupService.ListSnapshots", "BackupService.ListRestores",
 }
 
 // actor is somebody with a credential, and what he is refused with.

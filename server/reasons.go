@@ -8,6 +8,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -75,6 +76,12 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonPurgeIncomplete), codes.FailedPrecondition, "A purge found something of the tenant left.", "It is tried again by itself."},
 	{string(upgrader.ReasonRefused), codes.FailedPrecondition, "A rollout may not start; PreconditionFailure lists every reason.", "Remove what stands in the way."},
 	{reasonReleaseRefused, codes.FailedPrecondition, "A release bundle is not consistent; PreconditionFailure lists everything by file and line.", "Correct the bundle; `tms release validate` says the same."},
+	{string(backups.ReasonInvalid), codes.InvalidArgument, "A value of a request about backups is wrong.", "Correct it."},
+	{string(backups.ReasonNotFound), codes.NotFound, "No such repository, snapshot or restore, or no such tenant in it.", "See `tms backup list`."},
+	{string(backups.ReasonRefused), codes.FailedPrecondition, "A repository or a restore is refused; PreconditionFailure lists every reason.", "Remove what stands in the way."},
+	{string(backups.ReasonRepository), codes.FailedPrecondition, "The search engine cannot work with the repository.", "See its words in the message, and its log."},
+	{string(backups.ReasonWrongState), codes.FailedPrecondition, "Not possible in the present state of the snapshot or restore.", "See the remedy in the metadata."},
+	{string(backups.ReasonEngine), codes.Unavailable, "The search engine does not answer.", "Try again."},
 	{string(tenants.ReasonNoCredentials), codes.Unauthenticated, "Neither an API key nor a token was sent.", "Send `Authorization: Bearer KEY`."},
 	{string(tenants.ReasonKeyUnknown), codes.Unauthenticated, "The API key was never made here.", "Check it, or ask an administrator for one."},
 	{string(tenants.ReasonKeyRevoked), codes.Unauthenticated, "The API key, or that of the token, was revoked.", "Ask an administrator for another one."},

@@ -133,6 +133,7 @@ type Config struct {
 	Library   Library
 	Upgrades  Upgrades
 	Fleet     Fleet
+	Backups   Backups
 	// Verification is what Upgrades has proven.
 	Verification Verification
 	Watches      Watches
@@ -208,6 +209,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
 	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue, s.cfg.Library})
+	tmsv1.RegisterBackupServiceServer(s.grpc, &backupService{s.cfg.Backups, s.cfg.Pages})
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})

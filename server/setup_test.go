@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/tracardi/tms/adoption"
+	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/events"
 	"github.com/tracardi/tms/internal/devstack/devtest"
@@ -152,7 +153,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	b.server, err = server.New(server.Config{
 		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Backups: scriptedBackups{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -255,6 +256,69 @@ func (*emptyCluster) Templates(context.Context, string) ([]string, error)      {
 func (*emptyCluster) DeleteIndices(context.Context, ...string) error           { return nil }
 func (*emptyCluster) RemoveAliases(context.Context, map[string][]string) error { return nil }
 func (*emptyCluster) DeleteTemplate(context.Context, string) error             { return nil }
+
+// scriptedBackups has everything of tenant acme.
+type scriptedBackups struct{}
+
+func (scriptedBackups) PutRepository(_ context.Context, _ tenants.Caller, r backups.Repository) (*backups.Repository, error) {
+	return &r, nil
+}
+
+func (scriptedBackups) VerifyRepository(_ context.Context, _ tenants.Caller, name string) (*backups.Repository, error) {
+	return &backups.Repository{Name: name}, nil
+}
+
+func (scriptedBackups) Repositories(context.Context) ([]backups.Repository, error) {
+	return []backups.Repository{{Name: "nas", Kind: backups.KindFS}}, nil
+}
+
+func (scriptedBackups) RemoveRepository(context.Context, tenants.Caller, string) error { return nil }
+
+func (scriptedBackups) Import(context.Context, tenants.Caller, string) ([]string, error) {
+	return nil, nil
+}
+
+func (s scriptedBackups) Create(ctx context.Context, _ tenants.Caller, _ backups.SnapshotOrder) (*backups.Run, error) {
+	return s.Run(ctx, backups.RunSnapshot, "tms-1")
+}
+
+func (scriptedBackups) Run(_ context.Context, kind backups.RunKind, id string) (*backups.Run, error) {
+	r := &backups.Run{ID: id, Kind: kind, State: backups.StateSuccess, Tenants: []string{"acme"}}
+	if kind == backups.RunRestore {
+		r.Restore = &backups.Restore{Tenant: "acme"}
+		return r, nil
+	}
+	r.Snapshot = &backups.Snapshot{}
+	return r, nil
+}
+
+func (s scriptedBackups) Runs(ctx context.Context, f backups.Filter) ([]*backups.Run, error) {
+	if f.Visible != nil {
+		return nil, nil
+	}
+	r, err := s.Run(ctx, f.Kind, "1")
+	return []*backups.Run{r}, err
+}
+
+func (scriptedBackups) Manifests(context.Context, string, ...string) ([]backups.Manifest, error) {
+	return []backups.Manifest{{Tenant: "acme"}}, nil
+}
+
+func (s scriptedBackups) Delete(ctx context.Context, _ tenants.Caller, id string) (*backups.Run, error) {
+	return s.Run(ctx, backups.RunSnapshot, id)
+}
+
+func (scriptedBackups) Plan(context.Context, backups.RestoreOrder) (*backups.Restore, []backups.Refusal, error) {
+	return &backups.Restore{}, []backups.Refusal{{Code: "index_exists", TenantID: "acme", Message: "m", Remedy: "r"}}, nil
+}
+
+func (scriptedBackups) Restore(context.Context, tenants.Caller, backups.RestoreOrder) (*backups.Run, error) {
+	return nil, &backups.Error{Reason: backups.ReasonRefused, Message: "no", Refusals: []backups.Refusal{{Code: "index_exists", TenantID: "acme", Message: "m", Remedy: "r"}}}
+}
+
+func (s scriptedBackups) RemoveRestore(ctx context.Context, _ tenants.Caller, id string) (*backups.Run, error) {
+	return s.Run(ctx, backups.RunRestore, id)
+}
 
 // emptyFleet is a comparison of nothing with nothing.
 type emptyFleet struct{}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
@@ -20,7 +21,7 @@ import (
 // errorDomain names us in ErrorInfo (AIP-193).
 const errorDomain = "tms.tracardi.com"
 
-// The two tables from what a domain says to what gRPC says. REST follows from
+// The tables from what a domain says to what gRPC says. REST follows from
 // gRPC's codes in the gateway.
 var (
 	registryCodes = map[tenants.Code]codes.Code{
@@ -41,6 +42,14 @@ var (
 		upgrader.ReasonWrongState:  codes.FailedPrecondition,
 		upgrader.ReasonUnavailable: codes.Unavailable,
 	}
+	backupCodes = map[backups.Reason]codes.Code{
+		backups.ReasonInvalid:    codes.InvalidArgument,
+		backups.ReasonNotFound:   codes.NotFound,
+		backups.ReasonRefused:    codes.FailedPrecondition,
+		backups.ReasonRepository: codes.FailedPrecondition,
+		backups.ReasonWrongState: codes.FailedPrecondition,
+		backups.ReasonEngine:     codes.Unavailable,
+	}
 )
 
 // statusOf turns any error into what the client sees. What nobody foresaw is
@@ -51,6 +60,7 @@ func statusOf(err error) *status.Status {
 	}
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
+	var backup *backups.Error
 	var invalid *protovalidate.ValidationError
 	var engine *upgrader.EngineError
 	var bundle *releases.BundleError
@@ -60,6 +70,8 @@ func statusOf(err error) *status.Status {
 		return registryStatus(registry)
 	case errors.As(err, &upgrade):
 		return upgradeStatus(upgrade)
+	case errors.As(err, &backup):
+		return backupStatus(backup)
 	case errors.As(err, &invalid):
 		return validationStatus(invalid)
 	case errors.As(err, &bundle):
@@ -141,6 +153,24 @@ func bundleStatus(e *releases.BundleError) *status.Status {
 		failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{Type: "bundle", Description: p.String()})
 	}
 	return detailed(codes.FailedPrecondition, e.Error(), info(reasonReleaseRefused, nil), failed)
+}
+
+func backupStatus(e *backups.Error) *status.Status {
+	code, ok := backupCodes[e.Reason]
+	if !ok {
+		code = codes.Unknown
+	}
+	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
+	if len(e.Refusals) > 0 {
+		failed := &errdetails.PreconditionFailure{}
+		for _, r := range e.Refusals {
+			failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{
+				Type: r.Code, Subject: r.TenantID, Description: withRemedy(r.Message, r.Remedy),
+			})
+		}
+		details = append(details, failed)
+	}
+	return detailed(code, e.Error(), details...)
 }
 
 func validationStatus(e *protovalidate.ValidationError) *status.Status {

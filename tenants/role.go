@@ -10,7 +10,7 @@ const (
 	RoleInstance    Role = "instance"    // Tracardi containers: token, check, and Tracardi's own routes
 	RoleViewer      Role = "viewer"      // reads everything but secrets
 	RoleProvisioner Role = "provisioner" // viewer, and changes tenants
-	RoleOperator    Role = "operator"    // viewer, and runs upgrades and purges
+	RoleOperator    Role = "operator"    // viewer, and runs upgrades, backups and purges
 	RoleAdmin       Role = "admin"       // everything
 )
 
@@ -27,6 +27,7 @@ const (
 	PermPurge    Permission = "purge"         // remove everything of a deleted tenant
 	PermAudit    Permission = "audit"         // read who changed what
 	PermUpgrades Permission = "upgrades.write"
+	PermBackups  Permission = "backups.write"
 	PermKeys     Permission = "keys" // see and change API keys
 )
 
@@ -34,8 +35,8 @@ var grants = map[Role][]Permission{
 	RoleInstance:    {PermCheck, PermTracardi, PermInstall},
 	RoleViewer:      {PermCheck, PermRead},
 	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants},
-	RoleOperator:    {PermCheck, PermRead, PermUpgrades, PermPurge, PermAudit},
-	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermPurge, PermAudit, PermKeys},
+	RoleOperator:    {PermCheck, PermRead, PermUpgrades, PermBackups, PermPurge, PermAudit},
+	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermBackups, PermPurge, PermAudit, PermKeys},
 }
 
 // Can says whether the role has the permission. An unknown role has none.

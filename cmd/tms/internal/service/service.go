@@ -170,12 +170,13 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	rollouts := db.NewRollouts(database)
 	self := owner()
 	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{}, log)
+	kept := keepBackups(database, engine, catalogue, self, log)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
-		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Pages: pages, Owner: self, Logger: log,
+		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
 		Automatic: s.AutoPurge,
 	})
-	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges))
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work)
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -194,6 +195,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Fleet:   fleetOf(engine, registered, registry, rollouts, catalogue),
 		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:   readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
+		Backups: kept.service,
 	}, nil
 }
 
