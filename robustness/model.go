@@ -132,11 +132,11 @@ func (s *site) judgeTenant(ctx context.Context, t *tenant, list []*tmsv1.Rollout
 	if err := s.judgeBlocks(ctx, t, release.Prefix, find); err != nil {
 		return err
 	}
-	aside, err := s.quarantine(ctx, t, list)
+	aside, notCarried, err := s.quarantine(ctx, t, list)
 	if err != nil {
 		return err
 	}
-	got, err := t.Judge(ctx, fleet.Expect{Release: release.Version, Quarantined: aside})
+	got, err := t.Judge(ctx, fleet.Expect{Release: release.Version, Quarantined: aside, NotCarried: notCarried})
 	if err != nil {
 		return err
 	}
@@ -189,8 +189,8 @@ func (s *site) prefix(version string) string {
 }
 
 // quarantine is what all rollouts have put aside of a tenant.
-func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout) (map[fleet.Document]struct{}, error) {
-	all := map[fleet.Document]struct{}{}
+func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout) (aside, notCarried map[fleet.Document]struct{}, err error) {
+	aside, notCarried = map[fleet.Document]struct{}{}, map[fleet.Document]struct{}{}
 	for _, r := range list {
 		if !slices.ContainsFunc(r.GetTenants(), func(rt *tmsv1.RolloutTenant) bool { return rt.GetTenantId() == t.Name() }) {
 			continue
@@ -199,11 +199,15 @@ func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout)
 			page := &tmsv1.ListQuarantineResponse{}
 			path := fmt.Sprintf("/v1/rollouts/%s/quarantine?tenantId=%s&pageSize=1000&withoutSource=true&pageToken=%s", url.PathEscape(r.GetId()), t.Name(), url.QueryEscape(token))
 			if err := s.insist(ctx, http.MethodGet, path, nil, page); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			for _, d := range page.GetDocuments() {
-				if d.GetKind() != "leftover" {
-					all[fleet.Document{Index: d.GetIndex(), ID: d.GetDocumentId()}] = struct{}{}
+				switch doc := (fleet.Document{Index: d.GetIndex(), ID: d.GetDocumentId()}); d.GetKind() {
+				case "leftover":
+				case "not_carried_back":
+					notCarried[doc] = struct{}{}
+				default:
+					aside[doc] = struct{}{}
 				}
 			}
 			if token = page.GetNextPageToken(); token == "" {
@@ -211,7 +215,7 @@ func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout)
 			}
 		}
 	}
-	return all, nil
+	return aside, notCarried, nil
 }
 
 // judgeReaders asks what the readers saw in the whole run.

@@ -66,10 +66,21 @@ func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *
 	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized {
 		out.Release = to
 	}
+	out.RefusedWritesEstimated, out.Fences, out.WayBack = t.Record.Refused, int32(t.FenceTries), wayBackToProto(t.Record.Return)
 	for method, n := range t.ByMethod {
 		out.IndicesByMethod[string(method)] = int32(n)
 	}
 	return out
+}
+
+func wayBackToProto(r *upgrader.Return) *tmsv1.WayBack {
+	if r == nil {
+		return nil
+	}
+	return &tmsv1.WayBack{
+		Carried: r.Carried, Unchanged: r.Unchanged, Deleted: r.Deleted, NotCarried: r.NotCarried, Compared: r.Compared,
+		Documents: r.Documents, Kept: r.Kept, FenceMs: milliseconds(r.Fence), Fences: int32(r.Tries),
+	}
 }
 
 func proofToProto(p *upgrader.Proof) *tmsv1.Verification {

@@ -61,11 +61,30 @@ func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
 	for name, at := range to {
 		r.At[name] = at
 	}
-	s.t.Reason = fmt.Sprintf("%d documents carried back, %d deleted", r.Carried, r.Deleted)
+	s.t.Reason = r.progress()
 	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
 		return n, err
 	}
 	return n, s.closeUnless(ctx, last)
+}
+
+// progress says how far a rollback is.
+func (r *Return) progress() string {
+	return fmt.Sprintf("%d documents carried back, %d deleted", r.Carried, r.Deleted)
+}
+
+// noteCarried stores how far a long pass is, at most every lookEvery.
+func (s *session) noteCarried(ctx context.Context) error {
+	s.mu.Lock()
+	if s.r.now().Sub(s.noted) < lookEvery {
+		s.mu.Unlock()
+		return nil
+	}
+	s.noted = s.r.now()
+	t, r := *s.t, *s.t.Record.Return
+	r.Made, t.Record.Return, t.Reason = slices.Clone(r.Made), &r, r.progress()
+	s.mu.Unlock()
+	return s.r.store.SaveTenant(ctx, s.lease, &t)
 }
 
 func (s *session) closeUnless(ctx context.Context, last bool) error {
@@ -179,7 +198,10 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 	if err := s.keepNotCarried(ctx, aside); err != nil {
 		return err
 	}
-	return s.takeBack(ctx, index, clean...)
+	if err := s.takeBack(ctx, index, clean...); err != nil {
+		return err
+	}
+	return s.noteCarried(ctx)
 }
 
 // oldStates reads the documents as the old version has them. Of twins, two

@@ -86,6 +86,7 @@ func (s *session) catchUp(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.notePace(stats)
 	if fresh, err := s.discover(ctx, stats); err != nil {
 		return 0, err
 	} else if fresh {

@@ -85,6 +85,7 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 		outcome, err = s.switchAliases(ctx)
 	}
 	s.t.Fence = s.r.now().Sub(s.t.Record.BlockedAt)
+	s.t.Record.Refused = s.refused(s.t.Fence)
 	if outcome == OutcomeDone && err == nil {
 		s.log.Info("switched", "fence_ms", s.t.Fence.Milliseconds())
 		return s.afterSwitch(ctx)

@@ -72,6 +72,9 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 			return OutcomeRetry, err
 		}
 	}
+	if r := s.t.Record.Return; r.At == nil {
+		r.At = map[string]Checkpoint{}
+	}
 	if s.t.State == TenantReturning {
 		if o, err := s.approach(ctx); err != nil || o != OutcomeDone {
 			return o, err
@@ -85,9 +88,6 @@ func (s *session) beginReturn(ctx context.Context) error {
 	if r == nil {
 		r = &Return{}
 		s.t.Record.Return = r
-	}
-	if r.At == nil {
-		r.At = map[string]Checkpoint{}
 	}
 	r.StartedAt, r.Tries = s.r.now(), 0
 	s.t.State, s.t.Reason = TenantReturning, "carrying back what was written since the switch"

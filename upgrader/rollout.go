@@ -208,6 +208,9 @@ type TenantRecord struct {
 	// which it is cloned; "" at all other times. Whoever finds it set lifts the
 	// block before anything else.
 	Cloning string `json:"cloning,omitempty"`
+	// Refused is how many writes the last fence has refused, estimated; nil
+	// when that is not known.
+	Refused *int64 `json:"refused,omitempty"`
 	// SeqNoAtSwitch is the highest sequence number per target index and
 	// shard at the switch: what is above was written by the new version.
 	SeqNoAtSwitch map[string]map[int]int64 `json:"seq_no_at_switch,omitempty"`

@@ -41,8 +41,9 @@ type session struct {
 	ids map[string]*remembered
 	// back are the ways of a rollback, as of its last pass; open are indices of
 	// the old version that it has opened.
-	back []*wayBack
-	open map[string]bool
+	back  []*wayBack
+	paces []pace // of the writers, before the fence
+	open  map[string]bool
 }
 
 // holdPause is how often a held tenant catches up; pausedPause how often a

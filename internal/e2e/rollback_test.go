@@ -30,6 +30,15 @@ func TestForthBackForth(t *testing.T) {
 	require.Equal(t, single.Documents, again.Documents)
 	require.Equal(t, single.Indices, again.Indices)
 	require.Empty(t, b.quarantine(both.GetId()), "what the first upgrade left behind is nobody's loss")
+
+	// Back once more, with a writer at work all the time.
+	busy := often.write(60)
+	busy.writesOn("0.8.2")
+	code, back = b.rollout("rollback", both.GetId(), "--tenant", often.Name(), "--wait")
+	require.Zero(t, code, describe(back))
+	busy.writesOn("0.8.1")
+	busy.stop()
+	often.judge("0.8.1", both.GetId())
 }
 
 // TestChain goes over two releases in one rollout, and no further than needed.

@@ -203,15 +203,19 @@ func (b *bundle) quarantine(rollout string) []quarantined {
 // are the rollouts whose quarantine counts.
 func (t *tenant) judge(release string, aside ...string) *fleet.Report {
 	t.b.t.Helper()
-	documents := map[fleet.Document]struct{}{}
+	expect := fleet.Expect{Release: release, Quarantined: map[fleet.Document]struct{}{}, NotCarried: map[fleet.Document]struct{}{}}
 	for _, rollout := range aside {
 		for _, d := range t.b.quarantine(rollout) {
-			if d.TenantID == t.Name() {
-				documents[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
+			switch {
+			case d.TenantID != t.Name():
+			case d.Kind == "not_carried_back":
+				expect.NotCarried[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
+			default:
+				expect.Quarantined[fleet.Document{Index: d.Index, ID: d.ID}] = struct{}{}
 			}
 		}
 	}
-	report, err := t.Judge(t.b.ctx, fleet.Expect{Release: release, Quarantined: documents})
+	report, err := t.Judge(t.b.ctx, expect)
 	require.NoError(t.b.t, err)
 	require.True(t.b.t, report.OK(), "%s", report)
 	return report

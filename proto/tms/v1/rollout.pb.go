@@ -284,7 +284,8 @@ type RolloutTenant struct {
 	// Release it is on now: that of the rollout once switched.
 	Release string `protobuf:"bytes,3,opt,name=release,proto3" json:"release,omitempty"`
 	// One of, in this order: planned, prepared, copying, copied, compared,
-	// fenced, verified, switched, done; or failed, cancelled, rolled_back.
+	// fenced, verified, switched, done; or failed, cancelled; on the way back
+	// returning, return_fenced, return_verified, rolled_back.
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	// Last error, or what it waits for; may be empty.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -318,7 +319,14 @@ type RolloutTenant struct {
 	// After a rollback: writes that the new version had taken meanwhile.
 	WritesSinceSwitch int64 `protobuf:"varint,19,opt,name=writes_since_switch,json=writesSinceSwitch,proto3" json:"writes_since_switch,omitempty"`
 	// Consecutive failed attempts at the current state.
-	Attempts      int32 `protobuf:"varint,20,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int32 `protobuf:"varint,20,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// What a rollback has done; unset without one.
+	WayBack *WayBack `protobuf:"bytes,21,opt,name=way_back,json=wayBack,proto3" json:"way_back,omitempty"`
+	// Writes that the last fence refused, estimated from the pace of the writers
+	// before it: the engine does not count them. Unset when not known.
+	RefusedWritesEstimated *int64 `protobuf:"varint,22,opt,name=refused_writes_estimated,json=refusedWritesEstimated,proto3,oneof" json:"refused_writes_estimated,omitempty"`
+	// Fences so far, lifted ones included.
+	Fences        int32 `protobuf:"varint,23,opt,name=fences,proto3" json:"fences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +501,148 @@ func (x *RolloutTenant) GetAttempts() int32 {
 	return 0
 }
 
+func (x *RolloutTenant) GetWayBack() *WayBack {
+	if x != nil {
+		return x.WayBack
+	}
+	return nil
+}
+
+func (x *RolloutTenant) GetRefusedWritesEstimated() int64 {
+	if x != nil && x.RefusedWritesEstimated != nil {
+		return *x.RefusedWritesEstimated
+	}
+	return 0
+}
+
+func (x *RolloutTenant) GetFences() int32 {
+	if x != nil {
+		return x.Fences
+	}
+	return 0
+}
+
+// WayBack is what a rollback has done for a tenant.
+type WayBack struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Documents written into the old version, one that was written several times
+	// as often.
+	Carried int64 `protobuf:"varint,1,opt,name=carried,proto3" json:"carried,omitempty"`
+	// Documents written since the switch that the old version held as they were.
+	Unchanged int64 `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// Documents deleted since the switch.
+	Deleted int64 `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Documents that the old release cannot hold, or not all of them: they are
+	// in quarantine as not_carried_back.
+	NotCarried int64 `protobuf:"varint,4,opt,name=not_carried,json=notCarried,proto3" json:"not_carried,omitempty"`
+	// Documents that were read back and compared.
+	Compared int64 `protobuf:"varint,5,opt,name=compared,proto3" json:"compared,omitempty"`
+	// Documents that the old version was proven to hold.
+	Documents int64 `protobuf:"varint,6,opt,name=documents,proto3" json:"documents,omitempty"`
+	// Documents in indices that the old release has no place for, by index. The
+	// indices stay, closed, and the next upgrade takes them over.
+	Kept map[string]int64 `protobuf:"bytes,7,rep,name=kept,proto3" json:"kept,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Milliseconds in which writes were refused on the way back.
+	FenceMs float64 `protobuf:"fixed64,8,opt,name=fence_ms,json=fenceMs,proto3" json:"fence_ms,omitempty"`
+	// Fences on the way back, lifted ones included.
+	Fences        int32 `protobuf:"varint,9,opt,name=fences,proto3" json:"fences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WayBack) Reset() {
+	*x = WayBack{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WayBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WayBack) ProtoMessage() {}
+
+func (x *WayBack) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WayBack.ProtoReflect.Descriptor instead.
+func (*WayBack) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WayBack) GetCarried() int64 {
+	if x != nil {
+		return x.Carried
+	}
+	return 0
+}
+
+func (x *WayBack) GetUnchanged() int64 {
+	if x != nil {
+		return x.Unchanged
+	}
+	return 0
+}
+
+func (x *WayBack) GetDeleted() int64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *WayBack) GetNotCarried() int64 {
+	if x != nil {
+		return x.NotCarried
+	}
+	return 0
+}
+
+func (x *WayBack) GetCompared() int64 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+func (x *WayBack) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
+func (x *WayBack) GetKept() map[string]int64 {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *WayBack) GetFenceMs() float64 {
+	if x != nil {
+		return x.FenceMs
+	}
+	return 0
+}
+
+func (x *WayBack) GetFences() int32 {
+	if x != nil {
+		return x.Fences
+	}
+	return 0
+}
+
 // Verification is the proof that a tenant's copy is complete.
 type Verification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -518,7 +668,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	mi := &file_tms_v1_rollout_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +680,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	mi := &file_tms_v1_rollout_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +693,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{3}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Verification) GetLevel() string {
@@ -625,7 +775,7 @@ type IndexMove struct {
 
 func (x *IndexMove) Reset() {
 	*x = IndexMove{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[4]
+	mi := &file_tms_v1_rollout_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +787,7 @@ func (x *IndexMove) String() string {
 func (*IndexMove) ProtoMessage() {}
 
 func (x *IndexMove) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[4]
+	mi := &file_tms_v1_rollout_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +800,7 @@ func (x *IndexMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexMove.ProtoReflect.Descriptor instead.
 func (*IndexMove) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{4}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *IndexMove) GetTarget() string {
@@ -719,7 +869,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[5]
+	mi := &file_tms_v1_rollout_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +881,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[5]
+	mi := &file_tms_v1_rollout_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +894,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{5}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Refusal) GetCode() string {
@@ -794,7 +944,7 @@ type RolloutPlan struct {
 
 func (x *RolloutPlan) Reset() {
 	*x = RolloutPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[6]
+	mi := &file_tms_v1_rollout_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +956,7 @@ func (x *RolloutPlan) String() string {
 func (*RolloutPlan) ProtoMessage() {}
 
 func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[6]
+	mi := &file_tms_v1_rollout_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +969,7 @@ func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutPlan.ProtoReflect.Descriptor instead.
 func (*RolloutPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{6}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RolloutPlan) GetToRelease() string {
@@ -879,7 +1029,7 @@ type TenantPlan struct {
 
 func (x *TenantPlan) Reset() {
 	*x = TenantPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[7]
+	mi := &file_tms_v1_rollout_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1041,7 @@ func (x *TenantPlan) String() string {
 func (*TenantPlan) ProtoMessage() {}
 
 func (x *TenantPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[7]
+	mi := &file_tms_v1_rollout_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1054,7 @@ func (x *TenantPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantPlan.ProtoReflect.Descriptor instead.
 func (*TenantPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{7}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TenantPlan) GetTenantId() string {
@@ -972,7 +1122,7 @@ type ShardForecast struct {
 
 func (x *ShardForecast) Reset() {
 	*x = ShardForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[8]
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1134,7 @@ func (x *ShardForecast) String() string {
 func (*ShardForecast) ProtoMessage() {}
 
 func (x *ShardForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[8]
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1147,7 @@ func (x *ShardForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardForecast.ProtoReflect.Descriptor instead.
 func (*ShardForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ShardForecast) GetNow() int32 {
@@ -1085,7 +1235,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\atenants\x18\t \x03(\v2\x15.tms.v1.RolloutTenantR\atenants\x12\x1a\n" +
 	"\brevision\x18\n" +
 	" \x01(\x03R\brevision\x12\x18\n" +
-	"\aseconds\x18\v \x01(\x01R\aseconds\"\xc6\x06\n" +
+	"\aseconds\x18\v \x01(\x01R\aseconds\"\xe6\a\n" +
 	"\rRolloutTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x18\n" +
@@ -1109,10 +1259,28 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x05moves\x18\x11 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x14\n" +
 	"\x05notes\x18\x12 \x03(\tR\x05notes\x12.\n" +
 	"\x13writes_since_switch\x18\x13 \x01(\x03R\x11writesSinceSwitch\x12\x1a\n" +
-	"\battempts\x18\x14 \x01(\x05R\battempts\x1aB\n" +
+	"\battempts\x18\x14 \x01(\x05R\battempts\x12*\n" +
+	"\bway_back\x18\x15 \x01(\v2\x0f.tms.v1.WayBackR\awayBack\x12=\n" +
+	"\x18refused_writes_estimated\x18\x16 \x01(\x03H\x00R\x16refusedWritesEstimated\x88\x01\x01\x12\x16\n" +
+	"\x06fences\x18\x17 \x01(\x05R\x06fences\x1aB\n" +
 	"\x14IndicesByMethodEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x88\x02\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x1b\n" +
+	"\x19_refused_writes_estimated\"\xd1\x02\n" +
+	"\aWayBack\x12\x18\n" +
+	"\acarried\x18\x01 \x01(\x03R\acarried\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\x03R\tunchanged\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\x03R\adeleted\x12\x1f\n" +
+	"\vnot_carried\x18\x04 \x01(\x03R\n" +
+	"notCarried\x12\x1a\n" +
+	"\bcompared\x18\x05 \x01(\x03R\bcompared\x12\x1c\n" +
+	"\tdocuments\x18\x06 \x01(\x03R\tdocuments\x12-\n" +
+	"\x04kept\x18\a \x03(\v2\x19.tms.v1.WayBack.KeptEntryR\x04kept\x12\x19\n" +
+	"\bfence_ms\x18\b \x01(\x01R\afenceMs\x12\x16\n" +
+	"\x06fences\x18\t \x01(\x05R\x06fences\x1a7\n" +
+	"\tKeptEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x88\x02\n" +
 	"\fVerification\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n" +
 	"\averdict\x18\x02 \x01(\tR\averdict\x12\x1c\n" +
@@ -1173,45 +1341,49 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
 	(*RolloutTenant)(nil),         // 2: tms.v1.RolloutTenant
-	(*Verification)(nil),          // 3: tms.v1.Verification
-	(*IndexMove)(nil),             // 4: tms.v1.IndexMove
-	(*Refusal)(nil),               // 5: tms.v1.Refusal
-	(*RolloutPlan)(nil),           // 6: tms.v1.RolloutPlan
-	(*TenantPlan)(nil),            // 7: tms.v1.TenantPlan
-	(*ShardForecast)(nil),         // 8: tms.v1.ShardForecast
-	nil,                           // 9: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 10: tms.v1.RolloutTenant.IndicesByMethodEntry
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*WayBack)(nil),               // 3: tms.v1.WayBack
+	(*Verification)(nil),          // 4: tms.v1.Verification
+	(*IndexMove)(nil),             // 5: tms.v1.IndexMove
+	(*Refusal)(nil),               // 6: tms.v1.Refusal
+	(*RolloutPlan)(nil),           // 7: tms.v1.RolloutPlan
+	(*TenantPlan)(nil),            // 8: tms.v1.TenantPlan
+	(*ShardForecast)(nil),         // 9: tms.v1.ShardForecast
+	nil,                           // 10: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 11: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 12: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	11, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	9,  // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	12, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	12, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	13, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	10, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	14, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	14, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
 	0,  // 4: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
 	2,  // 5: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	10, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
-	3,  // 7: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	12, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	12, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
-	4,  // 10: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
-	12, // 11: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	7,  // 13: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
-	5,  // 14: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	8,  // 15: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	4,  // 16: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	4,  // 7: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
+	14, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	14, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
+	3,  // 11: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
+	12, // 12: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	14, // 13: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	0,  // 14: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
+	8,  // 15: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	6,  // 16: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
+	9,  // 17: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	5,  // 18: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -1219,13 +1391,14 @@ func file_tms_v1_rollout_proto_init() {
 	if File_tms_v1_rollout_proto != nil {
 		return
 	}
+	file_tms_v1_rollout_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -879,8 +879,8 @@ type QuarantinedDocument struct {
 	DocumentId string `protobuf:"bytes,3,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
 	// Index where it should have gone.
 	Target string `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`
-	// One of: refused, duplicate, dropped, leftover. Only the first two count
-	// against allow_quarantine.
+	// One of: refused, duplicate, dropped, leftover, not_carried_back. Only the
+	// first two count against allow_quarantine.
 	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Why it was not migrated, in words.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`

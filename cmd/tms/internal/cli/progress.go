@@ -79,12 +79,20 @@ func tenantLine(t *tmsv1.RolloutTenant) string {
 	return text + withReason(reasonOf(t))
 }
 
-// reasonOf is a tenant's reason; after a rollback it says what was left behind.
+// reasonOf is a tenant's reason; after a rollback it says what came back.
 func reasonOf(t *tmsv1.RolloutTenant) string {
-	if t.GetReason() == "" && t.GetWritesSinceSwitch() > 0 {
-		return fmt.Sprintf("%d writes since the switch stay in the new version", t.GetWritesSinceSwitch())
+	back := t.GetWayBack()
+	if t.GetReason() != "" || back == nil || t.GetState() != "rolled_back" {
+		return t.GetReason()
 	}
-	return t.GetReason()
+	text := fmt.Sprintf("%d documents carried back, %d deleted, fence %s", back.GetCarried(), back.GetDeleted(), milliseconds(back.GetFenceMs()))
+	if n := back.GetNotCarried(); n > 0 {
+		text += fmt.Sprintf("; %d in quarantine as not_carried_back", n)
+	}
+	if n := len(back.GetKept()); n > 0 {
+		text += fmt.Sprintf("; %d indices without a place in the old release stay", n)
+	}
+	return text
 }
 
 // maxBars is how many tenants get a bar at once, so that a terminal of 24

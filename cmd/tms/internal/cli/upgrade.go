@@ -50,7 +50,8 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.verify, "verify", "", "how much of every copy is compared: count, sample or full (default full)")
 	flags.Int32Var(&f.allowQuarantine, "allow-quarantine", 0, "quarantined documents per tenant up to which it is switched")
 	flags.Int32Var(&f.maxTenants, "max-tenants", 0, "tenants in flight at once (default 4)")
-	flags.BoolVar(&f.holdSwitch, "hold-switch", false, "stop every tenant before its fence until tms upgrade switch")
+	flags.Var((*switchMode)(&f.holdSwitch), "switch", "when a tenant's fence goes up: auto, or hold to wait for tms upgrade switch")
+	flags.BoolVar(&f.holdSwitch, "hold-switch", false, "the same as --switch hold")
 	flags.DurationVar(&f.fenceTimeout, "fence-timeout", 0, "longest time in which a tenant's writes may be refused (default 10s)")
 	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
 	flags.StringSliceVar(&f.methods, "method", nil, "how indices get their documents: create, clone, reindex or merge, for all resources that allow it; or RESOURCE=METHOD for one; may be repeated")
@@ -80,6 +81,30 @@ func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
 	}
 	return o
 }
+
+// switchMode is the flag --switch: true is hold.
+type switchMode bool
+
+func (m *switchMode) String() string {
+	if *m {
+		return "hold"
+	}
+	return "auto"
+}
+
+func (m *switchMode) Set(text string) error {
+	switch text {
+	case "auto":
+		*m = false
+	case "hold":
+		*m = true
+	default:
+		return fmt.Errorf("%q is neither auto nor hold", text)
+	}
+	return nil
+}
+
+func (m *switchMode) Type() string { return "auto|hold" }
 
 // unique sorts and drops repetitions: the same tenant named twice is no error.
 func unique(ids []string) []string {
