@@ -111,8 +111,8 @@ func (s *session) redriveAfter(ctx context.Context, e *Errand, docs []Quarantine
 	for _, d := range docs {
 		m := s.moveTo(d.Target)
 		switch {
-		case d.Kind == QuarantineLeftover || m == nil:
-			e.Report.outcome(d.Index, d.ID, OutcomeKept, "it was not migrated from the old version: export it")
+		case !migrates(d.Kind) || m == nil:
+			e.Report.outcome(d.Index, d.ID, OutcomeKept, "it is no document of the old version that was left out: export it")
 			continue
 		case newer[d.Target][d.ID]:
 			e.Report.outcome(d.Index, d.ID, OutcomeSuperseded, "another partition has a document with this id")
@@ -155,6 +155,12 @@ func (s *session) redriveAfter(ctx context.Context, e *Errand, docs []Quarantine
 		s.aside.resolve(index, ids...)
 	}
 	return nil
+}
+
+// migrates says whether a document of this kind was on its way from the old
+// version into the new one.
+func migrates(k QuarantineKind) bool {
+	return k == QuarantineRefused || k == QuarantineDuplicate || k == QuarantineDropped
 }
 
 // outcomeOfCreate tells a document that is there already, because an earlier

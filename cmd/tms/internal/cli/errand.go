@@ -133,8 +133,11 @@ Exit code 0: repaired, and what can be checked holds. 1: it does not.`,
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
 		errands, err := errandsOf(call(ctx, s, s.proofs.Repair, &tmsv1.RepairRequest{RolloutId: args[0], Tenants: unique(args[1:]), Absent: absent}))
-		if err != nil || noWait {
-			return cmpErr(err, func() error { return a.printErrands(s, errands) })
+		if err != nil {
+			return err
+		}
+		if noWait {
+			return a.printErrands(s, errands)
 		}
 		if errands, err = a.follow(ctx, s, errands); err != nil {
 			return err
@@ -147,12 +150,4 @@ Exit code 0: repaired, and what can be checked holds. 1: it does not.`,
 	cmd.Flags().BoolVar(&absent, "absent", false, "also write documents again that may have been deleted since the switch")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "only begin")
 	return cmd
-}
-
-// cmpErr is err, or what f says where there is none.
-func cmpErr(err error, f func() error) error {
-	if err != nil {
-		return err
-	}
-	return f()
 }

@@ -33,7 +33,10 @@ interrupt cancels it. Exit code 0: the proof holds; 1: it does not.`,
 			return usage(cmd, errors.New("--recheck and --cancel exclude each other"))
 		case cancel != "":
 			e, err := call(ctx, s, s.proofs.CancelErrand, &tmsv1.CancelErrandRequest{Id: cancel})
-			return cmpErr(err, func() error { return a.printErrands(s, []*tmsv1.Errand{e}) })
+			if err != nil {
+				return err
+			}
+			return a.printErrands(s, []*tmsv1.Errand{e})
 		}
 		p, err := call(ctx, s, s.proofs.GetProof, &tmsv1.GetProofRequest{TenantId: args[0], RolloutId: rollout})
 		if err != nil {

@@ -32,8 +32,11 @@ Exit code 0: all documents are done. 1: some are not.`,
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
 		errands, err := errandsOf(call(ctx, s, s.proofs.RedriveQuarantine, &tmsv1.RedriveQuarantineRequest{RolloutId: args[0], Tenants: unique(only), Ids: unique(ids)}))
-		if err != nil || noWait {
-			return cmpErr(err, func() error { return a.printErrands(s, errands) })
+		if err != nil {
+			return err
+		}
+		if noWait {
+			return a.printErrands(s, errands)
 		}
 		if errands, err = a.follow(ctx, s, errands); err != nil {
 			return err
@@ -78,7 +81,7 @@ out. The audit trail keeps who dropped how many.`,
 	})
 	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant")
 	cmd.Flags().StringSliceVar(&ids, "ids", nil, "documents with these ids")
-	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "documents of these kinds: refused, duplicate, dropped, leftover")
+	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "documents of these kinds: refused, duplicate, dropped, leftover, not_carried_back")
 	cmd.Flags().BoolVar(&all, "all", false, "all documents")
 	return cmd
 }
