@@ -34,6 +34,9 @@ func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
 		return 0, err
 	}
 	s.back = s.waysBack(news, olds)
+	if len(s.open) == 0 {
+		s.baseline(olds)
+	}
 	r := s.t.Record.Return
 	to, behind := map[string]Checkpoint{}, []string{}
 	for _, w := range s.back {
@@ -81,8 +84,20 @@ func (s *session) noteCarried(ctx context.Context) error {
 		return nil
 	}
 	s.noted = s.r.now()
+	s.t.Reason = s.t.Record.Return.progress()
+	s.mu.Unlock()
+	return s.saveReturn(ctx)
+}
+
+// saveReturn stores the tenant while documents are carried back: one save after
+// the other, so that an older state never overwrites a newer one.
+func (s *session) saveReturn(ctx context.Context) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
 	t, r := *s.t, *s.t.Record.Return
-	r.Made, t.Record.Return, t.Reason = slices.Clone(r.Made), &r, r.progress()
+	r.Made = slices.Clone(r.Made)
+	t.Record.Return = &r
 	s.mu.Unlock()
 	return s.r.store.SaveTenant(ctx, s.lease, &t)
 }

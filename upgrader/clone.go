@@ -81,6 +81,9 @@ func (s *session) clone(ctx context.Context, m *Move) error {
 		return err
 	}
 	s.update(func() { m.State, c.State, c.Copied = MoveCreated, CopyDone, c.Docs })
+	if err := s.countClone(ctx, m); err != nil {
+		return err
+	}
 	return s.saveMoves(ctx, m)
 }
 

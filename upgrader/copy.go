@@ -235,6 +235,7 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
 }
 
 func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask) error {
+	s.update(func() { s.wrote[m.Target] += t.Created + t.Updated + t.Deleted })
 	switch {
 	case t.Err != "" && !strings.Contains(t.Err, "script"):
 		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)

@@ -220,6 +220,33 @@ func TestWrecks(t *testing.T) {
 	b.judge(tenant, r, "0.8.2")
 }
 
+// TestEarlyStart: what a container of the new release writes to the targets
+// before the switch does not vanish.
+func TestEarlyStart(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 200))
+	b.worker(b.engine)
+	r := b.start("0.8.2", upgrader.Options{HoldSwitch: true}, tenant)
+	b.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].State == upgrader.TenantCompared })
+	target := "0820." + tenant.Name() + ".tracardi-source"
+	res, err := b.engine.Bulk(t.Context(), []upgrader.BulkOp{{Index: target, ID: "early", Source: json.RawMessage(`{"id":"early","type":["x"]}`)}})
+	require.NoError(t, err)
+	require.True(t, res[0].OK, "%+v", res[0])
+	_, err = b.service.Switch(t.Context(), upgrader.Command{RolloutID: r.ID})
+	require.NoError(t, err)
+	r = b.ended(r.ID)
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	docs, err := b.service.Quarantine(t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID})
+	require.NoError(t, err)
+	require.Len(t, docs, 1)
+	require.Equal(t, upgrader.QuarantineLeftover, docs[0].Kind)
+	require.Equal(t, "early", docs[0].ID)
+	require.JSONEq(t, `{"id":"early","type":["x"]}`, string(docs[0].Source))
+	b.judge(tenant, r, "0.8.2")
+}
+
 // TestNewPartitionDuringRollout: a month begins while the tenant is held; its
 // partition moves like the others.
 func TestNewPartitionDuringRollout(t *testing.T) {

@@ -189,6 +189,7 @@ func (s *session) bulkPart(ctx context.Context, ops []BulkOp, pending []int, ref
 		if len(results) != len(part) {
 			return struct{}{}, backoff.Permanent(fmt.Errorf("bulk: %d answers to %d operations", len(results), len(part)))
 		}
+		s.countWrites(part, results)
 		var busy []int
 		var last BulkResult
 		for i, res := range results {

@@ -152,13 +152,19 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 		}
 	}
 	var ops []BulkOp
+	var gone []string
 	for _, id := range ids {
 		if !there.has(id) {
-			ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
+			ops, gone = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true}), append(gone, id)
 		}
 	}
 	if len(ops) == 0 {
 		return nil
+	}
+	if s.disturbed(m, stats[m.Target].MaxSeqNo) {
+		if err := s.keepStrange(ctx, m, gone); err != nil {
+			return err
+		}
 	}
 	bad, err := s.bulk(ctx, ops)
 	if err != nil {

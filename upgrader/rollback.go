@@ -42,8 +42,9 @@ type Return struct {
 	// Opened are indices of the old version that may be open to writers while
 	// the new one is in use.
 	Opened bool `json:"opened,omitempty"`
-	// Disturbed says that somebody else wrote to the old version meanwhile, or
-	// may have.
+	// Disturbed says that somebody else may have written to the old version
+	// while it was open: more sequence numbers are used than operations were
+	// performed, or a worker has died with it open.
 	Disturbed bool `json:"disturbed,omitempty"`
 	// Aliases are where the aliases are about to point.
 	Aliases map[string][]string `json:"aliases,omitempty"`
@@ -283,7 +284,7 @@ func (r *Return) notes() []string {
 		out = append(out, fmt.Sprintf("rolled back: the old release has no place for the %d documents of %s; the index stays, closed, and the next upgrade takes it over", r.Kept[name], name))
 	}
 	if r.Disturbed {
-		out = append(out, "rolled back: somebody else wrote to the old version while it was filled; stop containers of the old release before a rollback")
+		out = append(out, "rolled back: somebody else may have written to the old version while it was filled; what was removed from it is in quarantine as leftover")
 	}
 	return out
 }

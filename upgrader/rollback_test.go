@@ -97,6 +97,8 @@ func TestWorkerDiesAnywhereOnTheWayBack(t *testing.T) {
 	tenant := b.tenant("0.8.1", 2)
 	require.NoError(t, tenant.Fill(t.Context(), 300))
 	limits := upgrader.Limits{LeaseTTL: 400 * time.Millisecond}
+	watch := tenant.Watch(t.Context())
+	require.NoError(t, watch.Wait(t.Context(), 1))
 	r := b.start("0.8.2", upgrader.Options{}, tenant)
 	healthy := upgrader.NewRunner(b.store, b.engine, b.catalogue, "healthy", limits, b.log)
 	for state := r.State; !state.Ended(); {
@@ -108,8 +110,6 @@ func TestWorkerDiesAnywhereOnTheWayBack(t *testing.T) {
 	}
 	writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 60})
 	require.NoError(t, writer.Wait(t.Context(), func(s fleet.WriterStats) bool { return s.Release == "0.8.2" && s.Deleted > 8 }))
-	watch := tenant.Watch(t.Context())
-	require.NoError(t, watch.Wait(t.Context(), 1))
 	_, err := b.service.Rollback(t.Context(), upgrader.Command{RolloutID: r.ID, Caller: "test"})
 	require.NoError(t, err)
 	deaths := b.mortals(r.ID, tenant.Name(), limits, upgrader.RolloutRolledBack)
@@ -118,7 +118,7 @@ func TestWorkerDiesAnywhereOnTheWayBack(t *testing.T) {
 	require.NoError(t, writer.Stop())
 	seen := watch.Stop()
 	require.Zero(t, seen.Found, "%v", seen.Discrepancies)
-	require.Equal(t, []string{"0820", "08x"}, seen.Releases)
+	require.Equal(t, []string{"08x", "0820", "08x"}, seen.Releases)
 	got, err := b.service.Get(t.Context(), r.ID)
 	require.NoError(t, err)
 	b.judge(tenant, got, "0.8.1")

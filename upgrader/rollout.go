@@ -267,6 +267,9 @@ type Move struct {
 	// DigestAt is the checkpoint per source index and shard that Digest is of.
 	DigestAt  map[string]Checkpoint
 	Documents int64 // in the target, as last counted
+	// Wrote counts the operations that the target has taken from TMS. Each takes
+	// a sequence number: when more are used, somebody else wrote as well.
+	Wrote int64 `json:",omitempty"`
 	// Kept targets were there before the rollout and hold what only the new
 	// release knows: a rollback has left them, and they are taken over.
 	Kept bool `json:",omitempty"`

@@ -43,7 +43,12 @@ type session struct {
 	// the old version that it has opened.
 	back  []*wayBack
 	paces []pace // of the writers, before the fence
-	open  map[string]bool
+	// opening guards open; wrote counts operations that indices have taken from
+	// us, under mu.
+	opening sync.Mutex
+	wrote   map[string]int64
+	others  map[string]int64 // operations on the old version's indices by others, ever
+	open    map[string]bool
 }
 
 // holdPause is how often a held tenant catches up; pausedPause how often a
@@ -99,9 +104,10 @@ func (s *session) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.moves = nil
+	s.moves, s.wrote = nil, map[string]int64{}
 	for i := range moves {
 		s.moves = append(s.moves, &moves[i])
+		s.wrote[moves[i].Target] = moves[i].Wrote
 	}
 	if s.oldTemplates, err = s.r.store.OldTemplates(ctx, s.lease.RolloutID, s.lease.TenantID); err != nil {
 		return err
@@ -271,6 +277,7 @@ func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
 	for i, m := range moves {
 		rows[i] = *m
 		rows[i].Copies = append([]Copy(nil), m.Copies...)
+		rows[i].Wrote = s.wrote[m.Target]
 		for j := range rows[i].Copies {
 			rows[i].Copies[j].Streamed = maps.Clone(rows[i].Copies[j].Streamed)
 		}

@@ -176,8 +176,8 @@ func (l lineage) back(doc, old map[string]any) (back map[string]any, lost []stri
 // written to, and makes the partitions that are missing. It is first noted
 // that they are open.
 func (s *session) openOld(ctx context.Context, names []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	r := s.t.Record.Return
 	var closed, missing []string
 	for _, name := range names {
@@ -193,8 +193,8 @@ func (s *session) openOld(ctx context.Context, names []string) error {
 		return nil
 	}
 	if !r.Opened || len(missing) > 0 {
-		r.Opened, r.Made = true, append(r.Made, missing...)
-		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		s.update(func() { r.Opened, r.Made = true, append(r.Made, missing...) })
+		if err := s.saveReturn(ctx); err != nil {
 			return err
 		}
 	}
@@ -258,6 +258,9 @@ func (s *session) closeOld(ctx context.Context, first bool) error {
 		r.Disturbed = true // perhaps: nobody has seen to it
 	}
 	if _, err := s.engine.BlockWrites(ctx, s.oldPatterns()...); err != nil {
+		return err
+	}
+	if err := s.lookForStrangers(ctx); err != nil {
 		return err
 	}
 	s.open, r.Opened = map[string]bool{}, false
