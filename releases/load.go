@@ -11,16 +11,40 @@ import (
 // file systems into one catalogue. It reads to the end and returns everything
 // that is wrong as a *BundleError.
 func Load(sources ...fs.FS) (*Catalogue, error) {
+	return load(sources, func(int, string) bool { return true })
+}
+
+// LoadAfter reads one bundle, the only one in given, together with those of
+// the known ones that are older, as if no newer one existed: a release that is
+// known already can be brought and compared. The error is a *BundleError.
+func LoadAfter(given fs.FS, known ...fs.FS) (*Catalogue, *Release, error) {
+	version, _, err := Identify(given)
+	if err != nil {
+		return nil, nil, err
+	}
+	last := len(known)
+	c, err := load(append(known[:last:last], given), func(source int, dir string) bool {
+		return source == last || CompareVersions(dir, version) < 0
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := c.exactly(version)
+	return c, r, err
+}
+
+// load reads those directories of the sources that are wanted.
+func load(sources []fs.FS, wanted func(source int, dir string) bool) (*Catalogue, error) {
 	p := &problems{}
 	var bundles []*bundle
-	for _, fsys := range sources {
+	for i, fsys := range sources {
 		entries, err := fs.ReadDir(fsys, ".")
 		if err != nil {
 			p.add(".", 0, "cannot be read: %v", err)
 			continue
 		}
 		for _, e := range entries {
-			if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || !wanted(i, e.Name()) {
 				continue
 			}
 			if b := readBundle(fsys, e.Name(), p); b != nil {
