@@ -55,6 +55,14 @@ func Diff(a, b *Release) []Difference {
 	return d.out
 }
 
+// DiffLayout is Diff without regard to the migrations: for two accounts of the
+// same release.
+func DiffLayout(a, b *Release) []Difference {
+	x, y := *a, *b
+	x.Migration, y.Migration = nil, nil
+	return Diff(&x, &y)
+}
+
 // Worst is the consequence of all differences of each resource together; with
 // a transform every document is written anew.
 func Worst(diffs []Difference) map[string]Consequence {

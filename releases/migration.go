@@ -1,6 +1,8 @@
 package releases
 
 import (
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -100,7 +102,7 @@ func (m *migrationReader) source(n *yaml.Node, key string) bool {
 
 func (m *migrationReader) step(e entry) {
 	d, what := m.doc, "step "+e.name
-	f := d.fields(e.value, what, "from", "transform", "drops")
+	f := d.fields(e.value, what, "from", "transform", "drops", "examples")
 	s := Step{From: e.name}
 	if f["from"] != nil {
 		s.From = d.text(f["from"], what+": from")
@@ -122,9 +124,47 @@ func (m *migrationReader) step(e entry) {
 		}
 		s.Drops = append(s.Drops, drop)
 	}
+	for _, n := range d.items(f["examples"], what+": examples") {
+		if x, ok := m.example(n, what); ok {
+			s.Examples = append(s.Examples, x)
+		}
+	}
 	if m.claim(e.key, e.name) && m.source(orNode(f["from"], e.key), s.From) {
 		m.finish(e.key, e.name, s, nodes)
 	}
+}
+
+func (m *migrationReader) example(n *yaml.Node, what string) (x Example, ok bool) {
+	d := m.doc
+	f := d.fields(n, what+": example", "name", "mode", "in", "out", "dropped")
+	x = Example{Name: d.text(f["name"], "name"), Mode: d.text(f["mode"], "mode"), Line: n.Line}
+	if x.Name == "" {
+		x.Name = fmt.Sprintf("line %d", n.Line)
+	}
+	dropped := d.boolean(f["dropped"], "dropped")
+	in, okIn := exampleDoc(d, f["in"], what)
+	out, okOut := exampleDoc(d, f["out"], what)
+	switch {
+	case !slices.Contains(modes, x.Mode):
+		d.problem(f["mode"], "%s: unknown mode %q; known are staging, production", what, x.Mode)
+	case f["in"] == nil || (f["out"] == nil) != dropped:
+		d.problem(n, "%s: an example needs in, and out or dropped: true", what)
+	default:
+		x.In, x.Out = in, out
+		return x, okIn && okOut
+	}
+	return x, false
+}
+
+func exampleDoc(d *document, n *yaml.Node, what string) (map[string]any, bool) {
+	if n == nil {
+		return nil, true
+	}
+	doc, ok := d.value(n, what+": example").(map[string]any)
+	if !ok {
+		d.problem(n, "%s: a document must be an object", what)
+	}
+	return doc, ok
 }
 
 func orNode(n, other *yaml.Node) *yaml.Node {
@@ -189,3 +229,6 @@ func (r *Release) Resource(key string) (Resource, bool) {
 	}
 	return Resource{}, false
 }
+
+// sorted are the keys of the steps.
+func (m *Migration) sorted() []string { return slices.Sorted(maps.Keys(m.Steps)) }

@@ -82,6 +82,18 @@ type Step struct {
 	// Drops names source fields that the target cannot hold, with the reason.
 	// It is documentation for the plan; the transform does the removing.
 	Drops []Drop
+	// Examples are documents whose fate is stated beside the transform.
+	Examples []Example
+}
+
+// Example says what becomes of one document. Values are as DecodeDoc gives
+// them.
+type Example struct {
+	Name string
+	Mode string // InStaging, InProduction, "" for both
+	In   map[string]any
+	Out  map[string]any // nil when the document is dropped
+	Line int            // of migration.yaml
 }
 
 // Drop is a source field that does not survive a step.

@@ -25,51 +25,22 @@ type copyStep struct {
 	} `json:"copy_index"`
 }
 
-// migration is migration.yaml.
-type migration struct {
-	From      string            `yaml:"from"`
-	To        string            `yaml:"to"`
-	Unchanged []string          `yaml:"unchanged,omitempty"`
-	New       []string          `yaml:"new,omitempty"`
-	Steps     map[string]step   `yaml:"steps,omitempty"`
-	Gone      map[string]string `yaml:"gone,omitempty"`
-}
-
-type step struct {
-	From      string `yaml:"from,omitempty"`
-	Transform []op   `yaml:"transform,omitempty"`
-}
-
-type op struct {
-	Op     string `yaml:"op"`
-	Script string `yaml:"script"`
-	Mode   string `yaml:"mode,omitempty"`
-}
-
-// scripts of one resource's steps.
-type scripts struct {
-	from                string
-	staging, production *string
-}
-
-// migration turns Tracardi's file into ours; nil when there is no predecessor.
-func (r *reader) migration() (*migration, error) {
-	if r.previous == nil {
-		return nil, nil
-	}
+// migration takes Tracardi's file into a draft.
+func (r *reader) migration(d *releases.Draft) error {
 	steps, err := r.steps()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	byBase := map[string]string{}
-	for _, old := range r.previous.Resources {
-		byBase[old.Base] = old.Key
-	}
-	found := map[string]*scripts{}
+	d.Scripts, d.Sources = map[string]map[string]string{}, map[string]string{}
+	stated := map[string]bool{}
 	for _, s := range steps {
-		r.step(s, byBase, found)
+		r.step(s, d, stated)
 	}
-	return r.assemble(found, byBase), nil
+	for key, byMode := range d.Scripts {
+		d.Scripts[key] = together(byMode)
+	}
+	r.remarks(d, stated)
+	return nil
 }
 
 func (r *reader) steps() ([]copyStep, error) {
@@ -102,109 +73,84 @@ func (r *reader) steps() ([]copyStep, error) {
 
 // step takes in one step, for one mode or both, and corrects what it does not
 // mean.
-func (r *reader) step(s copyStep, byBase map[string]string, found map[string]*scripts) {
-	at := slices.IndexFunc(r.resources, func(res resource) bool { return res.base == s.Copy.To })
-	from, known := byBase[s.Copy.From]
+func (r *reader) step(s copyStep, d *releases.Draft, stated map[string]bool) {
+	at := slices.IndexFunc(d.Resources, func(res releases.Resource) bool { return res.Base == s.Copy.To })
+	from := slices.IndexFunc(d.Previous.Resources, func(res releases.Resource) bool { return res.Base == s.Copy.From })
 	switch {
 	case at < 0:
 		r.out.note("step %s to %s: %s has no such index; left out", s.Copy.From, s.Copy.To, r.out.Version)
 		return
-	case !known:
-		r.out.note("step %s to %s: %s has no such index; left out", s.Copy.From, s.Copy.To, r.previous.Version)
-		return
-	case r.resources[at].static:
+	case d.Resources[at].Static:
 		r.out.note("step to %s left out: it is static, the new release's installer fills it", s.Copy.To)
 		return
+	case from < 0:
+		r.out.note("step %s to %s: %s has no such index; left out", s.Copy.From, s.Copy.To, r.previous.Version)
+		return
 	}
-	to := r.resources[at]
-	if !s.Copy.Multi && to.partitioning != "" {
-		r.out.note("step to %s corrected: its documents would end outside of the %s partitions, under no alias", to.base, to.partitioning)
+	to := d.Resources[at]
+	if !s.Copy.Multi && to.Partitioning != releases.Unpartitioned && !stated[to.Key] {
+		r.out.note("step to %s corrected: its documents would end outside of the %s partitions, under no alias", to.Base, to.Partitioning)
 	}
-	x := found[to.key]
-	if x == nil {
-		x = &scripts{from: from}
-		found[to.key] = x
+	stated[to.Key] = true
+	d.Sources[to.Key] = d.Previous.Resources[from].Key
+	if d.Scripts[to.Key] == nil {
+		d.Scripts[to.Key] = map[string]string{}
 	}
-	script := s.Copy.Script
+	mode := releases.InStaging
 	if s.Copy.Production {
-		x.production = &script
-	} else {
-		x.staging = &script
+		mode = releases.InProduction
 	}
+	d.Scripts[to.Key][mode] = s.Copy.Script
 }
 
-// assemble states something of every resource.
-func (r *reader) assemble(found map[string]*scripts, byBase map[string]string) *migration {
-	m := &migration{From: r.previous.Version, To: r.out.Version, Steps: map[string]step{}, Gone: map[string]string{}}
-	used := map[string]bool{}
-	raw := []string{}
-	for _, res := range r.resources {
-		if res.static {
-			continue
-		}
-		x := found[res.key]
-		if x == nil {
-			old, ok := byBase[res.base]
-			if o, _ := r.previous.Resource(old); !ok || o.Static {
-				m.New = append(m.New, res.key)
-				continue
-			}
-			if len(found) > 0 {
-				r.out.note("the migration forgets %s, which both releases have: it is copied as it is", res.key)
-			}
-			x = &scripts{from: old}
-		}
-		used[x.from] = true
-		if old, _ := r.previous.Resource(x.from); old.Partitioning == releases.Monthly && res.partitioning == string(releases.Quarterly) {
-			r.out.note("%s: months go to the quarter they belong to, not to that of the day of the upgrade", res.key)
-		}
-		st := step{Transform: x.ops()}
-		if x.from != res.key {
-			st.From = x.from
-		}
-		if len(st.Transform) == 0 && st.From == "" {
-			m.Unchanged = append(m.Unchanged, res.key)
-			continue
-		}
-		if len(st.Transform) > 0 {
-			raw = append(raw, res.key)
-		}
-		m.Steps[res.key] = st
+// together makes one script of two that are the same. A file with one set of
+// steps means both modes.
+func together(byMode map[string]string) map[string]string {
+	staging, inStaging := byMode[releases.InStaging]
+	production, inProduction := byMode[releases.InProduction]
+	switch {
+	case !inProduction || staging == production:
+		return map[string]string{"": staging}
+	case !inStaging:
+		return map[string]string{"": production}
 	}
-	for _, old := range r.previous.Resources {
-		if !old.Static && !used[old.Key] {
-			m.Gone[old.Key] = "release " + r.out.Version + " does not read it"
+	return byMode
+}
+
+// remarks says what an operator should look at.
+func (r *reader) remarks(d *releases.Draft, stated map[string]bool) {
+	used := map[string]bool{}
+	for _, res := range d.Resources {
+		if res.Static {
+			continue
+		}
+		from, ok := d.From(res)
+		if !ok {
+			continue
+		}
+		used[from.Key] = true
+		if len(stated) > 0 && !stated[res.Key] {
+			r.out.note("the migration forgets %s, which both releases have: it is copied as it is", res.Key)
+		}
+		if from.Partitioning == releases.Monthly && res.Partitioning == releases.Quarterly {
+			r.out.note("%s: months go to the quarter they belong to, not to that of the day of the upgrade", res.Key)
+		}
+	}
+	var raw, gone []string
+	for _, key := range slices.Sorted(maps.Keys(d.Scripts)) {
+		if strings.Join(slices.Collect(maps.Values(d.Scripts[key])), "") != "" {
+			raw = append(raw, key)
+		}
+	}
+	for _, res := range r.previous.Resources {
+		if !res.Static && !used[res.Key] {
+			gone = append(gone, res.Key)
 		}
 	}
 	if len(raw) > 0 {
 		r.out.note("raw Painless of Tracardi makes %s: rewrite it as operations to have their content proven", strings.Join(raw, ", "))
 	}
-	if gone := slices.Sorted(maps.Keys(m.Gone)); len(gone) > 0 {
+	if len(gone) > 0 {
 		r.out.note("without a successor: %s", strings.Join(gone, ", "))
 	}
-	return m
-}
-
-// ops are the scripts, for each mode where they differ. A file with one set of
-// steps means both.
-func (x *scripts) ops() []op {
-	if x.staging == nil {
-		x.staging = x.production
-	}
-	if x.production == nil {
-		x.production = x.staging
-	}
-	var out []op
-	add := func(script *string, mode string) {
-		if script != nil && strings.TrimSpace(*script) != "" {
-			out = append(out, op{Op: string(releases.OpPainless), Script: *script, Mode: mode})
-		}
-	}
-	if x.staging == nil || *x.staging == *x.production {
-		add(x.staging, "")
-		return out
-	}
-	add(x.staging, releases.InStaging)
-	add(x.production, releases.InProduction)
-	return out
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"testing/fstest"
 
 	"github.com/tracardi/tms/releases"
 )
@@ -29,20 +30,11 @@ type Import struct {
 	// Notes say what was corrected, left out, and has to be looked at.
 	Notes []string
 	// Files is the bundle, below a directory named after the version.
-	Files map[string][]byte
+	Files fstest.MapFS
 }
 
 func (i *Import) note(format string, args ...any) {
 	i.Notes = append(i.Notes, fmt.Sprintf(format, args...))
-}
-
-// resource is a row of the table with its mapping.
-type resource struct {
-	key, base    string
-	static       bool
-	partitioning string
-	settings     map[string]any
-	mapping      map[string]any
 }
 
 // reader reads one tree.
@@ -51,7 +43,7 @@ type reader struct {
 	out       *Import
 	prefix    string
 	settings  map[string]string // of the configuration, by attribute
-	resources []resource
+	resources []releases.Resource
 	// configured resources are partitioned by a setting of the installation.
 	configured []string
 	previous   *releases.Release
@@ -59,7 +51,7 @@ type reader struct {
 
 // Read makes a bundle of a tree.
 func Read(tree fs.FS, o Options) (*Import, error) {
-	r := &reader{tree: tree, out: &Import{Files: map[string][]byte{}}, settings: map[string]string{}}
+	r := &reader{tree: tree, out: &Import{}, settings: map[string]string{}}
 	if err := r.version(o.Version); err != nil {
 		return nil, err
 	}
@@ -78,13 +70,18 @@ func Read(tree fs.FS, o Options) (*Import, error) {
 	if len(r.configured) > 0 {
 		r.out.note("partitioned as the configuration says by default: %s; installations that set it otherwise differ", strings.Join(r.configured, ", "))
 	}
-	slices.SortFunc(r.resources, func(a, b resource) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(r.resources, func(a, b releases.Resource) int { return strings.Compare(a.Key, b.Key) })
 	r.predecessor(o.Known)
-	m, err := r.migration()
-	if err != nil {
+	d := &releases.Draft{Version: r.out.Version, Prefix: r.prefix, Previous: r.previous, Resources: r.resources}
+	if r.previous != nil {
+		if err := r.migration(d); err != nil {
+			return nil, err
+		}
+	}
+	if r.out.Files, err = d.Files(); err != nil {
 		return nil, err
 	}
-	return r.out, r.write(m)
+	return r.out, r.licence()
 }
 
 // version finds out which release it is, and what its index names begin with.
@@ -170,25 +167,25 @@ func (r *reader) defaults(rows []row) error {
 }
 
 func (r *reader) resource(row row) error {
-	res := resource{key: row.key, base: row.text("index"), static: row.yes("static")}
-	if res.base == "" {
+	res := releases.Resource{Key: row.key, Base: row.text("index"), Static: row.yes("static")}
+	if res.Base == "" {
 		return fmt.Errorf("%s line %d: %s has no index name", indexFile, row.line, row.key)
 	}
 	if row.yes("single") {
-		r.out.note("%s (%s) is shared by all tenants and therefore left out", row.key, res.base)
+		r.out.note("%s (%s) is shared by all tenants and therefore left out", row.key, res.Base)
 		return nil
 	}
 	if row.yes("multi_index") {
-		res.partitioning = string(releases.Monthly)
+		res.Partitioning = releases.Monthly
 		switch p := row.args["partitioning"].(type) {
 		case string:
-			res.partitioning = p
+			res.Partitioning = releases.Partitioning(p)
 		case reference:
 			v, ok := r.settings[string(p)]
 			if !ok {
 				return fmt.Errorf("%s line %d: %s is partitioned by %s, which %s does not set", indexFile, row.line, row.key, p, configFile)
 			}
-			res.partitioning = v
+			res.Partitioning = releases.Partitioning(v)
 			r.configured = append(r.configured, row.key)
 		}
 	}
@@ -219,10 +216,10 @@ func (r *reader) predecessor(known []*releases.Release) {
 
 // mapping reads a file of mapping and settings; its placeholders stand for
 // what the configuration says.
-func (r *reader) mapping(file string, res *resource) error {
+func (r *reader) mapping(file string, res *releases.Resource) error {
 	raw, err := fs.ReadFile(r.tree, file)
 	if err != nil {
-		return fmt.Errorf("mapping of %s: %w", res.key, err)
+		return fmt.Errorf("mapping of %s: %w", res.Key, err)
 	}
 	text := strings.NewReplacer(
 		"%%PREFIX%%", "{tenant}", "%%VERSION%%", r.prefix, "%%ALIAS%%", "alias", "%%TEMPLATE_PATTERN%%", "pattern",
@@ -238,21 +235,20 @@ func (r *reader) mapping(file string, res *resource) error {
 	if err := json.Unmarshal([]byte(text), &body); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	res.settings, res.mapping = body.Settings, body.Mappings
+	res.Settings, res.Mapping = body.Settings, body.Mappings
 	if body.Template.Mappings != nil {
-		res.settings, res.mapping = body.Template.Settings, body.Template.Mappings
+		res.Settings, res.Mapping = body.Template.Settings, body.Template.Mappings
 	}
-	if (body.Template.Mappings != nil) != (res.partitioning != "") {
-		r.out.note("%s: %s and the table of indices do not agree whether it is partitioned; the table is followed", res.key, path.Base(file))
+	if (body.Template.Mappings != nil) != (res.Partitioning != "") {
+		r.out.note("%s: %s and the table of indices do not agree whether it is partitioned; the table is followed", res.Key, path.Base(file))
 	}
-	if res.mapping == nil {
+	if res.Mapping == nil {
 		return fmt.Errorf("%s: no mappings in it", file)
 	}
-	res.settings, res.mapping = releases.NormalSettings(res.settings), releases.NormalMapping(res.mapping)
-	meta, _ := res.mapping["_meta"].(map[string]any)
+	res.Settings, res.Mapping = releases.NormalSettings(res.Settings), releases.NormalMapping(res.Mapping)
+	meta, _ := res.Mapping["_meta"].(map[string]any)
 	if meta == nil || meta["version"] != r.prefix {
-		r.out.note("%s: its mapping does not carry the release in _meta; added", res.key)
-		res.mapping["_meta"] = map[string]any{"version": r.prefix, "name": "{tenant}"}
+		r.out.note("%s: its mapping does not carry the release in _meta; added", res.Key)
 	}
 	return nil
 }
@@ -262,4 +258,26 @@ func orOne(shards string) string {
 		return "1"
 	}
 	return shards
+}
+
+// licence keeps the tree's licence beside what was taken from it.
+func (r *reader) licence() error {
+	for _, pattern := range []string{licencePattern, "*.dist-info/" + licencePattern, "*.dist-info/licenses/" + licencePattern} {
+		found, err := fs.Glob(r.tree, pattern)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			continue
+		}
+		raw, err := fs.ReadFile(r.tree, found[0])
+		if err != nil {
+			return err
+		}
+		r.out.Licence = path.Base(found[0])
+		r.out.Files[path.Join(r.out.Version, "LICENSE.source")] = &fstest.MapFile{Data: raw, Mode: 0o644}
+		return nil
+	}
+	r.out.note("no licence file in the tree: what was taken from it stays under its terms all the same")
+	return nil
 }

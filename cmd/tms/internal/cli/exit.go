@@ -72,6 +72,14 @@ func (a *app) report(err error) int {
 		}
 		return exitRefused
 	}
+	var problems *problemsError
+	if errors.As(err, &problems) {
+		_, _ = fmt.Fprintln(a.err, "tms: refused:")
+		for _, line := range problems.lines {
+			_, _ = fmt.Fprintln(a.err, "  -", line)
+		}
+		return exitRefused
+	}
 	var wrong *usageError
 	if errors.As(err, &wrong) {
 		_, _ = fmt.Fprintln(a.err, "tms:", err)

@@ -10,11 +10,12 @@ import (
 )
 
 func (a *app) releaseCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "release", Short: "Show the Tracardi releases that TMS knows"}
+	cmd := &cobra.Command{Use: "release", Short: "Tracardi releases: show those that TMS knows, bring others, write your own"}
 	clientFlags(cmd)
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List releases, oldest first", RunE: a.remote(a.releaseList)},
 		&cobra.Command{Use: "show VERSION", Short: "Show a release: its resources and the way from its predecessor", Args: cobra.ExactArgs(1), RunE: a.remote(a.releaseShow)},
+		a.releaseImportCommand(), a.releaseNewCommand(), a.releaseDiffCommand(), a.releaseValidateCommand(), a.releaseTestCommand(), a.releaseSchemaCommand(),
 	)
 	return cmd
 }

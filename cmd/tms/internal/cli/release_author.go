@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tracardi/tms/releases"
+)
+
+func (a *app) releaseNewCommand() *cobra.Command {
+	var prefix, previous, dir string
+	cmd := &cobra.Command{
+		Use: "new VERSION", Short: "Begin a bundle by hand, with everything as in its predecessor",
+		Example: "  tms release new 0.8.3 --prefix 083 --dir bundles",
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&prefix, "prefix", "", "what index names begin with (required)")
+	cmd.Flags().StringVar(&previous, "from", "", "predecessor (default: the newest known release)")
+	cmd.Flags().StringVar(&dir, "dir", ".", "write the bundle below this directory")
+	with := withFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if prefix == "" {
+			return usage(cmd, errors.New("--prefix is missing: say what index names of the release begin with"))
+		}
+		shelf, err := openShelf(*with)
+		if err != nil {
+			return usage(cmd, err)
+		}
+		known, err := shelf.catalogue()
+		if err != nil {
+			return bundleRefused(err)
+		}
+		all := known.List()
+		from := all[len(all)-1]
+		if previous != "" {
+			if from, err = known.Get(previous); err != nil {
+				return usage(cmd, fmt.Errorf("--from: %w", err))
+			}
+		}
+		files, err := releases.NewDraft(args[0], prefix, from).Files()
+		if err != nil {
+			return err
+		}
+		if _, _, err := releases.LoadAfter(files, shelf.sources...); err != nil {
+			return bundleRefused(err)
+		}
+		target, err := writeBundle(dir, files, args[0])
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "%s: %d resources as in %s; change them, then `tms release validate %s`\n", target, len(from.Resources), from.Version, target)
+		return err
+	}
+	return cmd
+}
+
+func (a *app) releaseDiffCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "diff A B", Short: "List how two releases differ, and what that means for documents",
+		Long: `List how two releases differ, and what that means for the documents of each
+resource: none, clone (a hard-linked copy), reindex (every document is written
+anew) or conflict (documents would be refused or lose something, so that a
+transform has to decide; "handled" when the migration between them does).
+
+A and B are versions or directories of bundles.`,
+		Example: "  tms release diff 0.8.1 0.8.2\n  tms release diff 0.8.2 bundles/0.8.3",
+		Args:    cobra.ExactArgs(2),
+	}
+	with := withFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		asJSON, err := wantsJSON(cmd)
+		if err != nil {
+			return err
+		}
+		shelf, err := openShelf(*with)
+		if err != nil {
+			return usage(cmd, err)
+		}
+		both := make([]*releases.Release, len(args))
+		for i, arg := range args {
+			if both[i], err = shelf.release(arg); err != nil {
+				var unknown *releases.UnknownReleaseError
+				if errors.As(err, &unknown) {
+					return usage(cmd, err)
+				}
+				return bundleRefused(err)
+			}
+		}
+		diffs := releases.Diff(both[0], both[1])
+		worst := releases.Worst(diffs)
+		if asJSON {
+			return writeJSON(a.out, map[string]any{"differences": diffs, "resources": worst})
+		}
+		return a.printDiff(diffs, worst)
+	}
+	return cmd
+}
+
+func (a *app) printDiff(diffs []releases.Difference, worst map[string]releases.Consequence) error {
+	if len(diffs) == 0 {
+		_, err := fmt.Fprintln(a.out, "no difference")
+		return err
+	}
+	if err := writeTable(a.out, differenceColumns, rowsOf(diffs)); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, key := range slices.Sorted(maps.Keys(worst)) {
+		rows = append(rows, []string{key, string(worst[key])})
+	}
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return writeTable(a.out, []string{"resource", "all together"}, rows)
+}
+
+func (a *app) releaseValidateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "validate DIR", Short: "Check a bundle: its files, and its transforms against both mappings",
+		Long: `Check a bundle, and list everything that is wrong by file and line: what no
+engine would accept, fields that the target does not know, types that cannot
+hold the value, fields that are silently dropped, examples that come out
+otherwise than stated. Exit code 3 when something is.`,
+		Args: cobra.ExactArgs(1),
+	}
+	with := withFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		asJSON, err := wantsJSON(cmd)
+		if err != nil {
+			return err
+		}
+		r, err := a.oneBundle(cmd, args[0], *with)
+		if err != nil {
+			return err
+		}
+		examples := []releases.ExampleResult{}
+		if r.Migration != nil {
+			examples = append(examples, r.Migration.Try()...)
+		}
+		if asJSON {
+			err = writeJSON(a.out, map[string]any{"version": r.Version, "digest": r.Digest, "resources": len(r.Resources), "examples": examples})
+		} else {
+			_, err = fmt.Fprintf(a.out, "release %s is consistent: %d resources, %d examples, digest %s\n", r.Version, len(r.Resources), len(examples), shortDigest(r.Digest))
+		}
+		return errors.Join(err, faultsOf(examples))
+	}
+	return cmd
+}
+
+// oneBundle reads the bundle in a directory after the releases before it.
+func (a *app) oneBundle(cmd *cobra.Command, dir string, with []string) (*releases.Release, error) {
+	shelf, err := openShelf(with)
+	if err != nil {
+		return nil, usage(cmd, err)
+	}
+	files, err := bundleDir(dir)
+	if err != nil {
+		return nil, usage(cmd, err)
+	}
+	_, r, err := releases.LoadAfter(files, shelf.sources...)
+	return r, bundleRefused(err)
+}
+
+// faultsOf makes a refusal of the examples that came out wrong.
+func faultsOf(all []releases.ExampleResult) error {
+	wrong := &problemsError{}
+	for _, r := range all {
+		if r.Fault != "" {
+			wrong.lines = append(wrong.lines, fmt.Sprintf("migration.yaml:%d: %s, example %q in %s: %s", r.Line, r.Resource, r.Name, r.Mode, r.Fault))
+		}
+	}
+	if len(wrong.lines) == 0 {
+		return nil
+	}
+	return wrong
+}
+
+func (a *app) releaseSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema {release|migration}", Short: "Print the JSON Schema of release.yaml or migration.yaml, for editors",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, ok := releases.Schema(args[0])
+			if !ok {
+				return usage(cmd, fmt.Errorf("%q: write release or migration", args[0]))
+			}
+			return writeJSON(a.out, s)
+		},
+	}
+}
