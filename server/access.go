@@ -79,6 +79,14 @@ var access = map[string]rule{
 
 	tmsv1.EventService_WatchTenants_FullMethodName: {tenants.PermCheck, free}, // shows the key's tenants only
 
+	tmsv1.WebhookService_Create_FullMethodName:         {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_Get_FullMethodName:            {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_List_FullMethodName:           {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_Update_FullMethodName:         {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_Delete_FullMethodName:         {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_Test_FullMethodName:           {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_ListDeliveries_FullMethodName: {tenants.PermWebhooks, fleet},
+
 	tmsv1.OperationService_Get_FullMethodName:  {tenants.PermRead, free}, // handler looks whose it is
 	tmsv1.OperationService_List_FullMethodName: {tenants.PermRead, free},
 

@@ -57,6 +57,7 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterAuditServiceHandler, tmsv1.RegisterFleetServiceHandler,
 		tmsv1.RegisterEventServiceHandler,
 		tmsv1.RegisterBackupServiceHandler,
+		tmsv1.RegisterWebhookServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

@@ -95,6 +95,8 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonWatchTooOld), codes.FailedPrecondition, "What happened since the resume token is kept no longer, or the database was restored.", "Watch without a resume token: all tenants come first."},
 	{string(tenants.ReasonWatchTooSlow), codes.ResourceExhausted, "The follower of a watch took no message for too long.", "Go on with the last resume token."},
 	{string(tenants.ReasonWatchTooMany), codes.ResourceExhausted, "Too many watches run in this process, or with this key.", "End some."},
+	{string(tenants.ReasonWebhookNotFound), codes.NotFound, "No webhook has this id.", "See `tms webhook list`."},
+	{string(tenants.ReasonWebhookTooMany), codes.FailedPrecondition, "There are as many webhooks as may be.", "Delete one."},
 	{reasonTooLarge, codes.ResourceExhausted, "The request is larger than allowed.", "Send less at once."},
 	{string(tenants.ReasonStoreUnavailable), codes.Unavailable, "Postgres does not answer.", "Try again; then check DATABASE_URL and Postgres."},
 	{string(tenants.ReasonTokenUnreadable), codes.Unavailable, "The install token was sealed with another SECRET.", "Set TMS_SECRET_OLD to the former SECRET, or make a new install token."},

@@ -137,6 +137,7 @@ type Config struct {
 	// Verification is what Upgrades has proven.
 	Verification Verification
 	Watches      Watches
+	Webhooks     Webhooks
 	// Pages signs page tokens; nil makes tokens that only this process accepts.
 	Pages *tenants.Pages
 	// WatchStall is how long a follower may take no message; 0 is watchStall.
@@ -205,6 +206,7 @@ func (s *Server) buildGRPC() error {
 	s.grpc = s.emptyGRPC(validator)
 	tmsv1.RegisterTenantServiceServer(s.grpc, &tenantService{s.cfg.Tenants, s.cfg.Purges})
 	tmsv1.RegisterEventServiceServer(s.grpc, &eventService{s.cfg.Watches, s.cfg.WatchStall})
+	tmsv1.RegisterWebhookServiceServer(s.grpc, &webhookService{s.cfg.Webhooks})
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/events"
+	"github.com/tracardi/tms/hooks"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/releases"
@@ -48,6 +50,8 @@ type bundle struct {
 	upgrades *scriptedUpgrades
 	cluster  *emptyCluster
 	purges   *tenants.Purges
+	webhooks *events.Webhooks
+	hooks    tmsv1.WebhookServiceClient
 	conn     *grpc.ClientConn
 	url      string
 	tenants  tmsv1.TenantServiceClient
@@ -115,6 +119,7 @@ type options struct {
 	dsn         string
 	rateLimit   float64
 	secret, old string
+	networks    []netip.Prefix // where webhooks may go
 	// of watches
 	bookmark, stall time.Duration
 }
@@ -150,8 +155,12 @@ func setupWith(t testing.TB, o options) *bundle {
 	pages, err := tenants.NewPages(o.secret, o.old)
 	require.NoError(t, err)
 	feed := events.NewFeed(db.NewEvents(d), log)
+	b.webhooks = events.NewWebhooks(events.WebhooksConfig{
+		Store: db.NewWebhooks(d, sealer), Log: db.NewEvents(d), Sender: hooks.NewSender(o.networks), Pages: pages, Owner: "test", Now: b.clock.now, Logger: log,
+	})
 	b.server, err = server.New(server.Config{
-		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
+		Webhooks: b.webhooks,
+		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
 		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Backups: scriptedBackups{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
@@ -177,6 +186,7 @@ func setupWith(t testing.TB, o options) *bundle {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.conn.Close() })
 	b.stop, b.events = cancel, tmsv1.NewEventServiceClient(b.conn)
+	b.hooks = tmsv1.NewWebhookServiceClient(b.conn)
 	b.audit = tmsv1.NewAuditServiceClient(b.conn)
 	b.jobs = tmsv1.NewOperationServiceClient(b.conn)
 	b.tenants, b.keys = tmsv1.NewTenantServiceClient(b.conn), tmsv1.NewApiKeyServiceClient(b.conn)

@@ -58,6 +58,8 @@ const (
 	ReasonWatchTooSlow      Reason = "WATCH_TOO_SLOW"
 	ReasonWatchTooMany      Reason = "WATCH_TOO_MANY"
 	ReasonClosing           Reason = "SERVER_UNAVAILABLE"
+	ReasonWebhookNotFound   Reason = "WEBHOOK_NOT_FOUND"
+	ReasonWebhookTooMany    Reason = "WEBHOOK_TOO_MANY"
 )
 
 // Violation is one wrong field of a request.

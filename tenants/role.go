@@ -28,7 +28,8 @@ const (
 	PermAudit    Permission = "audit"         // read who changed what
 	PermUpgrades Permission = "upgrades.write"
 	PermBackups  Permission = "backups.write"
-	PermKeys     Permission = "keys" // see and change API keys
+	PermKeys     Permission = "keys"     // see and change API keys
+	PermWebhooks Permission = "webhooks" // see and change where events are sent to
 )
 
 var grants = map[Role][]Permission{
@@ -36,7 +37,7 @@ var grants = map[Role][]Permission{
 	RoleViewer:      {PermCheck, PermRead},
 	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants},
 	RoleOperator:    {PermCheck, PermRead, PermUpgrades, PermBackups, PermPurge, PermAudit},
-	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermBackups, PermPurge, PermAudit, PermKeys},
+	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermBackups, PermPurge, PermAudit, PermKeys, PermWebhooks},
 }
 
 // Can says whether the role has the permission. An unknown role has none.

@@ -31,6 +31,7 @@ type session struct {
 	audit      tmsv1.AuditServiceClient
 	proofs     tmsv1.VerificationServiceClient
 	events     tmsv1.EventServiceClient
+	webhooks   tmsv1.WebhookServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -117,8 +118,8 @@ func dial(settings config.Client) (*session, error) {
 		releases: tmsv1.NewReleaseServiceClient(conn), upgrades: tmsv1.NewUpgradeServiceClient(conn),
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
-		events: tmsv1.NewEventServiceClient(conn),
-		conn:   conn, settings: settings,
+		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
+		conn: conn, settings: settings,
 	}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/events"
+	"github.com/tracardi/tms/hooks"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/server"
 	"github.com/tracardi/tms/tenants"
@@ -176,7 +177,15 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
 		Automatic: s.AutoPurge,
 	})
-	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work)
+	networks, err := hooks.ParseNetworks(s.WebhookNetworks)
+	if err != nil {
+		return server.Config{}, fmt.Errorf("--webhook-allow-networks (TMS_WEBHOOK_ALLOW_NETWORKS): %w", err)
+	}
+	sender := hooks.NewSender(networks)
+	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
+	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
+	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, db.WebhookWork(webhookStore, webhooks))
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -186,15 +195,16 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("queue", queue.Stop)
 	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
-	feed := events.NewFeed(db.NewEvents(database), log)
+	feed := events.NewFeed(eventLog, log)
 	background(ctx, done, "event feed", feed.Run)
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
 		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades,
-		Fleet:   fleetOf(engine, registered, registry, rollouts, catalogue),
-		Watches: events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
-		Ready:   readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
+		Fleet:    fleetOf(engine, registered, registry, rollouts, catalogue),
+		Webhooks: webhooks,
+		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
+		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 		Backups: kept.service,
 	}, nil
 }
