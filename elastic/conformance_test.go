@@ -56,6 +56,7 @@ var conformance = []struct {
 	{"write block by pattern and back", testBlockNames},
 	{"documents come back byte for byte", testDocumentBytes},
 	{"pages of a shard", testPages},
+	{"all documents of several indices", testFetch},
 	{"documents per stretch of sequence numbers", testSeqNoCounts},
 	{"stats carry sequence numbers", testStats},
 	{"unassigned shards are no silent zero", testUnassigned},

@@ -265,8 +265,9 @@ func (c *Client) findPart(ctx context.Context, op string, indices, ids []string,
 // search is one part of a multi-search. The names stand in the body, where
 // the limit of the request line does not count.
 type search struct {
-	indices []string
-	body    []byte
+	indices    []string
+	body       []byte
+	preference string // "" for none
 }
 
 // multiSearch sends all searches in one request and calls each with every
@@ -275,7 +276,11 @@ type search struct {
 func (c *Client) multiSearch(ctx context.Context, op string, searches []search, each func(int, gjson.Result) error) error {
 	var body bytes.Buffer
 	for _, s := range searches {
-		head, err := marshal(op, map[string]any{"index": s.indices, "allow_partial_search_results": false})
+		header := map[string]any{"index": s.indices, "allow_partial_search_results": false}
+		if s.preference != "" {
+			header["preference"] = s.preference
+		}
+		head, err := marshal(op, header)
 		if err != nil {
 			return err
 		}

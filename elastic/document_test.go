@@ -214,3 +214,34 @@ func testBulk(b *bench) {
 	require.NoError(b.t, b.Refresh(b.ctx, index))
 	require.Zero(b.t, b.count(index))
 }
+
+func testFetch(b *bench) {
+	a, c := b.create("a", 3, nil), b.create("b", 1, nil)
+	empty := b.started(b.create("empty", 1, nil))
+	b.fill(a, 30)
+	b.bulk(upgrader.BulkOp{Index: c, ID: "x", Routing: "r", Source: json.RawMessage(`{"n" : 1.50}`)})
+	require.NoError(b.t, b.Refresh(b.ctx, c))
+	docs, whole, err := b.Fetch(b.ctx, 0, 31, a, empty, c)
+	require.NoError(b.t, err)
+	require.True(b.t, whole)
+	at := slices.IndexFunc(docs, func(d upgrader.Doc) bool { return d.Index == c })
+	require.Equal(b.t, upgrader.Doc{Index: c, ID: "x", Routing: "r", SeqNo: 0, Source: json.RawMessage(`{"n" : 1.50}`)}, docs[at])
+	n := len(docs) - 1
+	for shard := range 3 {
+		page, err := b.Page(b.ctx, upgrader.PageRequest{Index: a, Shard: shard, From: -1, To: 100, Size: 100})
+		require.NoError(b.t, err)
+		docs, _, err := b.Fetch(b.ctx, shard, 31, a)
+		require.NoError(b.t, err)
+		require.ElementsMatch(b.t, page, docs)
+	}
+	docs, whole, err = b.Fetch(b.ctx, 0, n, a, c)
+	require.NoError(b.t, err)
+	require.False(b.t, whole, "one is missing")
+	require.Len(b.t, docs, n)
+	_, _, err = b.Fetch(b.ctx, 0, 30, a, b.prefix+".missing")
+	require.Error(b.t, err, "nothing may be missing unseen")
+	_, _, err = b.Fetch(b.ctx, 1, 30, a, c)
+	require.Error(b.t, err, "one has no such shard")
+	_, _, err = b.Fetch(b.ctx, 0, 10_000, a)
+	require.Error(b.t, err)
+}

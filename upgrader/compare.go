@@ -41,18 +41,26 @@ func (s *session) compare(ctx context.Context) error {
 	for _, m := range s.moves {
 		if m.touched() {
 			touched = append(touched, m)
-			g.Go(func() error {
-				if stats[m.Target].Docs > largeDocs {
-					select {
-					case places <- struct{}{}:
-						defer func() { <-places }()
-					case <-gctx.Done():
-						return context.Cause(gctx)
-					}
-				}
-				return s.compareMove(gctx, m, stats[m.Target].MaxSeqNo)
-			})
 		}
+	}
+	large := touched
+	if s.rollout.Options.Verify == VerifyFull {
+		if large, err = s.compareSmall(ctx, touched, stats); err != nil {
+			return err
+		}
+	}
+	for _, m := range large {
+		g.Go(func() error {
+			if stats[m.Target].Docs > largeDocs {
+				select {
+				case places <- struct{}{}:
+					defer func() { <-places }()
+				case <-gctx.Done():
+					return context.Cause(gctx)
+				}
+			}
+			return s.compareMove(gctx, s.engine, m, stats[m.Target].MaxSeqNo)
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -67,22 +75,27 @@ func (s *session) compare(ctx context.Context) error {
 	return s.saveMoves(ctx, touched...)
 }
 
-// compareMove compares one move at the chosen level; to are the sequence
-// numbers up to which the target is read.
-func (s *session) compareMove(ctx context.Context, m *Move, to Checkpoint) (err error) {
+// compareMove compares one move at the chosen level, reading from; to are the
+// sequence numbers up to which the target is read.
+func (s *session) compareMove(ctx context.Context, from Engine, m *Move, to Checkpoint) (err error) {
 	m.Documents, m.Digest, m.DigestAt = 0, "", nil
 	switch s.rollout.Options.Verify {
 	case VerifyCount:
 	case VerifySample:
 		m.Documents, err = s.compareSample(ctx, m)
 	default:
-		m.Documents, err = s.compareFull(ctx, m, to)
+		m.Documents, err = s.compareFull(ctx, from, m, to)
 	}
+	m.compared()
+	return err
+}
+
+// compared notes the checkpoints as those at which both sides were compared.
+func (m *Move) compared() {
 	m.ComparedAt = map[string]Checkpoint{}
 	for _, c := range m.Copies {
 		m.ComparedAt[c.Source] = c.Checkpoint
 	}
-	return err
 }
 
 // comparison of a move, up to its checkpoints.
@@ -127,15 +140,19 @@ func (s *session) wanted(m *Move) func(dst []byte, d Doc) ([]byte, error) {
 func faceless(dst []byte, _ Doc) ([]byte, error) { return append(dst, "{}"...), nil }
 
 // compareFull compares all documents; it returns how many the sources hold.
-func (s *session) compareFull(ctx context.Context, m *Move, to Checkpoint) (int64, error) {
+func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to Checkpoint) (int64, error) {
 	c := s.comparison(m, to)
+	c.Engine = from
 	m.DigestAt = map[string]Checkpoint{}
 	for _, cp := range m.Copies {
 		m.DigestAt[cp.Source] = cp.Checkpoint
 	}
-	done, err := s.resume(ctx, m, c)
-	if err != nil {
-		return 0, err
+	done := func() error { return nil }
+	if from == s.engine { // what is in memory is compared in one go
+		var err error
+		if done, err = s.resume(ctx, m, c); err != nil {
+			return 0, err
+		}
 	}
 	sums, err := c.Run(ctx)
 	if err != nil {

@@ -44,6 +44,9 @@ func (s *session) copy(ctx context.Context) (Outcome, error) {
 		running[t.OpaqueID] = t.ID
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	if err := s.sweep(ctx); err != nil {
+		return OutcomeRetry, err
+	}
 	var heavy, light []job
 	for _, j := range workOrder(s.moves, s.r.now()) {
 		if s.byEngine(j.c) {

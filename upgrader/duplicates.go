@@ -35,24 +35,36 @@ func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 	for i := range m.Copies {
 		c := &m.Copies[i]
 		own := newIDSetLike(seen)
-		err := readAll(ctx, s.engine, c.Source, c.Checkpoint, true, func(docs []Doc) error {
-			for _, d := range docs {
-				if seen.has(d.ID) {
-					twins = append(twins, d.ID)
+		note := func(ids []string) error {
+			for _, id := range ids {
+				if seen.has(id) {
+					twins = append(twins, id)
 				}
-				own.add(d.ID)
+				own.add(id)
 			}
 			if len(twins) > MaxQuarantine {
 				return failf("more than %d ids of %s stand in several partitions; look into the sources", MaxQuarantine, m.Target)
 			}
 			return nil
-		})
-		if err != nil {
+		}
+		if err := s.eachID(ctx, c, note); err != nil {
 			return err
 		}
 		seen.merge(own)
 	}
 	return s.settle(ctx, m, twins)
+}
+
+// eachID calls fn with the ids of a source, as this turn has met them or as
+// the engine has them.
+func (s *session) eachID(ctx context.Context, c *Copy, fn func(ids []string) error) error {
+	s.mu.Lock()
+	ids, known := s.swept[c.Source]
+	s.mu.Unlock()
+	if known {
+		return fn(ids)
+	}
+	return readAll(ctx, s.engine, c.Source, c.Checkpoint, true, func(docs []Doc) error { return fn(idsOf(docs)) })
 }
 
 // twins returns the ids of docs that another source of the merge holds too.

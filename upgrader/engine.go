@@ -80,6 +80,10 @@ type Engine interface {
 	// Page reads documents of one shard in the order of their sequence
 	// numbers: those with From < _seq_no <= To. It sees what was refreshed.
 	Page(ctx context.Context, p PageRequest) ([]Doc, error)
+	// Fetch reads the documents of one shard of each of several indices in one
+	// round trip, in no order, as far as refreshed: up to most of them, below
+	// 10000; whole says that these are all. Every index must have that shard.
+	Fetch(ctx context.Context, shard, most int, indices ...string) (docs []Doc, whole bool, err error)
 	// SeqNoCounts counts the documents of one shard with _seq_no <= to, per
 	// stretch of width sequence numbers, keyed by the first number of the
 	// stretch (a multiple of width); empty stretches are absent. It sees what

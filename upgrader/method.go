@@ -138,7 +138,7 @@ func (f facts) cloneable(m *Move) string {
 	if len(m.Copies) != 1 {
 		return "it has several sources"
 	}
-	if !f.l.lineages[m.Resource].transform.Empty() {
+	if !f.l.transformOf(m).Empty() {
 		return "its documents are transformed"
 	}
 	ix, ok := f.source(m.Copies[0].Source)

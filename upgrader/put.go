@@ -82,48 +82,71 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 			docs = slices.DeleteFunc(slices.Clone(docs), func(d Doc) bool { return slices.Contains(twins, d.ID) })
 		}
 	}
-	ops := make([]BulkOp, 0, len(docs))
+	written, err := s.deliver(ctx, parcel{m, c, docs})
+	return written[c], err
+}
+
+// parcel is what goes from one source into one target.
+type parcel struct {
+	m    *Move
+	c    *Copy
+	docs []Doc
+}
+
+// deliver writes documents of several sources in as few requests as they fit
+// in, and returns how many of each source were written.
+func (s *session) deliver(ctx context.Context, parcels ...parcel) (map[*Copy]int, error) {
+	var ops []BulkOp
+	var from []parcel // of every operation, with its one document
 	var aside []Quarantined
-	var keep []Doc
-	for _, d := range docs {
-		t := s.transform(m, d.Source)
-		if t.kind != "" {
-			aside = append(aside, s.quarantined(d, m.Target, t.kind, t.reason))
-			// An earlier state of it may have been copied: it must not stay.
-			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
-		} else {
-			ops = append(ops, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Source: t.source, Script: t.script, Params: t.params})
+	for _, p := range parcels {
+		for i, d := range p.docs {
+			t := s.transform(p.m, d.Source)
+			op := BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Source: t.source, Script: t.script, Params: t.params}
+			if t.kind != "" {
+				aside = append(aside, s.quarantined(d, p.m.Target, t.kind, t.reason))
+				// An earlier state of it may have been copied: it must not stay.
+				op = BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Delete: true}
+			}
+			ops, from = append(ops, op), append(from, parcel{p.m, p.c, p.docs[i : i+1]})
 		}
-		keep = append(keep, d)
 	}
 	refused, err := s.bulk(ctx, ops)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var clean []string
+	clean := map[*Copy][]string{}
 	var remove []BulkOp
-	for i, d := range keep {
+	for i, p := range from {
+		d := p.docs[0]
 		switch res := refused[i]; {
 		case res != nil:
 			kind := QuarantineRefused
 			if res.Dropped() {
 				kind = QuarantineDropped
 			}
-			aside = append(aside, s.quarantined(d, m.Target, kind, res.Type+": "+res.Reason))
-			remove = append(remove, BulkOp{Index: m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
+			aside = append(aside, s.quarantined(d, p.m.Target, kind, res.Type+": "+res.Reason))
+			remove = append(remove, BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Delete: true})
 		case !ops[i].Delete:
-			clean = append(clean, d.ID)
+			clean[p.c] = append(clean[p.c], d.ID)
 		}
 	}
 	if len(remove) > 0 {
 		if bad, err := s.bulk(ctx, remove); err != nil || len(bad) > 0 {
-			return 0, errors.Join(err, refusedError(bad))
+			return nil, errors.Join(err, refusedError(bad))
 		}
 	}
 	if err := s.keepAside(ctx, aside...); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return len(clean), s.takeBack(ctx, c.Source, clean...)
+	written := map[*Copy]int{}
+	for c, ids := range clean {
+		if err := s.takeBack(ctx, c.Source, ids...); err != nil {
+			return nil, err
+		}
+		written[c] = len(ids)
+	}
+	return written, nil
 }
 
 func refusedError(bad map[int]*BulkResult) error {

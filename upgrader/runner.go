@@ -99,6 +99,7 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 		r: r, lease: lease, keeper: keeper,
 		engine: &leasedEngine{Engine: r.engine, keeper: keeper},
 		hot:    map[string]bool{},
+		swept:  map[string][]string{},
 		open:   map[string]bool{},
 		log:    r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
 	}

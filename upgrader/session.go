@@ -32,6 +32,8 @@ type session struct {
 	steered bool
 	noted   time.Time  // when progress was stored last
 	saving  sync.Mutex // held while the tenant's row is stored during copies
+	// swept are the ids of sources of merges that were read as a whole.
+	swept map[string][]string
 	// wayClear is when no other tenant was seen behind its fence.
 	wayClear time.Time
 	// hot are sources that catching up found written to; ids are what is

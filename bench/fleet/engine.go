@@ -130,6 +130,11 @@ func (e meteredEngine) Page(ctx context.Context, p upgrader.PageRequest) ([]upgr
 	return e.Engine.Page(ctx, p)
 }
 
+func (e meteredEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]upgrader.Doc, bool, error) {
+	defer e.m.asked("Fetch", first(indices), time.Now())
+	return e.Engine.Fetch(ctx, shard, most, indices...)
+}
+
 func (e meteredEngine) SeqNoCounts(ctx context.Context, index string, shard int, to, width int64) (map[int64]int64, error) {
 	defer e.m.asked("SeqNoCounts", index, time.Now())
 	return e.Engine.SeqNoCounts(ctx, index, shard, to, width)
