@@ -225,7 +225,7 @@ func testFetch(b *bench) {
 	require.NoError(b.t, err)
 	require.True(b.t, whole)
 	at := slices.IndexFunc(docs, func(d upgrader.Doc) bool { return d.Index == c })
-	require.Equal(b.t, upgrader.Doc{Index: c, ID: "x", Routing: "r", SeqNo: 0, Source: json.RawMessage(`{"n" : 1.50}`)}, docs[at])
+	require.Equal(b.t, upgrader.Doc{Index: c, ID: "x", Routing: "r", SeqNo: 0, Term: 1, Source: json.RawMessage(`{"n" : 1.50}`)}, docs[at])
 	n := len(docs) - 1
 	for shard := range 3 {
 		page, err := b.Page(b.ctx, upgrader.PageRequest{Index: a, Shard: shard, From: -1, To: 100, Size: 100})

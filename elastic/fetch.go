@@ -42,6 +42,8 @@ func (c *Client) Fetch(ctx context.Context, shard, most int, indices ...string) 
 					d.Routing = v.String()
 				case "_seq_no":
 					d.SeqNo = v.Int()
+				case "_primary_term":
+					d.Term = v.Int()
 				case "_source":
 					d.Source = json.RawMessage(v.Raw)
 				}
