@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/tracardi/tms/releases"
 )
 
 const (
@@ -123,15 +121,13 @@ func (s *session) wanted(m *Move) func(dst []byte, d Doc) ([]byte, error) {
 	case t.Empty():
 		return nil
 	}
+	canonical := t.Canonicaliser()
 	return func(dst []byte, d Doc) ([]byte, error) {
-		doc, err := releases.DecodeDoc(d.Source)
-		if err == nil {
-			err = t.Apply(doc)
-		}
+		out, err := canonical(dst, d.Source)
 		if err != nil {
 			return nil, failf("document %s of %s is refused by the transform (%v) and was not put into quarantine", d.ID, d.Index, err)
 		}
-		return releases.Canonical(dst, doc), nil
+		return out, nil
 	}
 }
 

@@ -176,16 +176,8 @@ func median(all []float64) float64 {
 func (b *bench) compare(ctx context.Context, p pair, stats map[string]upgrader.IndexStats) error {
 	source := upgrader.Side{Index: b.source, To: stats[b.source].MaxSeqNo}
 	if !p.transform.Empty() {
-		source.Canonical = func(dst []byte, d upgrader.Doc) ([]byte, error) {
-			doc, err := releases.DecodeDoc(d.Source)
-			if err != nil {
-				return nil, err
-			}
-			if err := p.transform.Apply(doc); err != nil {
-				return nil, err
-			}
-			return releases.Canonical(dst, doc), nil
-		}
+		canonical := p.transform.Canonicaliser()
+		source.Canonical = func(dst []byte, d upgrader.Doc) ([]byte, error) { return canonical(dst, d.Source) }
 	}
 	c := upgrader.Comparison{Engine: b.engine, Target: upgrader.Side{Index: p.target, To: stats[p.target].MaxSeqNo}, Sources: []upgrader.Side{source}}
 	sums, err := c.Run(ctx)
