@@ -71,7 +71,7 @@ func (s *Server) buildHTTP() error {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, throttle: s.limits, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
+	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, throttle: s.limits, strangers: s.strangers, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
 	guardedMux := hardened(mux)
 	if s.cfg.HTTPClientCerts {
 		guardedMux = certified(guardedMux)

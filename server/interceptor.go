@@ -69,10 +69,11 @@ func callerOf(ctx context.Context) tenants.Caller {
 // gate is the first interceptor of every call: it gives the call its id,
 // knows the caller, translates errors and writes the log.
 type gate struct {
-	auth     Authenticator
-	throttle *throttle
-	closing  <-chan struct{} // closed at shutdown
-	log      *slog.Logger
+	auth      Authenticator
+	throttle  *throttle
+	strangers *throttle
+	closing   <-chan struct{} // closed at shutdown
+	log       *slog.Logger
 }
 
 // quiet methods are called for every request of every Tracardi container and
@@ -190,7 +191,7 @@ func (g *gate) admit(ctx context.Context, c *call, method string) error {
 	}
 	p, err := g.auth.Authenticate(ctx, credential(ctx))
 	if err != nil {
-		return err
+		return g.strangers.stranger(originOf(ctx), err)
 	}
 	c.principal = p
 	if err := g.throttle.admit(p.KeyID, quiet[method]); err != nil {

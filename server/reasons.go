@@ -91,7 +91,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonRoleTooSmall), codes.PermissionDenied, "The role of the key does not allow the call.", "Use a key whose role does."},
 	{string(tenants.ReasonTenantNotAllowed), codes.PermissionDenied, "The key is restricted to other tenants.", "Use a key without that restriction."},
 	{reasonNoCertificate, codes.PermissionDenied, "TMS_TLS_CLIENT_CA is set, and the client showed no certificate.", "Call with a certificate of those authorities."},
-	{string(tenants.ReasonRateLimited), codes.ResourceExhausted, "The key makes too many calls; RetryInfo and Retry-After say how long to wait.", "Slow down, or raise TMS_RATE_LIMIT."},
+	{string(tenants.ReasonRateLimited), codes.ResourceExhausted, "The key, or an address without a valid key, makes too many calls; RetryInfo and Retry-After say how long to wait.", "Slow down, or raise TMS_RATE_LIMIT or TMS_STRANGER_RATE_LIMIT."},
 	{string(tenants.ReasonWatchTooOld), codes.FailedPrecondition, "What happened since the resume token is kept no longer, or the database was restored.", "Watch without a resume token: all tenants come first."},
 	{string(tenants.ReasonWatchTooSlow), codes.ResourceExhausted, "The follower of a watch took no message for too long.", "Go on with the last resume token."},
 	{string(tenants.ReasonWatchTooMany), codes.ResourceExhausted, "Too many watches run in this process, or with this key.", "End some."},

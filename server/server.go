@@ -140,6 +140,9 @@ type Config struct {
 	Webhooks     Webhooks
 	// Pages signs page tokens; nil makes tokens that only this process accepts.
 	Pages *tenants.Pages
+	// StrangerLimit is how many calls a second without a valid key each address
+	// may make to this process before it is told to slow down; 0 for no limit.
+	StrangerLimit float64
 	// WatchStall is how long a follower may take no message; 0 is watchStall.
 	WatchStall time.Duration
 	// RateLimit is how many calls a second each API key may make to this
@@ -160,14 +163,15 @@ type Config struct {
 
 // Server serves the contract over gRPC and HTTP.
 type Server struct {
-	cfg     Config
-	limits  *throttle
-	grpc    *grpc.Server
-	health  *health.Server
-	pipe    *bufconn.Listener // between the gateway and gRPC
-	conn    *grpc.ClientConn
-	handler http.Handler
-	closing chan struct{} // ends streams at shutdown
+	cfg       Config
+	limits    *throttle
+	strangers *throttle // of callers without a valid key
+	grpc      *grpc.Server
+	health    *health.Server
+	pipe      *bufconn.Listener // between the gateway and gRPC
+	conn      *grpc.ClientConn
+	handler   http.Handler
+	closing   chan struct{} // ends streams at shutdown
 }
 
 // New builds a Server; it serves nothing before Run.
@@ -185,7 +189,7 @@ func New(c Config) (*Server, error) {
 	if c.WatchStall <= 0 {
 		c.WatchStall = watchStall
 	}
-	s := &Server{cfg: c, limits: newThrottle(c.RateLimit), health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
+	s := &Server{cfg: c, limits: newThrottle(c.RateLimit), strangers: newThrottle(c.StrangerLimit), health: health.NewServer(), pipe: bufconn.Listen(gatewayBuffer), closing: make(chan struct{})}
 	if err := s.buildGRPC(); err != nil {
 		return nil, err
 	}
@@ -222,7 +226,7 @@ func (s *Server) buildGRPC() error {
 
 // emptyGRPC is a server with everything but services.
 func (s *Server) emptyGRPC(validator protovalidate.Validator) *grpc.Server {
-	g := &gate{auth: s.cfg.Auth, throttle: s.limits, closing: s.closing, log: s.cfg.Logger}
+	g := &gate{auth: s.cfg.Auth, throttle: s.limits, strangers: s.strangers, closing: s.closing, log: s.cfg.Logger}
 	return grpc.NewServer(
 		grpc.Creds(transportOf(s.cfg.GRPCTLS)),
 		grpc.ChainUnaryInterceptor(g.unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(onPanic)), validated(validator)),

@@ -119,6 +119,7 @@ type options struct {
 	dsn         string
 	rateLimit   float64
 	secret, old string
+	strangers   float64
 	networks    []netip.Prefix // where webhooks may go
 	// of watches
 	bookmark, stall time.Duration
@@ -162,7 +163,7 @@ func setupWith(t testing.TB, o options) *bundle {
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Backups: scriptedBackups{}, RateLimit: o.rateLimit, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Backups: scriptedBackups{}, RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")

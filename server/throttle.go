@@ -1,7 +1,9 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -58,6 +60,42 @@ func (t *throttle) admit(key string, light bool) error {
 		Remedy:  "slow down, or raise --rate-limit (TMS_RATE_LIMIT)", RetryAfter: wait,
 		Metadata: map[string]string{"key": key, "calls_per_second": fmt.Sprintf("%g", float64(l.Limit()))},
 	}
+}
+
+// stranger takes an attempt without a valid key into account: err is its
+// refusal, and what is returned is that, or, past the rate of its address, the
+// refusal to go on looking. Other errors pass.
+func (t *throttle) stranger(address string, err error) error {
+	var e *tenants.Error
+	if !errors.As(err, &e) || e.Code != tenants.CodeUnauthenticated || t.perSecond <= 0 {
+		return err
+	}
+	who := networkOf(address)
+	r := t.limiter(throttled{key: who}).Reserve()
+	wait := r.Delay()
+	if r.OK() && wait == 0 {
+		return err
+	}
+	r.Cancel()
+	return &tenants.Error{
+		Code: tenants.CodeExhausted, Reason: tenants.ReasonRateLimited,
+		Message: fmt.Sprintf("more than %g calls a second without a valid key come from %s", t.perSecond, who),
+		Remedy:  "use a valid key: " + e.Message, RetryAfter: max(wait, time.Second), Err: err,
+	}
+}
+
+// networkOf is what one caller has for himself: an address of IPv4, a /64 of
+// IPv6.
+func networkOf(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return "an unknown address"
+	}
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		return a.String()
+	}
+	p, _ := a.Prefix(64) // fits every address of IPv6
+	return p.String()
 }
 
 func (t *throttle) limiter(k throttled) *rate.Limiter {

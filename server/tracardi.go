@@ -15,11 +15,12 @@ import (
 // them know. They are plain handlers over the registry: a container asks for
 // every request of its own, and the gateway would triple the cost.
 type tracardi struct {
-	tenants  Tenants
-	auth     Authenticator
-	throttle *throttle
-	release  string // of tenants provisioned here
-	log      *slog.Logger
+	tenants   Tenants
+	auth      Authenticator
+	throttle  *throttle
+	strangers *throttle
+	release   string // of tenants provisioned here
+	log       *slog.Logger
 }
 
 func (h *tracardi) register(mux *http.ServeMux) {
@@ -72,7 +73,7 @@ func showTenant(t *tenants.Tenant, withToken bool) tracardiTenant {
 // token answers GET /api-key/{key} with a token, as a JSON string.
 func (h *tracardi) token(w http.ResponseWriter, r *http.Request) {
 	p, err := h.auth.Authenticate(r.Context(), r.PathValue("key"))
-	if err == nil {
+	if err = h.strangers.stranger(hostOf(r.RemoteAddr), err); err == nil {
 		err = h.throttle.admit(p.KeyID, true)
 	}
 	var token string
@@ -109,7 +110,7 @@ func (h *tracardi) caller(w http.ResponseWriter, r *http.Request, tenant string,
 		given = r.Header.Get("X-Api-Key")
 	}
 	p, err := h.auth.Authenticate(r.Context(), given)
-	if err == nil {
+	if err = h.strangers.stranger(hostOf(r.RemoteAddr), err); err == nil {
 		err = h.throttle.admit(p.KeyID, light)
 	}
 	if err == nil && !p.Role.Can(tenants.PermTracardi) {

@@ -199,7 +199,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	background(ctx, done, "event feed", feed.Run)
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
-		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit,
+		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit, StrangerLimit: s.StrangerLimit,
 		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades,
 		Fleet:    fleetOf(engine, registered, registry, rollouts, catalogue),
 		Webhooks: webhooks,
