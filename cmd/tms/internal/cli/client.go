@@ -28,6 +28,7 @@ type session struct {
 	upgrades   tmsv1.UpgradeServiceClient
 	operations tmsv1.OperationServiceClient
 	fleet      tmsv1.FleetServiceClient
+	backups    tmsv1.BackupServiceClient
 	audit      tmsv1.AuditServiceClient
 	proofs     tmsv1.VerificationServiceClient
 	events     tmsv1.EventServiceClient
@@ -78,7 +79,8 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Create"},
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
-		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"}, {"service": "tms.v1.AuditService"},
+		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
+		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -119,7 +121,8 @@ func dial(settings config.Client) (*session, error) {
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
-		conn: conn, settings: settings,
+		backups: tmsv1.NewBackupServiceClient(conn),
+		conn:    conn, settings: settings,
 	}, nil
 }
 

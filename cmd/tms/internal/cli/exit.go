@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,9 @@ const (
 	exitRefused = 3 // preconditions are not met; nothing was changed
 )
 
-// reasonRefused is the ErrorInfo reason of a rollout that may not start.
-const reasonRefused = "ROLLOUT_REFUSED"
+// refusals are the ErrorInfo reasons of what may not start, with a list of
+// everything that stands in the way.
+var refusals = []string{"ROLLOUT_REFUSED", "BACKUP_REFUSED"}
 
 // The ErrorInfo reasons of a release that cannot be saved.
 const (
@@ -140,7 +142,7 @@ func asRefusal(err error) error {
 	if !ok {
 		return err
 	}
-	if info := errorInfo(st); info == nil || info.GetReason() != reasonRefused && info.GetReason() != reasonReleaseRefused && info.GetReason() != reasonReleaseExists {
+	if info := errorInfo(st); info == nil || !slices.Contains(refusals, info.GetReason()) && info.GetReason() != reasonReleaseRefused && info.GetReason() != reasonReleaseExists {
 		return err
 	}
 	refused := &refusedError{}
