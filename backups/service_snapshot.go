@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
 )
 
 // SnapshotOrder asks for a snapshot.
@@ -222,4 +223,37 @@ func (s *Service) Holds(ctx context.Context, tenant string, indices []string, si
 		why = "the engine does not have " + r.ID + " any more"
 	}
 	return "", why, nil
+}
+
+var _ upgrader.Snapshots = (*Service)(nil)
+
+// BeginBefore implements upgrader.Snapshots.
+func (s *Service) BeginBefore(ctx context.Context, caller, rollout, repository string, ids []string) (string, error) {
+	r, err := s.Create(ctx, tenants.Caller{KeyID: caller}, SnapshotOrder{
+		Repository: repository, Selection: Selection{Tenants: ids}, Purpose: "rollout " + rollout, RequestID: "rollout " + rollout,
+	})
+	if err != nil {
+		return "", err
+	}
+	return r.ID, nil
+}
+
+// SnapshotState implements upgrader.Snapshots.
+func (s *Service) SnapshotState(ctx context.Context, name string) (upgrader.SnapshotState, error) {
+	r, err := s.store.Run(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return upgrader.SnapshotState{Over: true, Text: "deleted"}, nil
+	}
+	if err != nil {
+		return upgrader.SnapshotState{}, err
+	}
+	text := string(r.State)
+	if r.Progress.Shards > 0 && !r.State.Ended() {
+		text += fmt.Sprintf(", %d of %d shards", r.Progress.ShardsDone, r.Progress.Shards)
+	}
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	done := r.State == StateSuccess
+	return upgrader.SnapshotState{Done: done, Over: !done && (r.State.Ended() || r.State == StateDeleting), Text: text}, nil
 }

@@ -24,7 +24,7 @@ func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
 		Methods: methods,
 		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
-		RequestsPerSecond: o.GetRequestsPerSecond(),
+		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
 	}
 }
 
@@ -37,6 +37,7 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 		methods[key] = string(m)
 	}
 	return &tmsv1.RolloutOptions{
+		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
 		Methods: methods,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
 		HoldSwitch: o.HoldSwitch, FenceTimeout: durationpb.New(o.FenceTimeout), RequestsPerSecond: o.RequestsPerSecond,

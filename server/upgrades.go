@@ -143,7 +143,9 @@ func (s *upgradeService) Rollback(ctx context.Context, r *tmsv1.RollbackRolloutR
 }
 
 func (s *upgradeService) Finalize(ctx context.Context, r *tmsv1.FinalizeRolloutRequest) (*tmsv1.Rollout, error) {
-	return answerRollout(s.upgrades.Finalize(ctx, command(ctx, r.GetId(), r.GetTenants())))
+	c := command(ctx, r.GetId(), r.GetTenants())
+	c.WithoutSnapshot = r.GetWithoutSnapshot()
+	return answerRollout(s.upgrades.Finalize(ctx, c))
 }
 
 func command(ctx context.Context, rollout string, only []string) upgrader.Command {

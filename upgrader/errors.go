@@ -49,5 +49,6 @@ func (e *EngineError) Is(target error) bool {
 // Retryable says that the same call may succeed later without any change:
 // not reachable, overloaded, or a server-side failure.
 func (e *EngineError) Retryable() bool {
-	return e.Status == 0 || e.Status == 429 || e.Status >= 500
+	// A snapshot that is being taken keeps indices from being deleted or closed.
+	return e.Status == 0 || e.Status == 429 || e.Status >= 500 || e.Type == "snapshot_in_progress_exception"
 }

@@ -13,6 +13,9 @@ import (
 // prepare clears the way and makes the target indices. It may be repeated at
 // any point: what stands and is ours is left alone.
 func (s *session) prepare(ctx context.Context) (Outcome, error) {
+	if outcome, err := s.snapshotFresh(ctx); outcome != OutcomeDone {
+		return outcome, err
+	}
 	if len(s.moves) == 0 {
 		return OutcomeDone, nil // a minor upgrade: no data moves
 	}

@@ -68,6 +68,11 @@ type Options struct {
 	// others with AllResources. A choice for one resource that is impossible
 	// refuses the rollout; one for all of them applies where it can.
 	Methods map[string]Method `json:"methods,omitempty"`
+	// Snapshot is "" or SnapshotBefore; SnapshotRepository says where to, and
+	// SnapshotName, set at the start, which one it is.
+	Snapshot           string `json:"snapshot,omitempty"`
+	SnapshotRepository string `json:"snapshot_repository,omitempty"`
+	SnapshotName       string `json:"snapshot_name,omitempty"`
 }
 
 // Defaults and bounds of Options.

@@ -70,6 +70,7 @@ type Runner struct {
 	engine    Engine
 	catalogue *releases.Catalogue
 	owner     string
+	snapshots Snapshots // nil: no rollout waits for any
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time

@@ -60,6 +60,7 @@ type Service struct {
 	store     Store
 	engine    Engine
 	catalogue *releases.Catalogue
+	snapshots Snapshots // nil: none are taken
 	now       func() time.Time
 }
 
@@ -88,6 +89,8 @@ func (r Request) validate() error {
 		return &ServiceError{Reason: ReasonInvalid, Field: "to_release", Message: "is empty", Remedy: "name a release, see `tms release list`"}
 	case o.Verify != VerifyCount && o.Verify != VerifySample && o.Verify != VerifyFull:
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.verify", Message: fmt.Sprintf("%q is not a level", o.Verify), Remedy: "use count, sample or full"}
+	case o.Snapshot != "" && o.Snapshot != SnapshotBefore:
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.snapshot", Message: fmt.Sprintf("%q is unknown", o.Snapshot), Remedy: "use before, or leave it out"}
 	case o.AllowQuarantine < 0 || o.AllowQuarantine > MaxQuarantine:
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.allow_quarantine", Message: fmt.Sprintf("%d is outside 0..%d", o.AllowQuarantine, MaxQuarantine), Remedy: "give a number of documents per tenant"}
 	case o.MaxTenants < 1 || o.MaxTenants > MaxMaxTenants:
@@ -186,6 +189,9 @@ func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
 		moves[tp.TenantID] = tp.Moves
 	}
 	r.State, r.FinishedAt = settle(r, now)
+	if err := s.beginSnapshot(ctx, r, plan); err != nil {
+		return nil, err
+	}
 	if err := s.store.CreateRollout(ctx, r, moves, req.RequestID); err != nil {
 		return nil, err
 	}
@@ -263,6 +269,9 @@ type Command struct {
 	Caller  string
 	// AllowQuarantine, with Retry: the new limit; nil keeps the old one.
 	AllowQuarantine *int
+	// WithoutSnapshot, with Finalize, waives the snapshot of the old version.
+	// It is in the audit trail.
+	WithoutSnapshot bool
 }
 
 // Pause lets running copies go on and starts nothing new; no tenant is left
@@ -298,6 +307,9 @@ func (s *Service) Rollback(ctx context.Context, c Command) (*Rollout, error) {
 
 // Finalize deletes the old version of switched tenants, by exact names.
 func (s *Service) Finalize(ctx context.Context, c Command) (*Rollout, error) {
+	if err := s.requireSnapshots(ctx, c); err != nil {
+		return nil, err
+	}
 	return s.command(ctx, "finalize", c)
 }
 
@@ -306,7 +318,11 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 		return nil, &ServiceError{Reason: ReasonInvalid, Field: "allow_quarantine", Message: fmt.Sprintf("%d is outside 0..%d", *c.AllowQuarantine, MaxQuarantine), Remedy: "give a number of documents per tenant"}
 	}
 	now := s.now()
-	err := s.store.ChangeRollout(ctx, c.RolloutID, c.Caller, name, func(r *Rollout) error {
+	said := name
+	if c.WithoutSnapshot {
+		said += ".without_snapshot"
+	}
+	err := s.store.ChangeRollout(ctx, c.RolloutID, c.Caller, said, func(r *Rollout) error {
 		for _, id := range c.Tenants {
 			if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
 				return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}

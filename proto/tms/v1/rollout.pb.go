@@ -45,7 +45,14 @@ type RolloutOptions struct {
 	// reach, or "*" for all others: create, clone, reindex or merge. A choice for
 	// one resource that is impossible refuses the rollout; one for all of them
 	// applies where it can, and the plan says where it cannot.
-	Methods       map[string]string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Methods map[string]string `protobuf:"bytes,8,rep,name=methods,proto3" json:"methods,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// "before" takes a snapshot of the tenants first: nothing of them is touched
+	// until it counts as a backup. Empty takes none.
+	Snapshot string `protobuf:"bytes,20,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Where the snapshot goes; may be empty when there is only one repository.
+	SnapshotRepository string `protobuf:"bytes,21,opt,name=snapshot_repository,json=snapshotRepository,proto3" json:"snapshot_repository,omitempty"`
+	// The snapshot that was taken. Output only.
+	SnapshotId    string `protobuf:"bytes,22,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +141,27 @@ func (x *RolloutOptions) GetMethods() map[string]string {
 		return x.Methods
 	}
 	return nil
+}
+
+func (x *RolloutOptions) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *RolloutOptions) GetSnapshotRepository() string {
+	if x != nil {
+		return x.SnapshotRepository
+	}
+	return ""
+}
+
+func (x *RolloutOptions) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
 }
 
 // Rollout is one upgrade of a fleet, or of a part of it.
@@ -1203,7 +1231,7 @@ var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x05\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -1215,7 +1243,12 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"holdSwitch\x12R\n" +
 	"\rfence_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xd8\x042\x05\x10\x80\xc2\xd7/R\ffenceTimeout\x12@\n" +
 	"\x13requests_per_second\x18\a \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x11requestsPerSecond\x12k\n" +
-	"\amethods\x18\b \x03(\v2#.tms.v1.RolloutOptions.MethodsEntryB,\xbaH)\x9a\x01&\x10\xc8\x01*!r\x1fR\x06createR\x05cloneR\areindexR\x05mergeR\amethods\x1a:\n" +
+	"\amethods\x18\b \x03(\v2#.tms.v1.RolloutOptions.MethodsEntryB,\xbaH)\x9a\x01&\x10\xc8\x01*!r\x1fR\x06createR\x05cloneR\areindexR\x05mergeR\amethods\x12+\n" +
+	"\bsnapshot\x18\x14 \x01(\tB\x0f\xbaH\fr\n" +
+	"R\x00R\x06beforeR\bsnapshot\x128\n" +
+	"\x13snapshot_repository\x18\x15 \x01(\tB\a\xbaH\x04r\x02\x18?R\x12snapshotRepository\x12(\n" +
+	"\vsnapshot_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"snapshotId\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x03\n" +

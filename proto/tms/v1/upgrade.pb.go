@@ -682,9 +682,11 @@ type FinalizeRolloutRequest struct {
 	// The rollout's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only these tenants; empty for all that are switched.
-	Tenants       []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Delete the old version although no snapshot holds it. Audited.
+	WithoutSnapshot bool `protobuf:"varint,3,opt,name=without_snapshot,json=withoutSnapshot,proto3" json:"without_snapshot,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *FinalizeRolloutRequest) Reset() {
@@ -729,6 +731,13 @@ func (x *FinalizeRolloutRequest) GetTenants() []string {
 		return x.Tenants
 	}
 	return nil
+}
+
+func (x *FinalizeRolloutRequest) GetWithoutSnapshot() bool {
+	if x != nil {
+		return x.WithoutSnapshot
+	}
+	return false
 }
 
 // ListQuarantineRequest chooses quarantined documents.
@@ -1023,10 +1032,11 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"Z\n" +
 	"\x16RollbackRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"Z\n" +
+	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"\x85\x01\n" +
 	"\x16FinalizeRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"\xd1\x01\n" +
+	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12)\n" +
+	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\"\xd1\x01\n" +
 	"\x15ListQuarantineRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
 	"\ttenant_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId\x12'\n" +

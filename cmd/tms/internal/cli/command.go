@@ -20,7 +20,7 @@ type rolloutCommand struct {
 }
 
 // upgradeCommands are the commands to a running or ended rollout, one row
-// each. Retry has a flag of its own and is below.
+// each. Retry and finalize have flags of their own and are below.
 func (a *app) upgradeCommands() []*cobra.Command {
 	rows := []rolloutCommand{
 		{name: "pause", short: "Start nothing new; copies that run go on, no tenant stays fenced", whole: true,
@@ -43,16 +43,29 @@ func (a *app) upgradeCommands() []*cobra.Command {
 			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
 				return call(ctx, s, s.upgrades.Rollback, &tmsv1.RollbackRolloutRequest{Id: id, Tenants: only})
 			}},
-		{name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
-			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-				return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only})
-			}},
 	}
-	commands := make([]*cobra.Command, 0, len(rows)+1)
+	commands := make([]*cobra.Command, 0, len(rows)+2)
 	for _, row := range rows {
 		commands = append(commands, a.rolloutCommand(row))
 	}
-	return append(commands, a.upgradeRetryCommand())
+	return append(commands, a.upgradeRetryCommand(), a.upgradeFinalizeCommand())
+}
+
+func (a *app) upgradeFinalizeCommand() *cobra.Command {
+	var waiver bool
+	cmd := a.rolloutCommand(rolloutCommand{
+		name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
+		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+			return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only, WithoutSnapshot: waiver})
+		},
+	})
+	cmd.Long = cmd.Short + `.
+
+A successful snapshot must hold the old version of every tenant, taken at most a
+day before the rollout began; or waive it with --without-snapshot, which is
+audited.`
+	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "delete although no snapshot holds the old version; audited")
+	return cmd
 }
 
 func (a *app) upgradeRetryCommand() *cobra.Command {

@@ -39,6 +39,7 @@ type rolloutFlags struct {
 	holdSwitch                  bool
 	fenceTimeout                time.Duration
 	requestsPerSecond           float64
+	snapshot, repository        string
 	methods                     []string
 	moves                       bool // plan: every target index
 }
@@ -55,6 +56,8 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.DurationVar(&f.fenceTimeout, "fence-timeout", 0, "longest time in which a tenant's writes may be refused (default 10s)")
 	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
 	flags.StringSliceVar(&f.methods, "method", nil, "how indices get their documents: create, clone, reindex or merge, for all resources that allow it; or RESOURCE=METHOD for one; may be repeated")
+	flags.StringVar(&f.snapshot, "snapshot", "", "before: take a snapshot of the tenants first, and touch nothing until it counts as a backup")
+	flags.StringVar(&f.repository, "snapshot-repository", "", "where the snapshot goes; may be left out when there is only one")
 	needs(cmd, "to")
 }
 
@@ -73,6 +76,7 @@ func (f *rolloutFlags) chosenMethods() map[string]string {
 
 func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
 	o := &tmsv1.RolloutOptions{
+		Snapshot: f.snapshot, SnapshotRepository: f.repository,
 		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
 		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}

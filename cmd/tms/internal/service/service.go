@@ -170,8 +170,8 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	}
 	rollouts := db.NewRollouts(database)
 	self := owner()
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{}, log)
 	kept := keepBackups(database, engine, catalogue, self, log)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{}, log).WithSnapshots(kept.service)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
@@ -193,7 +193,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
 	feed := events.NewFeed(eventLog, log)
 	background(ctx, done, "event feed", feed.Run)

@@ -1,0 +1,142 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Snapshots is what rollouts need from backups, *backups.Service.
+type Snapshots interface {
+	// BeginBefore asks for a snapshot of tenants before a rollout and returns
+	// its name; with the same rollout it is the same snapshot. repository may
+	// be "" when there is only one.
+	BeginBefore(ctx context.Context, caller, rollout, repository string, tenants []string) (string, error)
+	// SnapshotState tells how far a snapshot is.
+	SnapshotState(ctx context.Context, name string) (SnapshotState, error)
+	// Holds names the newest successful snapshot of a tenant, not older than
+	// since, that holds all of these indices; "" when there is none, and then
+	// why.
+	Holds(ctx context.Context, tenant string, indices []string, since time.Time) (name, why string, err error)
+}
+
+// SnapshotState is how far a snapshot is.
+type SnapshotState struct {
+	Done bool // it counts as a backup
+	Over bool // it does not, and never will
+	Text string
+}
+
+// SnapshotBefore is the value of Options.Snapshot that takes a snapshot of the
+// tenants before anything of them is touched.
+const SnapshotBefore = "before"
+
+// GateSnapshotFresh names the gate that holds a tenant until its snapshot
+// counts as a backup.
+const GateSnapshotFresh = "snapshot_fresh"
+
+// snapshotAge is how much older than its rollout a snapshot may be that makes
+// finalizing safe: the nightly one of the day.
+const snapshotAge = 24 * time.Hour
+
+// WithSnapshots has the service take snapshots before rollouts and ask for
+// them before finalizing. Without, finalizing is not held up.
+func (s *Service) WithSnapshots(b Snapshots) *Service {
+	s.snapshots = b
+	return s
+}
+
+// WithSnapshots lets the runner wait for snapshots.
+func (r *Runner) WithSnapshots(b Snapshots) *Runner {
+	r.snapshots = b
+	return r
+}
+
+// beginSnapshot takes the snapshot that the options ask for.
+func (s *Service) beginSnapshot(ctx context.Context, r *Rollout, plan *Plan) error {
+	if r.Options.Snapshot != SnapshotBefore {
+		return nil
+	}
+	if s.snapshots == nil {
+		return &ServiceError{Reason: ReasonInvalid, Field: "options.snapshot", Message: "this TMS takes no snapshots", Remedy: "leave it out"}
+	}
+	var ids []string
+	for _, t := range plan.Tenants {
+		if len(t.Path) > 1 {
+			ids = append(ids, t.TenantID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	name, err := s.snapshots.BeginBefore(ctx, r.CreatedBy, r.ID, r.Options.SnapshotRepository, ids)
+	r.Options.SnapshotName = name
+	return err
+}
+
+// snapshotFresh is the gate of that name: nothing of a tenant is touched
+// before its snapshot counts as a backup.
+func (s *session) snapshotFresh(ctx context.Context) (Outcome, error) {
+	name := s.rollout.Options.SnapshotName
+	if name == "" {
+		return OutcomeDone, nil
+	}
+	if s.r.snapshots == nil {
+		return OutcomeRetry, fmt.Errorf("gate %s: this process cannot ask for snapshot %s", GateSnapshotFresh, name)
+	}
+	state, err := s.r.snapshots.SnapshotState(ctx, name)
+	switch {
+	case err != nil:
+		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateSnapshotFresh, err)
+	case state.Over:
+		return OutcomeFail, failf("gate %s: snapshot %s is no backup: %s; cancel the rollout and start another one", GateSnapshotFresh, name, state.Text)
+	case !state.Done:
+		s.t.Reason = fmt.Sprintf("gate %s: snapshot %s is %s", GateSnapshotFresh, name, state.Text)
+		return OutcomeWait, nil
+	}
+	s.t.Reason = ""
+	return OutcomeDone, nil
+}
+
+// requireSnapshots refuses to finalize tenants of which no snapshot holds the
+// old version, unless that is waived: deleting it could never be taken back.
+func (s *Service) requireSnapshots(ctx context.Context, c Command) error {
+	if s.snapshots == nil || c.WithoutSnapshot {
+		return nil
+	}
+	r, err := s.Get(ctx, c.RolloutID)
+	if err != nil {
+		return err
+	}
+	var refusals []Refusal
+	for i := range r.Tenants {
+		t := &r.Tenants[i]
+		if t.State != TenantSwitched || len(t.Record.OldIndices) == 0 || !c.concerns(t.TenantID) {
+			continue
+		}
+		name, why, err := s.snapshots.Holds(ctx, t.TenantID, t.Record.OldIndices, r.CreatedAt.Add(-snapshotAge))
+		if err != nil {
+			return err
+		}
+		if name == "" {
+			refusals = append(refusals, Refusal{
+				Code: "snapshot_missing", TenantID: t.TenantID, Message: "no snapshot holds its old version: " + why,
+				Remedy: "take one with `tms backup create --tenant " + t.TenantID + "`, or waive it with --without-snapshot; the waiver is audited",
+			})
+		}
+	}
+	if len(refusals) > 0 {
+		return &ServiceError{Reason: ReasonRefused, Message: "the old version cannot be deleted", Refusals: refusals}
+	}
+	return nil
+}
+
+// concerns says whether the command is for a tenant.
+func (c Command) concerns(tenant string) bool {
+	for _, id := range c.Tenants {
+		if id == tenant {
+			return true
+		}
+	}
+	return len(c.Tenants) == 0
+}
