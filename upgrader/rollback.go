@@ -13,7 +13,7 @@ import (
 // So only the writes since are carried back, each document through the inverse
 // of its transform, while the new version is in use; then the new version is
 // fenced for the last of them, it is proven that the old one holds what the
-// new one holds, and one call moves the aliases (docs/adr/0013).
+// new one holds, and one call moves the aliases (docs/adr/0014).
 
 // Return is what a rollback has done. It is stored with the tenant, so that
 // another worker goes on where one has died.

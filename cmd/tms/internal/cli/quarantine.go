@@ -21,7 +21,8 @@ func (a *app) upgradeQuarantineCommand() *cobra.Command {
 		Long: `List documents that were kept aside instead of being migrated.
 
 Kinds: refused (by the transform or the target mapping) and duplicate count
-against --allow-quarantine; dropped (on purpose) and leftover do not.
+against --allow-quarantine; dropped (on purpose), leftover (of somebody else)
+and not_carried_back (by a rollback) do not.
 With -o json the documents themselves are in "source".`,
 		Args: cobra.ExactArgs(1),
 	}
