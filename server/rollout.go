@@ -64,7 +64,7 @@ func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *
 		Seconds: seconds(t.StartedAt, t.FinishedAt, now), StartTime: stamp(t.StartedAt), FinishTime: stamp(t.FinishedAt),
 		Notes: t.Record.Notes, WritesSinceSwitch: t.Record.WritesSinceSwitch, Attempts: int32(t.Attempts),
 	}
-	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized {
+	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized || t.State.Returning() {
 		out.Release = to
 	}
 	out.RefusedWritesEstimated, out.Fences, out.WayBack = t.Record.Refused, int32(t.FenceTries), wayBackToProto(t.Record.Return)

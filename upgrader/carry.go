@@ -354,13 +354,16 @@ func (s *session) readBack(ctx context.Context, written []returning) error {
 
 // keepBack lists documents of a resource that the old release does not know.
 // They are safe in their index, which stays; the first of them are listed one
-// by one.
+// by one. Of a resource that shares its source with another one all are: its
+// indices are replaced by the next upgrade.
 func (s *session) keepBack(ctx context.Context, w *wayBack, index string, docs []Doc) error {
-	room := MaxQuarantine - len(s.aside.of(index, QuarantineNotCarriedBack))
-	docs = docs[:min(len(docs), max(0, room))]
+	if !s.l.fed(w.to.Key) {
+		room := MaxQuarantine - len(s.aside.of(index, QuarantineNotCarriedBack))
+		docs = docs[:min(len(docs), max(0, room))]
+	}
 	aside := make([]Quarantined, len(docs))
 	for i, d := range docs {
-		aside[i] = s.quarantined(d, "", QuarantineNotCarriedBack, fmt.Sprintf("release %s has no resource for %s", s.l.from.Version, w.to.Key))
+		aside[i] = s.quarantined(d, "", QuarantineNotCarriedBack, fmt.Sprintf("release %s has no resource, or no single one, that %s is made of", s.l.from.Version, w.to.Key))
 	}
 	return s.keepNotCarried(ctx, aside)
 }

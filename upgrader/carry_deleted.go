@@ -285,6 +285,11 @@ func (s *session) proveBack(ctx context.Context) error {
 	again := false
 	for w, t := range tallies {
 		if !t.equal() {
+			if !again {
+				if err := s.lookForStrangers(ctx); err != nil {
+					return err
+				}
+			}
 			again = true
 			if err := s.removeSurplus(ctx, w); err != nil {
 				return err
@@ -314,7 +319,7 @@ func (s *session) countKept(ctx context.Context) error {
 	var names []string
 	for _, w := range s.back {
 		for _, index := range w.news {
-			if w.from == nil && r.At[index] != nil {
+			if !s.l.fed(w.to.Key) && r.At[index] != nil {
 				names = append(names, index)
 				continue
 			}

@@ -109,6 +109,12 @@ func resourceByBase(r *releases.Release, n IndexName) (releases.Resource, bool) 
 	return releases.Resource{}, false
 }
 
+// fed says whether documents of the old release go into a target resource.
+func (l *layout) fed(key string) bool {
+	_, ok := l.lineages[key]
+	return ok
+}
+
 // targetsOf lists the target resources that are filled from a source resource.
 func (l *layout) targetsOf(source string) []releases.Resource {
 	var out []releases.Resource

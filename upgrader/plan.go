@@ -294,7 +294,7 @@ func (tp *tenantPlan) obstacles() {
 			continue
 		}
 		docs := tp.view.NewStats[ix.Name].Docs
-		if tp.view.Own[ix.Name] {
+		if tp.view.Own[ix.Name] || ix.WriteBlocked && len(tp.view.Own) > 0 {
 			tp.note("index %s is left from an earlier rollout (%d documents): it is replaced, or taken over when it holds what only %s knows", ix.Name, docs, tp.l.to.Version)
 			continue
 		}

@@ -15,7 +15,7 @@ func (s *session) keeps(ix Index, n IndexName, st IndexStats) bool {
 	if !ok || n.Mode == Static || len(ix.Aliases) > 0 || never(st.MaxSeqNo) {
 		return false
 	}
-	if _, fed := s.l.lineages[res.Key]; fed {
+	if s.l.fed(res.Key) {
 		return false
 	}
 	return CompareMapping(res.Mapping, ix.Mapping) == nil && CompareSettings(finalSettings(res, st.Replicas), ix.Settings) == nil
