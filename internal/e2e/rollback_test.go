@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/internal/fleet"
 )
 
 // TestForthBackForth upgrades one tenant twice, with a rollback between, and
@@ -32,12 +34,13 @@ func TestForthBackForth(t *testing.T) {
 	require.Empty(t, b.quarantine(both.GetId()), "what the first upgrade left behind is nobody's loss")
 
 	// Back once more, with a writer at work all the time.
-	busy := often.write(60)
-	busy.writesOn("0.8.2")
+	writer := often.StartWriter(b.ctx, fleet.WriterConfig{Rate: 60, Bulk: 5, Seed: seed})
+	require.NoError(t, writer.Wait(b.ctx, func(s fleet.WriterStats) bool { return s.Inserted > 20 && s.Updated > 10 && s.Deleted > 3 }))
 	code, back = b.rollout("rollback", both.GetId(), "--tenant", often.Name(), "--wait")
 	require.Zero(t, code, describe(back))
-	busy.writesOn("0.8.1")
-	busy.stop()
+	require.NoError(t, writer.Wait(b.ctx, func(s fleet.WriterStats) bool { return s.Release == "0.8.1" }))
+	require.NoError(t, writer.Stop())
+	require.Positive(t, back.GetTenants()[0].GetWayBack().GetCarried())
 	often.judge("0.8.1", both.GetId())
 }
 
