@@ -22,6 +22,7 @@ import (
 //               and all of a tenant to the same
 //   registry    the release in the registry is the one in the cluster
 //   tables      no tenant is worked on by two rollouts, none has a lease
+//   quarantine  no document is given up on: all of them fit
 //   tasks       no copy runs any more
 //   blocks      the version in use takes writes, the one left behind does not
 //   leftovers   a tenant that went nowhere has no templates of the new release
@@ -132,11 +133,11 @@ func (s *site) judgeTenant(ctx context.Context, t *tenant, list []*tmsv1.Rollout
 	if err := s.judgeBlocks(ctx, t, release.Prefix, find); err != nil {
 		return err
 	}
-	aside, notCarried, err := s.quarantine(ctx, t, list)
+	notCarried, err := s.judgeQuarantine(ctx, t, list, find)
 	if err != nil {
 		return err
 	}
-	got, err := t.Judge(ctx, fleet.Expect{Release: release.Version, Quarantined: aside, NotCarried: notCarried})
+	got, err := t.Judge(ctx, fleet.Expect{Release: release.Version, NotCarried: notCarried})
 	if err != nil {
 		return err
 	}
@@ -188,9 +189,12 @@ func (s *site) prefix(version string) string {
 	return r.Prefix
 }
 
-// quarantine is what all rollouts have put aside of a tenant.
-func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout) (aside, notCarried map[fleet.Document]struct{}, err error) {
-	aside, notCarried = map[fleet.Document]struct{}{}, map[fleet.Document]struct{}{}
+// judgeQuarantine looks for documents that were refused: the fleet writes none
+// that the new release could not hold, so each would be one that a fault made
+// TMS give up on. It returns those that the old release could not hold after a
+// rollback; the judge knows which may be among them.
+func (s *site) judgeQuarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout, find func(rule, what string)) (map[fleet.Document]struct{}, error) {
+	notCarried := map[fleet.Document]struct{}{}
 	for _, r := range list {
 		if !slices.ContainsFunc(r.GetTenants(), func(rt *tmsv1.RolloutTenant) bool { return rt.GetTenantId() == t.Name() }) {
 			continue
@@ -199,15 +203,15 @@ func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout)
 			page := &tmsv1.ListQuarantineResponse{}
 			path := fmt.Sprintf("/v1/rollouts/%s/quarantine?tenantId=%s&pageSize=1000&withoutSource=true&pageToken=%s", url.PathEscape(r.GetId()), t.Name(), url.QueryEscape(token))
 			if err := s.insist(ctx, http.MethodGet, path, nil, page); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			for _, d := range page.GetDocuments() {
-				switch doc := (fleet.Document{Index: d.GetIndex(), ID: d.GetDocumentId()}); d.GetKind() {
-				case "leftover":
+				switch d.GetKind() {
+				case "leftover": // of an earlier round, which went back
 				case "not_carried_back":
-					notCarried[doc] = struct{}{}
+					notCarried[fleet.Document{Index: d.GetIndex(), ID: d.GetDocumentId()}] = struct{}{}
 				default:
-					aside[doc] = struct{}{}
+					find("quarantine", fmt.Sprintf("rollout %s: %s/%s is %s: %s", r.GetId(), d.GetIndex(), d.GetDocumentId(), d.GetKind(), d.GetReason()))
 				}
 			}
 			if token = page.GetNextPageToken(); token == "" {
@@ -215,7 +219,7 @@ func (s *site) quarantine(ctx context.Context, t *tenant, list []*tmsv1.Rollout)
 			}
 		}
 	}
-	return aside, notCarried, nil
+	return notCarried, nil
 }
 
 // judgeReaders asks what the readers saw in the whole run.
