@@ -103,10 +103,13 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 }
 
 func (q *Queue) insert(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error {
+	// A wake-up is due by whoever's clock: River compares its time with the
+	// database's, which ours may be ahead of.
+	long := time.Unix(0, 0)
 	slot := time.Now().Unix() / int64(freshness/time.Second)
 	params := make([]river.InsertManyParams, len(work))
 	for i, w := range work {
-		params[i] = river.InsertManyParams{Args: tenantArgs{Rollout: w.RolloutID, Tenant: w.TenantID, Epoch: w.Epoch, Slot: slot}}
+		params[i] = river.InsertManyParams{Args: tenantArgs{Rollout: w.RolloutID, Tenant: w.TenantID, Epoch: w.Epoch, Slot: slot}, InsertOpts: &river.InsertOpts{ScheduledAt: long}}
 	}
 	_, err := q.client.InsertManyTx(ctx, tx, params)
 	return err

@@ -141,8 +141,8 @@ func insertTenant(ctx context.Context, tx pgx.Tx, t *upgrader.RolloutTenant) err
 	_, err = tx.Exec(ctx, `
 		insert into rollout_tenants (rollout_id, tenant_id, from_release, state, switch_allowed, reason, next_at,
 			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		t.RolloutID, t.TenantID, t.FromRelease, t.State, t.SwitchAllowed, t.Reason, t.NextAt,
+		values ($1, $2, $3, $4, $5, $6, now() + $7::interval, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		t.RolloutID, t.TenantID, t.FromRelease, t.State, t.SwitchAllowed, t.Reason, time.Until(t.NextAt),
 		t.Indices, methods, t.DocsTotal, record, proof, templates, orNull(t.StartedAt), orNull(t.FinishedAt))
 	return err
 }
@@ -175,21 +175,23 @@ func scanRollout(row pgx.CollectableRow) (*upgrader.Rollout, error) {
 }
 
 const tenantInRolloutColumns = `rollout_id, tenant_id, from_release, state, intent, switch_allowed, commands, reason, retriable,
-	attempts, next_at, epoch, lease_owner, lease_until, indices, by_method, documents, docs_total, quarantined,
+	attempts, extract(epoch from next_at - now())::float8, epoch, lease_owner, lease_until, indices, by_method, documents, docs_total, quarantined,
 	fence_us, fence_tries, record, proof, started_at, finished_at`
 
 func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 	var t upgrader.RolloutTenant
 	var methods, record, proof []byte
 	var fence int64
+	var due float64 // seconds from now, by the database's clock
 	var lease, started, finished *time.Time
 	err := row.Scan(&t.RolloutID, &t.TenantID, &t.FromRelease, &t.State, &t.Intent, &t.SwitchAllowed, &t.Commands, &t.Reason, &t.Retriable,
-		&t.Attempts, &t.NextAt, &t.Epoch, &t.LeaseOwner, &lease, &t.Indices, &methods, &t.Documents, &t.DocsTotal, &t.Quarantined,
+		&t.Attempts, &due, &t.Epoch, &t.LeaseOwner, &lease, &t.Indices, &methods, &t.Documents, &t.DocsTotal, &t.Quarantined,
 		&fence, &t.FenceTries, &record, &proof, &started, &finished)
 	if err != nil {
 		return t, err
 	}
 	t.Fence = time.Duration(fence) * time.Microsecond
+	t.NextAt = time.Now().Add(time.Duration(due * float64(time.Second)))
 	t.LeaseUntil, t.StartedAt, t.FinishedAt = timeOrZero(lease), timeOrZero(started), timeOrZero(finished)
 	if err := json.Unmarshal(methods, &t.ByMethod); err != nil {
 		return t, err
@@ -345,10 +347,10 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 			continue
 		}
 		batch.Queue(`
-			update rollout_tenants set state = $3, intent = $4, switch_allowed = $5, attempts = $6, next_at = $7,
+			update rollout_tenants set state = $3, intent = $4, switch_allowed = $5, attempts = $6, next_at = now() + $7::interval,
 				retriable = $8, finished_at = $9, fence_tries = $10, commands = commands + 1
 			where rollout_id = $1 and tenant_id = $2`,
-			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, t.NextAt, t.Retriable, orNull(t.FinishedAt), t.FenceTries)
+			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, time.Until(t.NextAt), t.Retriable, orNull(t.FinishedAt), t.FenceTries)
 		if b.Intent != t.Intent && b.Intent != upgrader.IntentNone {
 			batch.Queue(endErrand, t.RolloutID, t.TenantID, endedBy(t.Intent))
 		}

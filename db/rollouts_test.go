@@ -106,7 +106,7 @@ func TestLeaseIsExclusiveAndFences(t *testing.T) {
 	require.ErrorIs(t, store.AddQuarantine(t.Context(), first, upgrader.Quarantined{Index: "i", ID: "1", Kind: upgrader.QuarantineRefused}), upgrader.ErrLeaseLost)
 	require.ErrorIs(t, store.DropQuarantine(t.Context(), first, "i", "1"), upgrader.ErrLeaseLost)
 	require.ErrorIs(t, store.Extend(t.Context(), first, time.Minute), upgrader.ErrLeaseLost)
-	require.NoError(t, store.Release(t.Context(), first, time.Now(), -1), "giving back what is lost harms nobody")
+	require.NoError(t, store.Release(t.Context(), first, time.Now(), -1, false), "giving back what is lost harms nobody")
 	require.NoError(t, store.Extend(t.Context(), second, time.Minute))
 	_, x, err = store.Load(t.Context(), "r1", "acme")
 	require.NoError(t, err)
@@ -173,7 +173,7 @@ func TestCommandMeetsBusyWorker(t *testing.T) {
 	}))
 	x.State = upgrader.TenantPrepared
 	require.NoError(t, store.SaveTenant(t.Context(), l, x))
-	require.NoError(t, store.Release(t.Context(), l, time.Now().Add(time.Hour), x.Commands))
+	require.NoError(t, store.Release(t.Context(), l, time.Now().Add(time.Hour), x.Commands, false))
 	work, err := store.Due(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, work, 1, "due at once, not in an hour")
@@ -241,4 +241,33 @@ func TestQuarantineKeepsBytes(t *testing.T) {
 	got, err = store.Quarantine(t.Context(), upgrader.QuarantineFilter{RolloutID: "r1"})
 	require.NoError(t, err)
 	require.Len(t, got, 1)
+}
+
+// TestTakeover says which leases follow on one that was not given back in
+// order.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	_, store := rollouts(t, "acme")
+	ctx := t.Context()
+	require.NoError(t, store.CreateRollout(ctx, newRollout("r1", "acme"), nil, ""))
+	lease := func(ttl time.Duration) *upgrader.Lease {
+		t.Helper()
+		return eventually(t, func() (*upgrader.Lease, error) { return store.Acquire(ctx, "r1", "acme", "w", ttl) })
+	}
+	first := lease(time.Minute)
+	require.False(t, first.Takeover, "nobody had it before")
+	require.NoError(t, store.Release(ctx, first, time.Now(), -1, false))
+	second := lease(time.Millisecond)
+	require.False(t, second.Takeover, "it was given back")
+	third := lease(time.Minute)
+	require.True(t, third.Takeover, "it ran out")
+	require.NoError(t, store.Release(ctx, third, time.Now(), -1, true))
+	fourth := lease(time.Minute)
+	require.True(t, fourth.Takeover, "a call had no answer")
+	require.NoError(t, store.Release(ctx, fourth, time.Now().Add(time.Hour), -1, false))
+	_, err := store.Acquire(ctx, "r1", "acme", "w", time.Minute)
+	require.ErrorIs(t, err, upgrader.ErrConflict, "it is not due")
+	_, x, err := store.Load(ctx, "r1", "acme")
+	require.NoError(t, err)
+	require.InDelta(t, time.Hour.Seconds(), time.Until(x.NextAt).Seconds(), 30)
 }

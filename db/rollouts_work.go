@@ -61,11 +61,16 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 			return upgrader.ErrConflict
 		}
 		err = tx.QueryRow(ctx, `
-			update rollout_tenants
+			with due as (
+				select rollout_id, tenant_id, lease_until is not null as unclean from rollout_tenants
+				where rollout_id = $1 and tenant_id = $2 and working and next_at <= now()
+					and (lease_until is null or lease_until <= now())
+				for update
+			)
+			update rollout_tenants rt
 			set epoch = epoch + 1, lease_owner = $3, lease_until = now() + $4
-			where rollout_id = $1 and tenant_id = $2 and working and next_at <= now()
-				and (lease_until is null or lease_until <= now())
-			returning epoch`, rollout, tenant, owner, ttl).Scan(&l.Epoch)
+			from due where rt.rollout_id = due.rollout_id and rt.tenant_id = due.tenant_id
+			returning rt.epoch, due.unclean`, rollout, tenant, owner, ttl).Scan(&l.Epoch, &l.Takeover)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return upgrader.ErrConflict
 		}
@@ -92,11 +97,11 @@ func (r *Rollouts) Extend(ctx context.Context, l *upgrader.Lease, ttl time.Durat
 }
 
 // Release implements upgrader.Store.
-func (r *Rollouts) Release(ctx context.Context, l *upgrader.Lease, next time.Time, commands int64) error {
+func (r *Rollouts) Release(ctx context.Context, l *upgrader.Lease, next time.Time, commands int64, unanswered bool) error {
 	_, err := r.db.pool.Exec(ctx, `
 		update rollout_tenants
-		set lease_owner = '', lease_until = null, next_at = case when commands = $5 or $5 < 0 then $4 else now() end
-		where rollout_id = $1 and tenant_id = $2 and epoch = $3`, l.RolloutID, l.TenantID, l.Epoch, next, commands)
+		set lease_owner = '', lease_until = case when $6 then now() end, next_at = case when commands = $5 or $5 < 0 then now() + $4::interval else now() end
+		where rollout_id = $1 and tenant_id = $2 and epoch = $3`, l.RolloutID, l.TenantID, l.Epoch, time.Until(next), commands, unanswered)
 	return failure(err)
 }
 
@@ -213,11 +218,11 @@ func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrade
 		}
 		tag, err := tx.Exec(ctx, `
 			update rollout_tenants set state = $4, intent = case when $5 <> '' and intent = $5 then '' else intent end,
-				reason = $6, retriable = $7, attempts = $8, next_at = $9, indices = $10, by_method = $11, documents = $12,
+				reason = $6, retriable = $7, attempts = $8, next_at = now() + $9::interval, indices = $10, by_method = $11, documents = $12,
 				docs_total = $13, quarantined = $14, fence_us = $15, fence_tries = $16, record = $17, proof = $18,
 				started_at = $19, finished_at = $20
 			where rollout_id = $1 and tenant_id = $2 and epoch = $3`,
-			l.RolloutID, l.TenantID, l.Epoch, t.State, string(t.IntentDone), clean(t.Reason), t.Retriable, t.Attempts, t.NextAt,
+			l.RolloutID, l.TenantID, l.Epoch, t.State, string(t.IntentDone), clean(t.Reason), t.Retriable, t.Attempts, time.Until(t.NextAt),
 			t.Indices, methods, t.Documents, t.DocsTotal, t.Quarantined, t.Fence.Microseconds(), t.FenceTries, record, proof,
 			orNull(t.StartedAt), orNull(t.FinishedAt))
 		if err != nil {

@@ -73,26 +73,42 @@ func (c *Client) UpdateAliases(ctx context.Context, actions []upgrader.AliasActi
 	op := fmt.Sprintf("change %d aliases, the first %s of %s", len(actions), actions[0].Alias, actions[0].Index)
 	type target struct {
 		Index string `json:"index"`
-		Alias string `json:"alias"`
+		Alias string `json:"alias,omitempty"`
+		Must  bool   `json:"must_exist,omitempty"`
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	id, err := c.identify(ctx)
+	if err != nil {
+		return err
 	}
 	list := make([]map[string]target, 0, len(actions))
 	removals := 0
 	for _, a := range actions {
+		if a.Drop {
+			if err := checkNames(op, a.Index); err != nil {
+				return err
+			}
+			list = append(list, map[string]target{"remove_index": {Index: a.Index}})
+			continue
+		}
 		if err := checkNames(op, a.Index, a.Alias); err != nil {
 			return err
 		}
 		verb := "add"
+		must := a.Remove && a.MustExist && id.capability.AliasMustExist
 		if a.Remove {
-			verb, removals = "remove", removals+1
+			verb = "remove"
 		}
-		list = append(list, map[string]target{verb: {a.Index, a.Alias}})
+		if a.Remove && !must {
+			removals++
+		}
+		list = append(list, map[string]target{verb: {a.Index, a.Alias, must}})
 	}
 	body, err := marshal(op, map[string]any{"actions": list})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
 	limit := c.engineLimit(ctx)
 	err = c.change(ctx, op, fixed(request{
 		method: http.MethodPost, path: "/_aliases", body: body,

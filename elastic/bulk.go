@@ -44,6 +44,7 @@ type bulkAction struct {
 	Routing string `json:"routing,omitempty"`
 	SeqNo   *int64 `json:"if_seq_no,omitempty"`
 	Term    *int64 `json:"if_primary_term,omitempty"`
+	Alias   bool   `json:"require_alias,omitempty"`
 }
 
 func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
@@ -70,7 +71,7 @@ func bulkBody(op string, ops []upgrader.BulkOp) ([]byte, error) {
 // bulkLines writes one operation. With a script there are two: an update
 // performs it on the document given only where none is stored yet.
 func bulkLines(body *bytes.Buffer, op string, o *upgrader.BulkOp) error {
-	about := bulkAction{Index: o.Index, ID: o.ID, Routing: o.Routing}
+	about := bulkAction{Index: o.Index, ID: o.ID, Routing: o.Routing, Alias: o.RequireAlias}
 	if o.If != nil {
 		about.SeqNo, about.Term = &o.If.SeqNo, &o.If.Term
 	}

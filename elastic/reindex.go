@@ -33,6 +33,9 @@ func (c *Client) StartReindex(ctx context.Context, r upgrader.Reindex) (string, 
 	if r.RPS > 0 {
 		q.Set("requests_per_second", strconv.FormatFloat(r.RPS, 'f', -1, 32))
 	}
+	if r.RequireAlias {
+		q.Set("require_alias", "true")
+	}
 	if r.OpaqueID != "" {
 		ctx = WithOpaqueID(ctx, r.OpaqueID)
 	}

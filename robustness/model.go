@@ -24,6 +24,7 @@ import (
 //   tables      no tenant is worked on by two rollouts, none has a lease
 //   quarantine  no document is given up on: all of them fit
 //   tasks       no copy runs any more
+//   guards      none of the aliases against late calls is left
 //   blocks      the version in use takes writes, the one left behind does not
 //   leftovers   a tenant that went nowhere has no templates of the new release
 //   processes   none ended by itself
@@ -48,6 +49,9 @@ func (s *site) judge(ctx context.Context, report *report) error {
 		return err
 	}
 	if err := s.judgeTasks(ctx, report); err != nil {
+		return err
+	}
+	if err := s.judgeGuards(ctx, report); err != nil {
 		return err
 	}
 	list, err := s.rollouts(ctx)
@@ -115,6 +119,20 @@ func (s *site) judgeTasks(ctx context.Context, report *report) error {
 		report.find(Finding{Rule: "tasks", What: "copies still run: " + strings.Join(running, ", ")})
 	}
 	return err
+}
+
+// judgeGuards looks for the aliases by which TMS keeps late calls out (see
+// upgrader/guard.go): they are gone when nothing is written any more. A tenant
+// that failed keeps them until it is retried or cancelled.
+func (s *site) judgeGuards(ctx context.Context, report *report) error {
+	raw, err := s.askEngine(ctx, http.MethodGet, "/_cat/aliases/tms.*?h=alias,index", nil)
+	if err != nil {
+		return err
+	}
+	if left := strings.TrimSpace(string(raw)); left != "" {
+		report.find(Finding{Rule: "guards", What: "aliases are left behind: " + left})
+	}
+	return nil
 }
 
 func (s *site) judgeTenant(ctx context.Context, t *tenant, list []*tmsv1.Rollout, report *report) error {

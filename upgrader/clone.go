@@ -90,7 +90,8 @@ func (s *session) clone(ctx context.Context, m *Move) error {
 // waitCold waits until the source has been watched for long enough, and
 // demands that it took no write meanwhile.
 func (s *session) waitCold(ctx context.Context, c *Copy) error {
-	if left := coldWindow - s.r.now().Sub(s.rollout.CreatedAt); left > 0 {
+	// Another process, with another clock, may have noted the start.
+	if left := min(coldWindow, coldWindow-s.r.now().Sub(s.rollout.CreatedAt)); left > 0 {
 		if err := (&poller{next: left}).pause(ctx); err != nil {
 			return err
 		}

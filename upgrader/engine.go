@@ -169,23 +169,31 @@ type Template struct {
 	Raw json.RawMessage
 }
 
-// AliasAction adds an alias to, or removes it from, one index.
+// AliasAction adds an alias to, or removes it from, one index; or deletes the
+// index.
 type AliasAction struct {
 	Remove bool
 	Index  string
 	Alias  string
+	// MustExist has the whole call refused when the alias to remove is not
+	// there, where the engine can (see elastic.Capability).
+	MustExist bool
+	// Drop deletes the index, as part of the call; Alias is empty then.
+	Drop bool
 }
 
 // Reindex is one copy by the engine.
 type Reindex struct {
-	Source   string
-	Target   string
-	Script   string // Painless, "" for none
-	Params   map[string]any
-	Slices   int     // 1 or more
-	RPS      float64 // documents per second over all slices; 0 is unthrottled
-	Batch    int     // documents per scroll page; 0 is the engine's default
-	OpaqueID string  // tags the task so that a restarted worker finds it
+	Source string
+	Target string
+	// RequireAlias: Target is the name of an alias, and must be.
+	RequireAlias bool
+	Script       string // Painless, "" for none
+	Params       map[string]any
+	Slices       int     // 1 or more
+	RPS          float64 // documents per second over all slices; 0 is unthrottled
+	Batch        int     // documents per scroll page; 0 is the engine's default
+	OpaqueID     string  // tags the task so that a restarted worker finds it
 }
 
 // ReindexTask is the state of a copy task, summed over its slices.
@@ -242,6 +250,8 @@ type BulkOp struct {
 	Routing string
 	Source  json.RawMessage
 	Delete  bool
+	// RequireAlias: Index is the name of an alias, and must be.
+	RequireAlias bool
 	// Script, in Painless, is performed on Source before it is stored, as
 	// _reindex would; a document that it drops is deleted.
 	Script string

@@ -46,6 +46,10 @@ func (e *EngineError) Is(target error) bool {
 	return false
 }
 
+// Unanswered says that the engine may have carried the call out, or may yet do
+// so: there was no answer, or one of somebody on the way.
+func (e *EngineError) Unanswered() bool { return e.Status == 0 || e.Status >= 502 && e.Status <= 504 }
+
 // Retryable says that the same call may succeed later without any change:
 // not reachable, overloaded, or a server-side failure.
 func (e *EngineError) Retryable() bool {

@@ -31,6 +31,9 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 			return OutcomeRetry, err
 		}
 		if done {
+			if err := s.dismissGuards(ctx); err != nil { // of a worker that died
+				return OutcomeRetry, err
+			}
 			return s.afterSwitch(ctx)
 		}
 		// It has not, and cannot any more. What the operator wants counts again.
@@ -388,7 +391,7 @@ func (s *session) unblockOld(ctx context.Context) error {
 			names = append(names, ix.Name)
 		}
 		n, ok := ParseIndexName(ix.Name)
-		if _, known := s.l.sourceOf(n); ok && known && !s.isOld(ix.Name) && len(ix.Aliases) == 0 {
+		if _, known := s.l.sourceOf(n); ok && known && !s.isOld(ix.Name) && len(visible(ix.Aliases)) == 0 {
 			// Made through a frozen template: its readers must see it now.
 			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})
 		}

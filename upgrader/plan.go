@@ -287,9 +287,9 @@ func (tp *tenantPlan) obstacles() {
 		if !ok || n.Mode == Static {
 			continue
 		}
-		if len(ix.Aliases) > 0 {
+		if aliases := visible(ix.Aliases); len(aliases) > 0 {
 			tp.refuse("target_in_use",
-				fmt.Sprintf("index %s of %s already stands under alias %s: readers see it", ix.Name, tp.l.to.Version, strings.Join(ix.Aliases, ", ")),
+				fmt.Sprintf("index %s of %s already stands under alias %s: readers see it", ix.Name, tp.l.to.Version, strings.Join(aliases, ", ")),
 				"when the tenant really is on "+tp.l.to.Version+" say so with `tms tenant update "+tp.TenantID+" --release "+tp.l.to.Version+"`; otherwise remove the alias from it")
 			continue
 		}

@@ -204,9 +204,11 @@ func (s *session) bulkPart(ctx context.Context, ops []BulkOp, pending []int, ref
 		results, err := s.engine.Bulk(ctx, part)
 		if err != nil {
 			var e *EngineError
-			if errors.As(err, &e) && e.Retryable() {
-				return struct{}{}, err // writing the same documents again is safe
+			if errors.As(err, &e) && e.Retryable() && !e.Unanswered() {
+				return struct{}{}, err
 			}
+			// Without an answer it may arrive behind what is written next: the
+			// turn ends, and the next one fences it off first.
 			return struct{}{}, backoff.Permanent(err)
 		}
 		if len(results) != len(part) {

@@ -64,6 +64,9 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 			return OutcomeRetry, err
 		}
 		if moved {
+			if err := s.dismissGuards(ctx); err != nil { // of a worker that died
+				return OutcomeRetry, err
+			}
 			return s.afterReturn(ctx)
 		}
 		s.t.State = TenantReturnFenced
@@ -223,7 +226,7 @@ func (s *session) returnAliases(ctx context.Context) error {
 	}
 	actx, cancel := context.WithTimeout(ctx, s.r.limits.LeaseTTL/2)
 	defer cancel()
-	return s.engine.UpdateAliases(actx, aliasActions(now, after))
+	return s.moveAliases(actx, aliasActions(now, after))
 }
 
 // aliasesReturned says, once and for all, whether the aliases have moved back

@@ -224,6 +224,9 @@ type TenantRecord struct {
 	// WritesSinceSwitch is filled by a rollback: write operations that the
 	// new version had taken.
 	WritesSinceSwitch int64 `json:"writes_since_switch,omitempty"`
+	// Guard is the epoch of the owner that the guards in the engine are named
+	// after, see guard.go.
+	Guard int64 `json:"guard,omitempty"`
 	// Notes are remarks of the plan and the run, for the operator.
 	Notes []string `json:"notes,omitempty"`
 }

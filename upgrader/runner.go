@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/tracardi/tms/releases"
@@ -96,13 +95,13 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 		return err
 	}
 	keeper := r.keep(ctx, lease)
+	guarded := newLeasedEngine(r.engine, keeper, lease)
 	s := &session{
-		r: r, lease: lease, keeper: keeper,
-		engine: &leasedEngine{Engine: r.engine, keeper: keeper},
-		hot:    map[string]bool{},
-		swept:  map[string][]string{},
-		open:   map[string]bool{},
-		log:    r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
+		r: r, lease: lease, keeper: keeper, guard: guarded, engine: guarded,
+		hot:   map[string]bool{},
+		swept: map[string][]string{},
+		open:  map[string]bool{},
+		log:   r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
 	}
 	next, err := s.run(keeper.ctx)
 	keeper.stop()
@@ -118,163 +117,7 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	if s.t != nil {
 		commands = s.t.Commands
 	}
-	return errors.Join(err, r.store.Release(rctx, lease, next, commands))
-}
-
-// keeper extends a lease until stopped, and ends its context when the lease
-// is lost.
-type keeper struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-
-	mu    sync.Mutex
-	until time.Time
-}
-
-func (r *Runner) keep(ctx context.Context, l *Lease) *keeper {
-	k := &keeper{done: make(chan struct{}), until: l.Until}
-	k.ctx, k.cancel = context.WithCancelCause(ctx)
-	go k.loop(r, l)
-	return k
-}
-
-func (k *keeper) loop(r *Runner, l *Lease) {
-	defer close(k.done)
-	tick := time.NewTicker(r.limits.LeaseTTL / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-k.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		asked := time.Now()
-		ectx, cancel := context.WithTimeout(k.ctx, r.limits.LeaseTTL/2)
-		err := r.store.Extend(ectx, l, r.limits.LeaseTTL)
-		cancel()
-		switch {
-		case err == nil:
-			k.mu.Lock()
-			k.until = asked.Add(r.limits.LeaseTTL)
-			k.mu.Unlock()
-		case errors.Is(err, ErrLeaseLost) || !k.held():
-			k.cancel(ErrLeaseLost)
-			return
-		}
-	}
-}
-
-// held says whether the lease is certainly still ours.
-func (k *keeper) held() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return time.Now().Before(k.until)
-}
-
-func (k *keeper) stop() {
-	k.cancel(nil)
-	<-k.done
-}
-
-// leasedEngine refuses every change when the lease is not certainly held: a
-// worker that was stopped and wakes up after its lease ran out must not touch
-// what is somebody else's by then.
-type leasedEngine struct {
-	Engine
-	keeper *keeper
-}
-
-func (e *leasedEngine) check() error {
-	if !e.keeper.held() {
-		e.keeper.cancel(ErrLeaseLost)
-		return ErrLeaseLost
-	}
-	return nil
-}
-
-func (e *leasedEngine) CreateIndex(ctx context.Context, name string, body IndexBody) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.CreateIndex(ctx, name, body)
-}
-
-func (e *leasedEngine) Clone(ctx context.Context, source, target string, settings map[string]any) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.Clone(ctx, source, target, settings)
-}
-
-func (e *leasedEngine) PutMapping(ctx context.Context, mapping map[string]any, names ...string) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.PutMapping(ctx, mapping, names...)
-}
-
-func (e *leasedEngine) DeleteIndices(ctx context.Context, names ...string) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.DeleteIndices(ctx, names...)
-}
-
-func (e *leasedEngine) PutSettings(ctx context.Context, settings map[string]any, names ...string) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.PutSettings(ctx, settings, names...)
-}
-
-func (e *leasedEngine) PutTemplate(ctx context.Context, t Template) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.PutTemplate(ctx, t)
-}
-
-func (e *leasedEngine) DeleteTemplate(ctx context.Context, name string) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.DeleteTemplate(ctx, name)
-}
-
-func (e *leasedEngine) BlockWrites(ctx context.Context, patterns ...string) ([]string, error) {
-	if err := e.check(); err != nil {
-		return nil, err
-	}
-	return e.Engine.BlockWrites(ctx, patterns...)
-}
-
-func (e *leasedEngine) UnblockWrites(ctx context.Context, names ...string) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.UnblockWrites(ctx, names...)
-}
-
-func (e *leasedEngine) UpdateAliases(ctx context.Context, actions []AliasAction) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	return e.Engine.UpdateAliases(ctx, actions)
-}
-
-func (e *leasedEngine) StartReindex(ctx context.Context, r Reindex) (string, error) {
-	if err := e.check(); err != nil {
-		return "", err
-	}
-	return e.Engine.StartReindex(ctx, r)
-}
-
-func (e *leasedEngine) Bulk(ctx context.Context, ops []BulkOp) ([]BulkResult, error) {
-	if err := e.check(); err != nil {
-		return nil, err
-	}
-	return e.Engine.Bulk(ctx, ops)
+	return errors.Join(err, r.store.Release(rctx, lease, next, commands, guarded.unanswered.Load()))
 }
 
 // failure is an error that time does not heal.

@@ -17,6 +17,7 @@ type session struct {
 	lease  *Lease
 	keeper *keeper
 	engine Engine
+	guard  *leasedEngine // engine, for what only a lease has
 	log    *slog.Logger
 
 	rollout *Rollout
@@ -64,6 +65,9 @@ const (
 // again.
 func (s *session) run(ctx context.Context) (next time.Time, err error) {
 	if err := s.load(ctx); err != nil {
+		return s.r.now().Add(time.Second), err
+	}
+	if err := s.fenceOff(ctx); err != nil {
 		return s.r.now().Add(time.Second), err
 	}
 	if s.t.Record.Cloning != "" {

@@ -11,7 +11,9 @@ import (
 // Contract: every method is one transaction; ErrNotFound when the row is not
 // there. Methods that take a Lease change nothing and return ErrLeaseLost when
 // the tenant's epoch is no longer the lease's: a worker that was paused and
-// overtaken cannot write. Safe for concurrent use.
+// overtaken cannot write. RolloutTenant.NextAt and Release's next are moments
+// of the caller's clock and are kept by the store's own: clocks that differ do
+// no harm. Safe for concurrent use.
 type Store interface {
 	// Fleet returns registered tenants that are not deleted, sorted by id:
 	// all, or those of ids that exist. The caller notices which are missing.
@@ -44,7 +46,9 @@ type Store interface {
 	Extend(ctx context.Context, l *Lease, ttl time.Duration) error
 	// Release gives the lease back; next says when to look again, unless the
 	// operator has said something since the tenant was loaded with commands.
-	Release(ctx context.Context, l *Lease, next time.Time, commands int64) error
+	// unanswered says that a change of the engine may yet be carried out: the
+	// next lease is a takeover then.
+	Release(ctx context.Context, l *Lease, next time.Time, commands int64, unanswered bool) error
 
 	// Load returns the tenant with its rollout (without the other tenants).
 	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
@@ -94,6 +98,9 @@ type Lease struct {
 	RolloutID, TenantID string
 	Owner               string
 	Epoch               int64
+	// Takeover says that the owner before has not given its lease back, or not
+	// without leaving calls behind that had no answer.
+	Takeover bool
 	// Until is the local time until which the lease is certainly ours.
 	Until time.Time
 }

@@ -37,7 +37,7 @@ func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
 	// could run out: nobody who takes over is surprised by a late switch.
 	actx, cancel := context.WithTimeout(ctx, s.r.limits.LeaseTTL/2)
 	defer cancel()
-	if err := s.engine.UpdateAliases(actx, aliasActions(before, after)); err != nil {
+	if err := s.moveAliases(actx, aliasActions(before, after)); err != nil {
 		return OutcomeRetry, err
 	}
 	return OutcomeDone, nil
@@ -207,7 +207,18 @@ func (s *session) undo(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.dismissGuards(ctx)
+}
+
+// dismissGuards removes what is left of the guards, when nothing is written any
+// more.
+func (s *session) dismissGuards(ctx context.Context) error {
+	guards, err := s.guard.dismiss(ctx, false)
+	if err != nil || len(guards) == 0 {
+		return err
+	}
+	s.guard.dismissed()
+	return s.engine.UpdateAliases(ctx, guards)
 }
 
 // cancelTasks stops the copy tasks of the tenant and waits until none runs:

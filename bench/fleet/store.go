@@ -24,9 +24,9 @@ func (s meteredStore) Extend(ctx context.Context, l *upgrader.Lease, ttl time.Du
 	return s.Store.Extend(ctx, l, ttl)
 }
 
-func (s meteredStore) Release(ctx context.Context, l *upgrader.Lease, next time.Time, commands int64) error {
+func (s meteredStore) Release(ctx context.Context, l *upgrader.Lease, next time.Time, commands int64, unanswered bool) error {
 	defer s.m.stored("pg Release", l.TenantID, time.Now())
-	return s.Store.Release(ctx, l, next, commands)
+	return s.Store.Release(ctx, l, next, commands, unanswered)
 }
 
 func (s meteredStore) Load(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, *upgrader.RolloutTenant, error) {
