@@ -100,8 +100,9 @@ func TestLateCallsAreRefused(t *testing.T) {
 	b := setup(t)
 	for _, kind := range []string{"bulk", "reindex", "switch", "delete"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			tenant := b.tenant("0.8.1", 2)
-			require.NoError(t, tenant.Fill(t.Context(), 300))
+			require.NoError(t, tenant.Fill(t.Context(), 150))
 			wreck := "0820." + tenant.Name() + ".tracardi-rule" // must go first
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.url+"/"+wreck, nil)
 			require.NoError(t, err)
@@ -109,9 +110,9 @@ func TestLateCallsAreRefused(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
 			require.Equal(t, http.StatusOK, resp.StatusCode)
-			writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 40})
+			writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 100})
 			r := b.start("0.8.2", upgrader.Options{}, tenant)
-			limits := upgrader.Limits{LeaseTTL: 500 * time.Millisecond, StreamDocs: 20}
+			limits := upgrader.Limits{LeaseTTL: 500 * time.Millisecond, StreamDocs: map[bool]int64{true: 20, false: 2000}[kind == "reindex"]}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			e := &tardyEngine{Engine: b.engine, kind: kind, die: cancel}
@@ -135,7 +136,7 @@ func TestLateCallsAreRefused(t *testing.T) {
 			require.NoError(t, writer.Wait(t.Context(), func(s fleet.WriterStats) bool { return s.Release == "0.8.2" }))
 			from := writer.Stats()
 			require.NoError(t, writer.Wait(t.Context(), func(s fleet.WriterStats) bool {
-				return s.Updated > from.Updated+30 && s.Deleted > from.Deleted+10
+				return s.Updated > from.Updated+10 && s.Deleted > from.Deleted+4
 			}))
 			require.NoError(t, writer.Stop())
 			require.Error(t, e.late(t.Context()), "the engine has carried it out")
