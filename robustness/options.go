@@ -22,7 +22,6 @@ type options struct {
 	rate      float64 // writes per second and tenant
 	nodes     int
 	faults    []string
-	strict    bool
 	full      bool
 	binary    string
 	report    string
@@ -47,7 +46,6 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.Float64Var(&o.rate, "rate", 25, "writes per second and tenant")
 	f.IntVar(&o.nodes, "nodes", 1, "engine nodes, 1 or 3")
 	f.StringVar(&faults, "faults", "all", "what may go wrong, comma-separated, see below; a name after - is left out")
-	f.BoolVar(&o.strict, "strict", false, "a rollback must keep what was written since the switch")
 	f.BoolVar(&o.full, "full-layout", false, "tenants with every resource instead of one of each kind")
 	f.StringVar(&o.binary, "binary", "", "tms program to test; default: built from this tree")
 	f.StringVar(&o.report, "report", "", "write the report as JSON to this file")
