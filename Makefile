@@ -51,6 +51,7 @@ bench: setup ## Ratios to bare engine calls and bare RPCs; docs/benchmarks.md sa
 	go run ./bench/check
 	go run ./bench/registry
 	go run ./bench/fleet
+	go run ./bench/verify
 
 build: ## bin/tms
 	go $(BUILD)

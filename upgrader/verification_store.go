@@ -12,8 +12,7 @@ type VerificationStore interface {
 	// SaveMismatches inserts or replaces by (rollout, tenant, target, id); past
 	// MaxMismatches of a tenant the rest is left out.
 	SaveMismatches(ctx context.Context, l *Lease, found ...Mismatch) error
-	// DropMismatches forgets all of the lease's tenant; with ids only those of
-	// a target.
+	// DropMismatches forgets all of the lease's tenant.
 	DropMismatches(ctx context.Context, l *Lease) error
 	Mismatches(ctx context.Context, f MismatchFilter) ([]Mismatch, error)
 
