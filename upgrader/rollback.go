@@ -182,8 +182,18 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.carryBack(ctx, false)
-	return err
+	if _, err = s.carryBack(ctx, false); err != nil {
+		return err
+	}
+	// Opening them is a change of the cluster's state that the last writes
+	// would wait for behind the fence.
+	var names []string
+	for _, name := range oldsOf(s.back, s.t.Record.Return.At) {
+		if slices.Contains(s.t.Record.OldIndices, name) || slices.Contains(s.t.Record.Return.Made, name) {
+			names = append(names, name)
+		}
+	}
+	return s.openOld(ctx, names)
 }
 
 // behindReturnFence is the critical section before the aliases move back.
