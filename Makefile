@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # Sizes of the demo.
 TENANTS ?= 5
 DOCS ?= 2000
+# ARGS of the robustness run.
+ARGS ?= --length 3m
 # KEEP=1 leaves the demo's servers running.
 KEEP ?=
 
@@ -17,7 +19,7 @@ STACK := go run ./internal/devstack/cmd/withstack
 # race detector too. It multiplies run time, so pure logic is left out.
 RACE := ./cmd/... ./server/... ./tenants/... ./db/... ./internal/archtest
 
-.PHONY: help demo setup test check lint generate bench build clean race
+.PHONY: help demo setup test check lint generate bench robustness build clean race
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ bench: setup ## Ratios to bare engine calls and bare RPCs; docs/benchmarks.md sa
 	go run ./bench/registry
 	go run ./bench/fleet
 	go run ./bench/verify
+
+robustness: setup ## Upgrades while everything fails, judged by a model (ARGS="--seed 7 --length 10m"); docs/robustness.md
+	go run ./robustness $(ARGS)
 
 build: ## bin/tms
 	go $(BUILD)

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestStorm is a short run: three rollouts at most, forth and back, on servers
+// of its own. What takes the engine ten seconds to notice is left to longer
+// runs (make robustness).
+func TestStorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute of faults")
+	}
+	t.Parallel()
+	opts, err := parse([]string{"--seed", "11", "--tenants", "2", "--docs", "500", "--length", "40s", "--round", "20s", "--faults", "all,-watermark"}, t.Output())
+	require.NoError(t, err)
+	ctx := t.Context()
+	report, err := run(ctx, opts, newJournal(t.Output()))
+	t.Log(report)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.Empty(t, report.Troubles)
+	require.Positive(t, report.Judged)
+	require.Positive(t, report.Documents)
+	require.Less(t, report.Length, 10*time.Minute)
+}
