@@ -1,21 +1,36 @@
 package backups_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/backups"
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	"github.com/tracardi/tms/internal/fleet"
+	"github.com/tracardi/tms/upgrader"
 )
 
 // TestSnapshotAndRestore takes a snapshot of two tenants while one is written
 // to, and brings one back: beside, in place over damage, and from nothing.
 func TestSnapshotAndRestore(t *testing.T) {
 	t.Parallel()
-	b := setup(t, devtest.Engine(t))
+	for _, kind := range devstack.EngineKinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			roundTrip(t, devtest.EngineOf(t, kind))
+		})
+	}
+}
+
+func roundTrip(t *testing.T, url string) {
+	b := setup(t, url)
 	b.worker(b.engine)
 	repo := b.repository(backups.KindFS)
 	acme, other := b.tenant("0.8.1", 300), b.tenant("0.8.2", 60)
@@ -58,4 +73,173 @@ func TestSnapshotAndRestore(t *testing.T) {
 	require.NoError(t, err)
 	b.until(backups.RunSnapshot, snap.ID, func(r *backups.Run) bool { return r.State == backups.StateDeleted })
 	require.False(t, strings.Contains(b.must("GET", "/_snapshot/"+repo.Name+"/_all", ""), snap.ID))
+}
+
+// TestBackToBeforeAnUpgrade upgrades behind a snapshot, deletes the old version
+// because the snapshot holds it, and brings it back out of the snapshot.
+func TestBackToBeforeAnUpgrade(t *testing.T) {
+	t.Parallel()
+	b := setup(t, devtest.Engine(t))
+	b.worker(b.engine)
+	repo := b.repository(backups.KindFS)
+	acme := b.tenant("0.8.1", 100)
+	upgrades := upgrader.NewService(db.NewRollouts(b.db), b.engine, b.catalogue, nil).WithSnapshots(b.service)
+	_, err := upgrades.Start(b.ctx, upgrader.Request{ToRelease: "0.8.2", Options: upgrader.Options{Snapshot: "after"}})
+	require.ErrorContains(t, err, "options.snapshot")
+	without, err := upgrades.Start(b.ctx, upgrader.Request{ToRelease: "0.8.2", Options: upgrader.Options{HoldSwitch: true}})
+	require.NoError(t, err)
+	_, err = b.service.Restore(b.ctx, caller, backups.RestoreOrder{Snapshot: b.snapshot(repo.Name, backups.SnapshotOrder{Selection: only(acme)}).ID, Tenant: acme.Name(), Replace: true})
+	require.True(t, backups.HasReason(err, backups.ReasonRefused), "a rollout works on it: %v", err)
+	_, err = upgrades.Cancel(b.ctx, upgrader.Command{RolloutID: without.ID})
+	require.NoError(t, err)
+	b.rollout(upgrades, without.ID, upgrader.RolloutCancelled)
+
+	r, err := upgrades.Start(b.ctx, upgrader.Request{ToRelease: "0.8.2", Options: upgrader.Options{Snapshot: upgrader.SnapshotBefore}})
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Options.SnapshotName)
+	b.rollout(upgrades, r.ID, upgrader.RolloutComplete)
+	b.judge(acme, "0.8.2")
+	snap, err := b.service.Run(b.ctx, backups.RunSnapshot, r.Options.SnapshotName)
+	require.NoError(t, err)
+	require.Equal(t, backups.StateSuccess, snap.State)
+
+	// A second opinion: without a snapshot the old version stays.
+	none := upgrader.NewService(db.NewRollouts(b.db), b.engine, b.catalogue, nil).WithSnapshots(nothing{b.service})
+	_, err = none.Finalize(b.ctx, upgrader.Command{RolloutID: r.ID})
+	require.ErrorContains(t, err, "no snapshot holds its old version")
+	_, err = upgrades.Finalize(b.ctx, upgrader.Command{RolloutID: r.ID})
+	require.NoError(t, err)
+	b.rollout(upgrades, r.ID, upgrader.RolloutFinalized)
+
+	planned, refusals, err := b.service.Plan(b.ctx, backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true})
+	require.NoError(t, err)
+	require.Empty(t, refusals)
+	require.Equal(t, "0.8.2", planned.Plan.FromRelease)
+	require.NotEmpty(t, planned.Plan.Aside)
+	b.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true})
+	b.judge(acme, "0.8.1")
+	var release string
+	require.NoError(t, b.db.Pool().QueryRow(b.ctx, `select release from tenants where id = $1`, acme.Name()).Scan(&release))
+	require.Equal(t, "0.8.1", release)
+}
+
+// nothing is a store of snapshots that holds none.
+type nothing struct{ *backups.Service }
+
+func (nothing) Holds(context.Context, string, []string, time.Time) (name, why string, err error) {
+	return "", "there is none", nil
+}
+
+func (b *bundle) rollout(s *upgrader.Service, id string, state upgrader.RolloutState) {
+	b.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r, err := s.Get(b.ctx, id)
+		require.NoError(b.t, err)
+		if r.State == state {
+			return
+		}
+		require.NotEqual(b.t, upgrader.RolloutFailed, r.State, "%+v", r.Tenants)
+		select {
+		case <-b.ctx.Done():
+			b.t.Fatalf("rollout is %s: %+v", r.State, r.Tenants)
+		case <-tick.C:
+		}
+	}
+}
+
+// TestOneOfFifty restores one tenant out of a snapshot of fifty; nobody else's
+// index is touched. A database that was lost is rebuilt from the repository.
+func TestOneOfFifty(t *testing.T) {
+	t.Parallel()
+	b := setup(t, devtest.Engine(t))
+	b.worker(b.engine)
+	repo := b.repository(backups.KindFS)
+	var fleet backups.Selection
+	for i := range 50 {
+		id := fmt.Sprintf("%s%02d", repo.Name, i) // removed with the repository's name
+		for _, index := range []string{"08x." + id + ".tracardi-rule", "prod-08x." + id + ".tracardi-rule"} {
+			alias := strings.Replace(index, "08x.", "", 1)
+			b.must("PUT", "/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0},"aliases":{"`+alias+`":{}}}`)
+			b.must("PUT", "/"+index+"/_doc/1?refresh=true", `{"id":"1","of":"`+id+`"}`)
+		}
+		_, err := b.db.Pool().Exec(b.ctx, `insert into tenants (id, install_token, release, cluster, labels) values ($1, '', '0.8.1', 'default', '{"tier":"gold"}')`, id)
+		require.NoError(t, err)
+		fleet.Tenants = append(fleet.Tenants, id)
+	}
+	snap := b.snapshot(repo.Name, backups.SnapshotOrder{Selection: backups.Selection{Labels: map[string]string{"tier": "gold"}}, Digest: true})
+	require.Equal(t, fleet.Tenants, snap.Tenants)
+	require.Equal(t, 100, snap.Snapshot.Indices)
+
+	one := fleet.Tenants[7]
+	b.must("POST", "/08x."+one+".tracardi-rule/_update/1?refresh=true", `{"doc":{"of":"nobody"}}`)
+	others := func() map[string]upgrader.IndexStats {
+		all, err := b.engine.Stats(b.ctx, "08x."+repo.Name+"*", "prod-08x."+repo.Name+"*")
+		require.NoError(t, err)
+		for name := range all {
+			if strings.Contains(name, one) {
+				delete(all, name)
+			}
+		}
+		return all
+	}
+	before := others()
+	require.Len(t, before, 98)
+	r := b.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: one, Replace: true})
+	require.Equal(t, 2, r.Restore.Verified.Digested)
+	require.Contains(t, b.must("GET", "/"+one+".tracardi-rule/_doc/1", ""), `"of":"`+one+`"`)
+	require.Equal(t, before, others())
+
+	// Another installation on the same repository.
+	lost := setup(t, b.url)
+	_, err := lost.service.PutRepository(b.ctx, caller, backups.Repository{Name: repo.Name, Kind: repo.Kind, Settings: repo.Settings})
+	require.NoError(t, err)
+	found, err := lost.service.Import(b.ctx, caller, repo.Name)
+	require.NoError(t, err)
+	require.Equal(t, []string{snap.ID}, found)
+	lost.worker(lost.engine)
+	look := lost.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: one, Beside: "look-" + repo.Name, Remove: true})
+	require.Equal(t, 2, look.Restore.Verified.Digested)
+	require.NotContains(t, b.must("GET", "/_cat/indices?h=index", ""), "look-"+repo.Name)
+	again, err := lost.service.Import(b.ctx, caller, repo.Name)
+	require.NoError(t, err)
+	require.Empty(t, again)
+}
+
+// TestEngineRestartsInTheMiddle kills the only node while it writes a snapshot,
+// and while it restores one.
+func TestEngineRestartsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	engine, err := devstack.StartEngine(t.Context(), devstack.EngineOptions{Dir: t.TempDir(), Heap: "512m", ShortLived: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = engine.Stop() })
+	b := setup(t, engine.URL())
+	b.worker(b.engine)
+	name := devtest.Prefix(t)
+	_, err = b.service.PutRepository(b.ctx, caller, backups.Repository{Name: name, Kind: backups.KindFS, Settings: map[string]string{
+		"location": engine.SnapshotDir() + "/slow", "max_snapshot_bytes_per_sec": "100kb", "max_restore_bytes_per_sec": "100kb",
+	}})
+	require.NoError(t, err)
+	acme := b.tenant("0.8.1", 2500)
+	restart := func() {
+		engine.Nodes()[0].Kill()
+		require.NoError(t, engine.Nodes()[0].Start(b.ctx))
+	}
+	snap, err := b.service.Create(b.ctx, caller, backups.SnapshotOrder{Selection: only(acme)})
+	require.NoError(t, err)
+	b.until(backups.RunSnapshot, snap.ID, func(r *backups.Run) bool { return r.State == backups.StateRunning && r.Progress.ShardsDone > 0 })
+	restart()
+	snap = b.until(backups.RunSnapshot, snap.ID, ended)
+	require.Equal(t, backups.StateSuccess, snap.State, snap.Reason)
+	t.Log(snap.Notes)
+
+	r, err := b.service.Restore(b.ctx, caller, backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true, NoRehearsal: true})
+	require.NoError(t, err)
+	b.until(backups.RunRestore, r.ID, func(r *backups.Run) bool { return r.State == backups.StateRunning && r.Progress.ShardsDone > 0 })
+	restart()
+	r = b.until(backups.RunRestore, r.ID, ended)
+	require.Equal(t, backups.StateSuccess, r.State, r.Reason)
+	t.Log(r.Notes)
+	b.judge(acme, "0.8.1")
 }

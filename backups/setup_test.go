@@ -67,7 +67,7 @@ func (b *bundle) worker(engine backups.Engine) *bundle {
 	b.t.Helper()
 	runner := backups.NewRunner(b.store, engine, b.catalogue, "worker-"+b.t.Name(), b.log)
 	rollouts := db.NewRollouts(b.db)
-	upgrades := upgrader.NewRunner(rollouts, b.engine, b.catalogue, "upgrades", upgrader.Limits{}, b.log)
+	upgrades := upgrader.NewRunner(rollouts, b.engine, b.catalogue, "upgrades", upgrader.Limits{}, b.log).WithSnapshots(b.service)
 	q, err := db.NewQueue(b.db, rollouts, upgrades, b.log, db.BackupWork(b.store, runner))
 	require.NoError(b.t, err)
 	require.NoError(b.t, q.Start(b.ctx))
