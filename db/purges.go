@@ -95,7 +95,10 @@ func (p *Purges) BeginPurge(ctx context.Context, op *tenants.Operation, dry bool
 		if err := change(t); err != nil {
 			return err
 		}
-		if err := notInRollout(ctx, tx, t.ID); err != nil || dry {
+		if err := notInRollout(ctx, tx, t.ID); err != nil {
+			return err
+		}
+		if err := notRestoring(ctx, tx, t.ID); err != nil || dry {
 			return err
 		}
 		if err := r.updateTenant(ctx, tx, was, t); err != nil {
@@ -155,6 +158,24 @@ func notInRollout(ctx context.Context, tx pgx.Tx, tenant string) error {
 		Code: tenants.CodeFailedPrecondition, Reason: tenants.ReasonRolloutRunning, Field: "id",
 		Message: fmt.Sprintf("tenant %q is part of the running rollout %s", tenant, rollout), Remedy: "cancel it for this tenant, or wait for its end",
 		Metadata: map[string]string{"rollout": rollout},
+	}
+}
+
+// notRestoring refuses a tenant that is being restored in place. Who begins a
+// restore holds the tenant's row, as the caller does.
+func notRestoring(ctx context.Context, tx pgx.Tx, tenant string) error {
+	var restore string
+	err := tx.QueryRow(ctx, `select id from backup_runs where in_place and working and tenants[1] = $1`, tenant).Scan(&restore)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &tenants.Error{
+		Code: tenants.CodeFailedPrecondition, Reason: tenants.ReasonWrongState, Field: "id",
+		Message: fmt.Sprintf("tenant %q is being restored by %s", tenant, restore), Remedy: "wait for its end",
+		Metadata: map[string]string{"restore": restore},
 	}
 }
 
