@@ -26,7 +26,7 @@ import (
 type config struct {
 	tenants, docs, months, rounds, warmup int
 	only, verify                          []string
-	breakdown                             bool
+	breakdown, plain                      bool
 	profile                               string
 	limits                                upgrader.Limits
 	settings                              map[string]string // of the engine's nodes
@@ -44,6 +44,7 @@ func parse(args []string) (config, error) {
 	f.StringVar(&only, "only", "", "restrict the layout to these resource keys, comma separated")
 	f.StringVar(&verify, "verify", "count,full", "verification levels to measure, comma separated")
 	f.BoolVar(&c.breakdown, "breakdown", false, "one more run per level, in which every call is noted, and a table of where the time goes")
+	f.BoolVar(&c.plain, "plain", false, "also one run of a plain script: one copy task after the other, looked at every 3 s")
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the measured TMS runs to this file")
 	f.IntVar(&c.limits.Creates, "creates", 0, "upgrader.Limits.Creates; 0 is the default")
 	f.IntVar(&c.limits.Tasks, "tasks", 0, "upgrader.Limits.Tasks; 0 is the default")
@@ -123,6 +124,13 @@ func run(ctx context.Context, cfg config) (err error) {
 			}
 		}
 	}
+	if cfg.plain {
+		s, err := c.measure(ctx, plainLoop, plan, false)
+		if err != nil {
+			return fmt.Errorf("%s: %w", plainLoop, err)
+		}
+		fmt.Printf("plain loop    %6.2f s\n", s.took.Seconds())
+	}
 	if cfg.rounds > 0 {
 		fmt.Println()
 		r.print(os.Stdout)
@@ -166,7 +174,11 @@ func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Pl
 		}
 	} else {
 		start := time.Now()
-		err = c.bare(ctx, plan, nil)
+		if variant == plainLoop {
+			err = c.plain(ctx, plan)
+		} else {
+			err = c.bare(ctx, plan, nil)
+		}
 		s.took = time.Since(start)
 	}
 	s.own, s.engine = ownCPU()-own, processCPU(pid)-engine
