@@ -13,7 +13,8 @@ import (
 )
 
 // Due implements upgrader.Store. Of each rollout it returns no more tenants
-// than may still be taken in flight.
+// than may still be taken in flight: those that have waited longest, and of
+// these the largest first, so that none of them is left alone at the end.
 func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select w.rollout_id, w.tenant_id, w.epoch
@@ -23,13 +24,13 @@ func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) 
 			where rollout_id = ro.id and working and lease_until > now()
 		) b
 		cross join lateral (
-			select rollout_id, tenant_id, epoch, next_at from rollout_tenants
+			select rollout_id, tenant_id, epoch, next_at, docs_total from rollout_tenants
 			where rollout_id = ro.id and working and next_at <= now() and (lease_until is null or lease_until <= now())
-			order by next_at, tenant_id
+			order by next_at, docs_total desc, tenant_id
 			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
 		) w
 		where exists (select from rollout_tenants where rollout_id = ro.id and working)
-		order by w.next_at, w.tenant_id
+		order by w.next_at, w.docs_total desc, w.tenant_id
 		limit $1`, limit)
 	if err != nil {
 		return nil, failure(err)
@@ -137,6 +138,18 @@ func (r *Rollouts) OldTemplates(ctx context.Context, rollout, tenant string) ([]
 	return out, json.Unmarshal(raw, &out)
 }
 
+// KeepOldTemplates implements upgrader.Store.
+func (r *Rollouts) KeepOldTemplates(ctx context.Context, l *upgrader.Lease, ts []upgrader.Template) error {
+	raw, err := json.Marshal(ts)
+	if err != nil {
+		return err
+	}
+	return r.owned(ctx, l, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update rollout_tenants set old_templates = $3 where rollout_id = $1 and tenant_id = $2`, l.RolloutID, l.TenantID, raw)
+		return err
+	})
+}
+
 // owned runs f in a transaction if, and only if, the lease still holds; the
 // rollout's row is locked first, as everywhere, so that nothing deadlocks.
 func (r *Rollouts) owned(ctx context.Context, l *upgrader.Lease, f func(pgx.Tx) error) error {
@@ -240,12 +253,19 @@ func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrade
 	})
 }
 
-// summarize brings a locked rollout's state up to date.
+// summarize brings a locked rollout's state up to date. It follows from which
+// states there are, not from how many tenants are in each, so that this costs
+// the same for ten tenants and for ten thousand.
 func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
-	rows, err := tx.Query(ctx, `select state, intent from rollout_tenants where rollout_id = $1`, ro.ID)
+	rows, err := tx.Query(ctx, `
+		select s.state, case when w.working and s.state = any($3) then 'rollback' else '' end
+		from unnest($2::text[]) s(state), (values (true), (false)) w(working)
+		where exists (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working)`,
+		ro.ID, upgrader.TenantStates(), upgrader.EndedStates())
 	if err != nil {
 		return err
 	}
+	// An ended tenant that works has a command: which one makes no difference.
 	ts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 		var t upgrader.RolloutTenant
 		err := row.Scan(&t.State, &t.Intent)

@@ -17,12 +17,11 @@ type ClusterView struct {
 // TenantView is what the cluster holds of one tenant: the old version, the
 // new one as far as it exists already, and the aliases.
 type TenantView struct {
-	Old       []Index // sorted by name
-	OldStats  map[string]IndexStats
-	New       []Index
-	NewStats  map[string]IndexStats
-	Aliases   map[string][]string // alias -> indices
-	Templates []Template          // of the old version
+	Old      []Index // sorted by name
+	OldStats map[string]IndexStats
+	New      []Index
+	NewStats map[string]IndexStats
+	Aliases  map[string][]string // alias -> indices
 	// Own are targets that earlier rollouts made: what a rollback left.
 	Own map[string]bool
 }
@@ -65,10 +64,7 @@ func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) 
 			}
 		}
 	}
-	if v.Aliases, err = e.Aliases(ctx, aliasPatterns(tenant)...); err != nil {
-		return v, err
-	}
-	v.Templates, err = tenantTemplates(ctx, e, oldPrefix, tenant)
+	v.Aliases, err = e.Aliases(ctx, aliasPatterns(tenant)...)
 	return v, err
 }
 

@@ -18,6 +18,8 @@ const AllResources = "*"
 // index does, in which time a copy moves some thousand documents.
 const worthCloning = 5_000
 
+var fewDocuments = fmt.Sprintf("below %d documents copying is as quick as cloning", worthCloning)
+
 // coldWindow is how long an index must have taken no write before it is
 // cloned, counted from the plan, which notes its sequence numbers.
 const coldWindow = 2 * time.Second
@@ -77,6 +79,12 @@ func (f facts) natural(m *Move) choice {
 	case filled == 0:
 		return choice{MethodCreate, "new in this release, or today's partition"}
 	}
+	switch {
+	case !f.l.transformOf(m).Empty():
+		return choice{MethodReindex, "its documents are transformed"}
+	case docs < worthCloning: // most are: their mappings need not be compared
+		return choice{MethodReindex, fewDocuments}
+	}
 	if no := f.cloneable(m); no != "" {
 		return choice{MethodReindex, no}
 	}
@@ -92,8 +100,6 @@ func (f facts) natural(m *Move) choice {
 func (f facts) unasked(m *Move) string {
 	n, _ := ParseIndexName(m.Copies[0].Source)
 	switch {
-	case m.docs() < worthCloning:
-		return fmt.Sprintf("below %d documents copying is as quick", worthCloning)
 	case f.options.HoldSwitch:
 		return "with a held switch no write is refused unasked"
 	case n.Partition == "":

@@ -148,6 +148,14 @@ func never(seq map[int]int64) bool {
 	return true
 }
 
+// writes is the number of operations that the shards of an index have taken.
+func writes(seq map[int]int64) (n int64) {
+	for _, last := range seq {
+		n += last + 1
+	}
+	return n
+}
+
 // beyond says whether now is past the checkpoint in any shard.
 func beyond(checkpoint Checkpoint, now map[int]int64) bool {
 	for shard, n := range now {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/tracardi/tms/releases"
 )
@@ -167,11 +168,13 @@ func planTenant(l *layout, tenant string, v TenantView, now time.Time, o Options
 	tp.record()
 	tp.notes()
 	f := facts{l: l, now: now, options: o, source: v.old()}
+	tp.Moves = make([]Move, 0, len(tp.moves))
 	for _, name := range sortedKeys(tp.moves) {
 		m := *tp.moves[name]
 		if err := f.choose(&m); err != nil {
 			tp.refuse("method_impossible", err.Error(), "leave --method out for "+m.Resource+", or choose another one")
 		}
+		m.Why = unique.Make(m.Why).Value() // a fleet has few different reasons
 		tp.Moves = append(tp.Moves, m)
 		tp.Shards += shardsOf(l.resource(m.Resource)) * (1 + m.Replicas)
 	}
@@ -183,7 +186,7 @@ func (tp *tenantPlan) refuse(code, message, remedy string) {
 }
 
 func (tp *tenantPlan) note(format string, args ...any) {
-	tp.Notes = append(tp.Notes, fmt.Sprintf(format, args...))
+	tp.Notes = append(tp.Notes, unique.Make(fmt.Sprintf(format, args...)).Value())
 }
 
 // sources turns every index of the old version into a part of a move.
@@ -223,7 +226,7 @@ func (tp *tenantPlan) source(n IndexName, res releases.Resource, ix Index, st In
 		m.Replicas = max(m.Replicas, st.Replicas)
 		m.Copies = append(m.Copies, Copy{
 			Source: ix.Name, Resource: res.Key, State: CopyPlanned,
-			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries, Planned: checkpointOf(st.MaxSeqNo),
+			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries, Planned: writes(st.MaxSeqNo),
 		})
 	}
 }
@@ -310,6 +313,7 @@ func (tp *tenantPlan) obstacles() {
 
 // record remembers what stands now.
 func (tp *tenantPlan) record() {
+	tp.Record.OldIndices = make([]string, 0, len(tp.view.Old))
 	for _, ix := range tp.view.Old {
 		if n, ok := ParseIndexName(ix.Name); ok && n.Mode != Static {
 			if _, ok := tp.l.sourceOf(n); ok {
@@ -318,7 +322,6 @@ func (tp *tenantPlan) record() {
 		}
 	}
 	sort.Strings(tp.Record.OldIndices)
-	tp.OldTemplates = tp.view.Templates
 }
 
 // notes tells what will not survive.

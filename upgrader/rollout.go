@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -141,6 +142,20 @@ const (
 	TenantRolledBack     TenantState = "rolled_back"     // back on the old release
 )
 
+// tenantStates lists all of them.
+var tenantStates = []TenantState{
+	TenantPlanned, TenantPrepared, TenantCopying, TenantCopied, TenantCompared, TenantFenced, TenantVerified, TenantSwitched,
+	TenantReturning, TenantReturnFenced, TenantReturnVerified, TenantFinalized, TenantFailed, TenantCancelled, TenantRolledBack,
+}
+
+// TenantStates lists all states of a tenant in a rollout.
+func TenantStates() []TenantState { return slices.Clone(tenantStates) }
+
+// EndedStates lists those in which a tenant waits for nothing but a command.
+func EndedStates() []TenantState {
+	return slices.DeleteFunc(TenantStates(), func(s TenantState) bool { return !s.Ended() })
+}
+
 // Intent is a command to one tenant that its worker carries out.
 type Intent string
 
@@ -186,7 +201,8 @@ type RolloutTenant struct {
 	FenceTries  int            // fences so far, lifted ones included
 	Record      TenantRecord   // what was found and changed, to resume and to go back
 	// OldTemplates are the old version's templates as they were. They are
-	// large: stored at the start, read through Store.OldTemplates only.
+	// large: stored by the first worker (Store.KeepOldTemplates) and read
+	// through Store.OldTemplates only.
 	OldTemplates []Template
 	Proof        *Proof    // set at verified
 	StartedAt    time.Time // zero before the first worker took it
@@ -306,9 +322,9 @@ type Copy struct {
 	Docs     int64     `json:"docs"` // at plan time
 	Bytes    int64     `json:"bytes"`
 	Shards   int       `json:"shards"`
-	// Planned are the highest sequence numbers at plan time: a source is cold
-	// as long as it has these.
-	Planned    Checkpoint `json:"planned,omitempty"`
+	// Planned is the number of writes that the source had taken at plan time:
+	// it is cold as long as it has taken no more.
+	Planned    int64      `json:"planned,omitempty"`
 	Task       string     `json:"task,omitempty"`
 	Tries      int        `json:"tries,omitempty"`
 	Checkpoint Checkpoint `json:"checkpoint,omitempty"`
@@ -435,9 +451,7 @@ type TenantPlan struct {
 	Moves  []Move
 	Shards int // new shards, replicas included
 	Record TenantRecord
-	// OldTemplates are the old version's templates as they are.
-	OldTemplates []Template
-	Notes        []string
+	Notes  []string
 }
 
 // ShardForecast is the use of the cluster's shard limit.

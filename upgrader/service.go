@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
 )
@@ -127,14 +129,37 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	}
 	p := newPlanner(s.catalogue, target, req.Options, view)
 	p.fleet(fleet)
-	for _, t := range p.candidates(fleet) {
-		tv, err := s.look(ctx, t, target)
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		p.tenant(t, tv)
+	if err := s.lookAtAll(ctx, p, p.candidates(fleet), target); err != nil {
+		return nil, unavailable(err)
 	}
 	return p.finish(), nil
+}
+
+// planLooks is the number of tenants that are looked at at once while they are
+// planned: the engine answers from memory, the round trips are what takes time.
+const planLooks = 8
+
+// lookAtAll plans tenants as their views come in; none is kept.
+func (s *Service) lookAtAll(ctx context.Context, p *planner, fleet []FleetTenant, target *releases.Release) error {
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(planLooks)
+	for _, t := range fleet {
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			tv, err := s.look(gctx, t, target)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			p.tenant(t, tv)
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // look reads everything of one tenant that the plan needs.
@@ -202,7 +227,7 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 	t := RolloutTenant{
 		RolloutID: r.ID, TenantID: tp.TenantID, FromRelease: tp.FromRelease,
 		State: TenantPlanned, SwitchAllowed: !r.Options.HoldSwitch, NextAt: now,
-		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record, OldTemplates: tp.OldTemplates,
+		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record,
 	}
 	t.Record.Notes = tp.Notes
 	for _, m := range tp.Moves {

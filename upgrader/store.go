@@ -52,7 +52,9 @@ type Store interface {
 
 	// Load returns the tenant with its rollout (without the other tenants).
 	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
-	// OldTemplates returns the templates stored with the rollout.
+	// KeepOldTemplates stores the old version's templates of the tenant.
+	KeepOldTemplates(ctx context.Context, l *Lease, ts []Template) error
+	// OldTemplates returns the templates that were kept.
 	OldTemplates(ctx context.Context, rollout, tenant string) ([]Template, error)
 	// SaveTenant stores state, reason, counters, record and proof, and
 	// brings the rollout's state up to date. It never touches what the
