@@ -100,7 +100,7 @@ func (s *session) waitCold(ctx context.Context, c *Copy) error {
 	if err != nil {
 		return err
 	}
-	if beyond(c.Planned, stats[c.Source].MaxSeqNo) {
+	if writes(stats[c.Source].MaxSeqNo) != c.Planned {
 		return errWarm
 	}
 	return nil
@@ -180,7 +180,7 @@ func (s *session) copyInstead(ctx context.Context, m *Move, why error) error {
 		m.Light = c.Docs <= lightDocs
 		s.t.ByMethod[m.Method]++
 	})
-	if err := s.createTarget(ctx, m); err != nil {
+	if err := s.createTarget(ctx, m, nil); err != nil {
 		return err
 	}
 	if err := s.saveMoves(ctx, m); err != nil {

@@ -19,6 +19,9 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if len(s.moves) == 0 {
 		return OutcomeDone, nil // a minor upgrade: no data moves
 	}
+	if err := s.keepOldTemplates(ctx); err != nil {
+		return OutcomeRetry, err
+	}
 	if err := s.clearTemplates(ctx); err != nil {
 		return OutcomeRetry, err
 	}
@@ -26,6 +29,23 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	}
 	return OutcomeDone, s.createTargets(ctx)
+}
+
+// keepOldTemplates stores the old version's templates as they are, before
+// anything is changed.
+func (s *session) keepOldTemplates(ctx context.Context) (err error) {
+	if len(s.oldTemplates) > 0 {
+		return nil
+	}
+	ts, err := tenantTemplates(ctx, s.engine, s.l.from.Prefix, s.t.TenantID)
+	if err != nil || len(ts) == 0 {
+		return err
+	}
+	if err := s.r.store.KeepOldTemplates(ctx, s.lease, ts); err != nil {
+		return err
+	}
+	s.oldTemplates = ts
+	return nil
 }
 
 // replicasOf is the number of replicas that a resource's indices get.
@@ -181,15 +201,19 @@ func (s *session) createTargets(ctx context.Context) error {
 			made = append(made, m)
 		}
 	}
+	old, err := s.sourceMappings(ctx, made)
+	if err != nil {
+		return err
+	}
 	// What is filled comes first: its shards start while the rest is made.
 	slices.SortStableFunc(made, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
 	for _, m := range made {
 		if err := s.giveWay(ctx); err != nil {
 			return errors.Join(err, g.Wait())
 		}
-		g.Go(func() error { return s.createTarget(gctx, m) })
+		g.Go(func() error { return s.createTarget(gctx, m, old) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	var done []*Move
 	for _, m := range made {
 		if m.State == MoveCreated {
@@ -199,13 +223,40 @@ func (s *session) createTargets(ctx context.Context) error {
 	return errors.Join(err, s.saveMoves(ctx, done...))
 }
 
-func (s *session) createTarget(ctx context.Context, m *Move) error {
+// sourceMappings reads the mappings of what the moves are filled from.
+func (s *session) sourceMappings(ctx context.Context, moves []*Move) (map[string]map[string]any, error) {
+	if !slices.ContainsFunc(moves, func(m *Move) bool { return m.docs() > 0 }) {
+		return nil, nil
+	}
+	old, err := s.engine.Indices(ctx, s.oldPatterns()...)
+	out := map[string]map[string]any{}
+	for _, ix := range old {
+		out[ix.Name] = ix.Mapping
+	}
+	return out, err
+}
+
+// createTarget makes one target, with the fields that its sources have
+// learned; a target that would have too many is made without.
+func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[string]any) error {
 	res := s.l.resource(m.Resource)
 	body := IndexBody{Settings: finalSettings(res, m.Replicas), Mappings: res.Mapping}
 	if !m.Light {
 		body.Settings = relaxedSettings(res)
 	}
+	var sources []map[string]any
+	for _, c := range m.Copies {
+		if mapping, ok := old[c.Source]; ok {
+			sources = append(sources, mapping)
+		}
+	}
+	body.Mappings = withLearned(res.Mapping, s.l.transformOf(m), sources)
 	err := s.engine.CreateIndex(ctx, m.Target, body)
+	var refused *EngineError
+	if len(sources) > 0 && errors.As(err, &refused) && (refused.Type == "illegal_argument_exception" || refused.Type == "mapper_parsing_exception") {
+		body.Mappings = res.Mapping
+		err = s.engine.CreateIndex(ctx, m.Target, body)
+	}
 	if errors.Is(err, ErrAlreadyExists) {
 		err = s.adoptTarget(ctx, m)
 	}
