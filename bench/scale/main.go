@@ -185,7 +185,7 @@ func turns(ctx context.Context, store *db.Rollouts, r *upgrader.Rollout, steps i
 		if err := store.SaveMoves(ctx, l, upgrader.Move{Target: fmt.Sprintf("target-%d", i)}); err != nil {
 			return 0, err
 		}
-		if err := store.Release(ctx, l, time.Now(), -1); err != nil {
+		if err := store.Release(ctx, l, time.Now(), -1, true); err != nil {
 			return 0, err
 		}
 	}
