@@ -54,10 +54,10 @@ bench: setup ## Ratios to bare engine calls and bare RPCs; docs/benchmarks.md sa
 	go run ./bench/registry
 	go run ./bench/fleet
 	go run ./bench/verify
+	go run ./bench/restore
 
 robustness: setup ## Upgrades while everything fails, judged by a model (ARGS="--seed 7 --length 10m"); docs/robustness.md
 	go run ./robustness $(ARGS)
-	go run ./bench/restore
 
 build: ## bin/tms
 	go $(BUILD)
