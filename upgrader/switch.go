@@ -281,9 +281,28 @@ func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
 	return n
 }
 
-// finalize deletes the old version by exact names. There is no way back.
+// finalize deletes the old version by exact names. There is no way back. The
+// index with the owner's key goes last: the others are deleted under it.
 func (s *session) finalize(ctx context.Context) error {
-	if err := s.deleteUnread(ctx, s.t.Record.OldIndices); err != nil {
+	var names []string
+	if len(s.t.Record.OldIndices) > 0 {
+		there, err := s.engine.Indices(ctx, s.t.Record.OldIndices...)
+		if err != nil {
+			return err
+		}
+		for _, ix := range there {
+			names = append(names, ix.Name)
+		}
+	}
+	if len(names) > 0 {
+		last := names[0]
+		if slices.Contains(names, s.guard.home) {
+			last = s.guard.home
+		}
+		s.guard.home = last
+		names = append(slices.DeleteFunc(names, func(n string) bool { return n == last }), last)
+	}
+	if err := s.deleteUnread(ctx, names); err != nil {
 		return err
 	}
 	for _, t := range s.oldTemplates {

@@ -86,6 +86,9 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 			name = fields[1:4]
 		}
 	}
+	if len(fields) > 3 && fields[1] == "backup" && fields[2] == "repo" && word.MatchString(fields[3]) {
+		name = fields[1:4]
+	}
 	text := h.of(t, name)
 	assert.Contains(t, text, "tms "+strings.Join(name, " "), "%s:%d: no such command", file, s.line)
 	for _, f := range fields[1:] {
@@ -137,6 +140,10 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"upgrader/rollout.go", `(?m)^\s*Rollout\w+\s+RolloutState = "(\w+)"`, "docs/architecture.md"},
 		{"upgrader/rollout.go", `(?m)^\s*Quarantine\w+\s+QuarantineKind = "(\w+)"`, "docs/what-if.md"},
 		{"adoption/finding.go", `(?m)^\s*Code\w+\s+Code = "(\w+)"`, "docs/adoption.md"},
+		{"backups/run.go", `(?m)^\s*State\w+\s+State = "(\w+)"`, "docs/backups.md"},
+		{"backups/restore_plan.go", `\badd\("(\w+)"`, "docs/backups.md"},
+		{"backups/service.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
+		{"upgrader/snapshots.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
 		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, one.document))

@@ -18,12 +18,12 @@ func TestKillNineOfBackups(t *testing.T) {
 	t.Parallel()
 	t.Logf("TMS_E2E_SEED=%d", seed)
 	b := setup(t).serve(2)
-	saved, other := b.tenant("0.8.1", 1, 600, small...), b.tenant("0.8.1", 1, 100, small...)
+	saved, other := b.tenant("0.8.1", 1, 300, small...), b.tenant("0.8.1", 1, 60, small...)
 	name := devtest.Prefix(t)
 	location := b.snapshots() + "/" + name
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(location)) })
 	// Slow enough to be killed in the middle.
-	got := b.tms("backup", "repo", "add", name, "--setting", "location="+location, "--setting", "max_snapshot_bytes_per_sec=500kb", "--setting", "max_restore_bytes_per_sec=500kb")
+	got := b.tms("backup", "repo", "add", name, "--setting", "location="+location, "--setting", "max_snapshot_bytes_per_sec=2mb", "--setting", "max_restore_bytes_per_sec=2mb")
 	require.Zero(t, got.code, got.stderr)
 	writer := other.write(10)
 	killer := newKiller(b)
