@@ -154,18 +154,26 @@ func (s *site) strikeAll(ctx context.Context, strikes []strike, report *report) 
 			return
 		}
 		under.Go(func() {
-			if err := s.strike(ctx, k); err != nil {
+			if err := s.strike(ctx, k, report); err != nil {
 				report.trouble(fmt.Errorf("%s: %w", k, err))
 			}
 		})
-		report.count(k.Fault)
 	}
 	<-ctx.Done()
 }
 
 // strike inflicts one fault and heals it in time, or when the storm is over.
-func (s *site) strike(ctx context.Context, k strike) error {
+func (s *site) strike(ctx context.Context, k strike, report *report) error {
+	// The repair of the one before may take longer than the schedule thinks.
+	thing, _ := s.hit.LoadOrStore(faultByName(k.Fault).thing(k.Target), &sync.Mutex{})
+	one, ok := thing.(*sync.Mutex)
+	if !ok || !one.TryLock() {
+		s.journal.note("left out, still being repaired", "fault", k.Fault, "target", k.Target)
+		return nil
+	}
+	defer one.Unlock()
 	ended := time.Now().Add(k.For)
+	report.count(k.Fault)
 	s.journal.note("strike", "fault", k.Fault, "target", k.Target, "for", k.For.Round(time.Millisecond).String())
 	// What has begun is finished: a fault half inflicted could not be healed.
 	hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healLimit+k.For)

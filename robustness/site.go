@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ type site struct {
 	tenants   []*tenant
 	http      *http.Client
 
+	hit       sync.Map // name of a thing -> *sync.Mutex, held while it is hit
 	kills     atomic.Int64
 	takeovers takeovers
 	round     atomic.Int64 // number of the round under way
