@@ -255,12 +255,13 @@ func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrade
 
 // summarize brings a locked rollout's state up to date. It follows from which
 // states there are, not from how many tenants are in each, so that this costs
-// the same for ten tenants and for ten thousand.
+// the same for ten tenants and for ten thousand: a limit of one, unlike exists,
+// is never turned into a join of all.
 func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	rows, err := tx.Query(ctx, `
 		select s.state, case when w.working and s.state = any($3) then 'rollback' else '' end
-		from unnest($2::text[]) s(state), (values (true), (false)) w(working)
-		where exists (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working)`,
+		from unnest($2::text[]) s(state), (values (true), (false)) w(working),
+			lateral (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working limit 1) x`,
 		ro.ID, upgrader.TenantStates(), upgrader.EndedStates())
 	if err != nil {
 		return err

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -139,7 +141,11 @@ func schedule(ctx context.Context, store *db.Rollouts, tenants, steps int) error
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%6d tenants: %5.2f ms a turn of 6 questions (rollout stored in %.2f s)\n", size, took.Seconds()*1000/float64(steps), created.Seconds())
+		fmt.Printf("%6d tenants, ms a turn:", size)
+		for _, name := range slices.Sorted(maps.Keys(took)) {
+			fmt.Printf(" %s %.2f,", name, took[name].Seconds()*1000/float64(steps))
+		}
+		fmt.Printf(" rollout stored in %.2f s\n", created.Seconds())
 		if err := end(ctx, store, r.ID); err != nil {
 			return err
 		}
@@ -162,34 +168,40 @@ func paperRollout(size int) *upgrader.Rollout {
 	return r
 }
 
-// turns is the time that Postgres takes for the turns of workers.
-func turns(ctx context.Context, store *db.Rollouts, r *upgrader.Rollout, steps int) (time.Duration, error) {
-	start := time.Now()
+// turns is the time that Postgres takes for the turns of workers, by question.
+func turns(ctx context.Context, store *db.Rollouts, r *upgrader.Rollout, steps int) (map[string]time.Duration, error) {
+	spent := map[string]time.Duration{}
+	var l *upgrader.Lease
+	var t *upgrader.RolloutTenant
+	var due []upgrader.Work
 	for i := range steps {
-		due, err := store.Due(ctx, 4)
-		if err != nil || len(due) == 0 {
-			return 0, errors.Join(err, fmt.Errorf("%d tenants are due", len(due)))
-		}
-		l, err := store.Acquire(ctx, r.ID, due[0].TenantID, "scale", 10*time.Second)
-		if err != nil {
-			return 0, err
-		}
-		_, t, err := store.Load(ctx, r.ID, l.TenantID)
-		if err != nil {
-			return 0, err
-		}
-		t.State = upgrader.TenantPrepared
-		if err := store.SaveTenant(ctx, l, t); err != nil {
-			return 0, err
-		}
-		if err := store.SaveMoves(ctx, l, upgrader.Move{Target: fmt.Sprintf("target-%d", i)}); err != nil {
-			return 0, err
-		}
-		if err := store.Release(ctx, l, time.Now(), -1, true); err != nil {
-			return 0, err
+		for _, q := range []struct {
+			name string
+			ask  func() error
+		}{
+			{"due", func() (err error) { due, err = store.Due(ctx, 4); return err }},
+			{"lease", func() (err error) {
+				if len(due) == 0 {
+					return errors.New("no tenant is due")
+				}
+				l, err = store.Acquire(ctx, r.ID, due[0].TenantID, "scale", 10*time.Second)
+				return err
+			}},
+			{"load", func() (err error) { _, t, err = store.Load(ctx, r.ID, l.TenantID); return err }},
+			{"store tenant", func() error { t.State = upgrader.TenantPrepared; return store.SaveTenant(ctx, l, t) }},
+			{"store moves", func() error {
+				return store.SaveMoves(ctx, l, upgrader.Move{Target: fmt.Sprintf("target-%d", i)})
+			}},
+			{"give back", func() error { return store.Release(ctx, l, time.Now(), -1, false) }},
+		} {
+			start := time.Now()
+			if err := q.ask(); err != nil {
+				return nil, fmt.Errorf("%s: %w", q.name, err)
+			}
+			spent[q.name] += time.Since(start)
 		}
 	}
-	return time.Since(start), nil
+	return spent, nil
 }
 
 // end takes the tenants out of a rollout, so that the next one may have them.
