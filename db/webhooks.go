@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,22 +27,29 @@ var _ events.WebhookStore = (*Webhooks)(nil)
 func NewWebhooks(d *DB, sealer *tenants.Sealer) *Webhooks { return &Webhooks{d, sealer} }
 
 const webhookColumns = `id, display_name, url, types, secret, enabled, reason, created_by, created_at, updated_at, revision,
-	position, failures, failing_since, last_error, next_at,
+	position, failures, failing_since, last_error, next_at, old_secret, old_secret_until, lost_from, lost_to, lost_at,
 	case when enabled then greatest((select head from event_log) - position, 0) else 0 end`
 
 func (s *Webhooks) scan(row pgx.CollectableRow) (*events.Webhook, error) {
 	var w events.Webhook
-	var sealed []byte
-	var failing *time.Time
+	var sealed, oldSealed []byte
+	var failing, oldUntil, lostAt *time.Time
+	var lostFrom, lostTo *int64
 	err := row.Scan(&w.ID, &w.DisplayName, &w.URL, &w.Types, &sealed, &w.Enabled, &w.Reason, &w.CreatedBy, &w.CreatedAt, &w.UpdatedAt, &w.Revision,
-		&w.Position, &w.Failures, &failing, &w.LastError, &w.NextAt, &w.Pending)
+		&w.Position, &w.Failures, &failing, &w.LastError, &w.NextAt, &oldSealed, &oldUntil, &lostFrom, &lostTo, &lostAt, &w.Pending)
 	if err != nil {
 		return nil, err
 	}
-	w.FailingSince = timeOrZero(failing)
+	w.FailingSince, w.OldSecretUntil = timeOrZero(failing), timeOrZero(oldUntil)
+	if lostFrom != nil && lostTo != nil {
+		w.Gap = &events.Gap{From: *lostFrom, To: *lostTo, At: timeOrZero(lostAt)}
+	}
 	// One that cannot be opened is empty, and every delivery says so.
 	if plain, _, err := s.sealer.Open(sealOwner(w.ID), sealed); err == nil {
 		w.Secret = plain
+	}
+	if plain, _, err := s.sealer.Open(sealOwner(w.ID), oldSealed); err == nil {
+		w.OldSecret = plain
 	}
 	return &w, nil
 }
@@ -132,16 +140,20 @@ func (s *Webhooks) ChangeWebhook(ctx context.Context, id string, a tenants.Audit
 		if err := change(w); err != nil {
 			return err
 		}
-		var sealed []byte
+		var sealed, oldSealed []byte
 		if w.Secret != "" {
 			sealed = s.sealer.Seal(sealOwner(w.ID), w.Secret)
 		}
+		if w.OldSecret != "" {
+			oldSealed = s.sealer.Seal(sealOwner(w.ID), w.OldSecret)
+		}
 		_, err = tx.Exec(ctx, `
 			update webhooks set display_name = $2, url = $3, types = $4, secret = coalesce($5, secret), enabled = $6, reason = $7,
-				failures = $8, failing_since = $9, last_error = $10, next_at = $11, updated_at = now(), revision = revision + 1
+				failures = $8, failing_since = $9, last_error = $10, next_at = $11, old_secret = $12, old_secret_until = $13, updated_at = now(), revision = revision + 1
 			where id = $1`,
 			id, w.DisplayName, w.URL, typesOf(w), sealed, w.Enabled, clean(w.Reason),
-			w.Failures, timeOrNull(w.FailingSince), clean(w.LastError), w.NextAt)
+			w.Failures, timeOrNull(w.FailingSince), clean(w.LastError), w.NextAt,
+			oldSealed, timeOrNull(w.OldSecretUntil))
 		if err != nil {
 			return err
 		}
@@ -222,6 +234,30 @@ func (s *Webhooks) Progress(ctx context.Context, w *events.Webhook, owner string
 			delete from webhook_deliveries where webhook_id = $1 and id <= (
 				select id from webhook_deliveries where webhook_id = $1 order by id desc offset $2 limit 1)`, w.ID, keptDeliveries)
 		return err
+	})
+	return err == nil && !lost, err
+}
+
+// WebhookGap implements events.WebhookStore.
+func (s *Webhooks) WebhookGap(ctx context.Context, id, owner string, g events.Gap, a tenants.Audit) (bool, error) {
+	var lost bool
+	err := s.db.inTx(ctx, func(tx pgx.Tx) error {
+		var before *int64
+		err := tx.QueryRow(ctx, `
+			select lost_from from webhooks where id = $1 and lease_owner = $2 and lease_until > now() and enabled for update`, id, owner).Scan(&before)
+		if lost = errors.Is(err, pgx.ErrNoRows); lost {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `update webhooks set lost_from = $2, lost_to = $3, lost_at = $4 where id = $1`, id, g.From, g.To, g.At); err != nil {
+			return err
+		}
+		if before != nil && *before == g.From {
+			return nil // known; more of it is gone by now
+		}
+		return appendAudit(ctx, tx, a)
 	})
 	return err == nil && !lost, err
 }

@@ -37,6 +37,9 @@ const (
 	TypePurged         = "tenant.purged"
 	// TypeTest is what a webhook's test sends; it never happens.
 	TypeTest = "webhook.test"
+	// TypeGap tells a webhook which events it cannot get any more, whatever
+	// types it asked for; it is no event of the log.
+	TypeGap = "webhook.gap"
 )
 
 // Types lists what can happen.

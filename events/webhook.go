@@ -2,10 +2,7 @@ package events
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,9 +19,6 @@ const (
 	MaxWebhooks = 100
 	// MaxTypes of one webhook.
 	MaxTypes = 64
-	// secretPrefix and the size of the key follow standardwebhooks.com.
-	secretPrefix = "whsec_"
-	secretBytes  = 32
 )
 
 // Webhook is an address that events are sent to.
@@ -34,12 +28,15 @@ type Webhook struct {
 	URL         string
 	Types       []string // as in Wanted
 	Secret      string   // whsec_ and base64
-	Enabled     bool
-	Reason      string // why TMS disabled it
-	CreatedBy   string // key id
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Revision    int64 // grows with every change by a caller
+	// OldSecret signs, too, until OldSecretUntil.
+	OldSecret      string
+	OldSecretUntil time.Time
+	Enabled        bool
+	Reason         string // why TMS disabled it
+	CreatedBy      string // key id
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	Revision       int64 // grows with every change by a caller
 
 	Position     int64 // number of the last event that was dealt with
 	Pending      int64 // events behind it
@@ -47,6 +44,7 @@ type Webhook struct {
 	FailingSince time.Time
 	LastError    string
 	NextAt       time.Time
+	Gap          *Gap // the last one, nil when there was none
 }
 
 // Etag identifies the stored version (AIP-154).
@@ -71,7 +69,7 @@ type Message struct {
 	URL       string
 	ID        string // webhook-id
 	Timestamp string // webhook-timestamp, seconds since 1970
-	Signature string // webhook-signature
+	Signature string // webhook-signature, with spaces between several
 	Body      []byte
 }
 
@@ -93,28 +91,21 @@ func messageOf(w *Webhook, e Event, now time.Time) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("event %d: %w", e.Number, err)
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(w.Secret, secretPrefix))
-	if err != nil || len(key) == 0 {
-		return Message{}, fmt.Errorf("secret of webhook %s cannot be read", w.ID)
-	}
 	m := Message{URL: w.URL, ID: messageID(e), Timestamp: strconv.FormatInt(now.Unix(), 10), Body: body}
-	mac := hmac.New(sha256.New, key)
-	_, _ = fmt.Fprintf(mac, "%s.%s.%s", m.ID, m.Timestamp, body) // a hash takes everything
-	m.Signature = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	if m.Signature, err = signatures(w, m, now); err != nil {
+		return Message{}, err
+	}
 	return m, nil
 }
 
 func messageID(e Event) string {
-	if e.Type == TypeTest {
+	switch e.Type {
+	case TypeTest:
 		return "test_" + strings.ToLower(rand.Text()[:12])
+	case TypeGap:
+		return gapID(e)
 	}
 	return "evt_" + strconv.FormatInt(e.Number, 10)
-}
-
-func newSecret() string {
-	key := make([]byte, secretBytes)
-	_, _ = rand.Read(key) // never fails
-	return secretPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
 // validate checks what a caller may set.

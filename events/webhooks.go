@@ -48,6 +48,9 @@ type WebhookStore interface {
 	// Progress stores the position and how attempts went, with the attempt
 	// when there is one; ok is false when owner has lost the claim.
 	Progress(ctx context.Context, w *Webhook, owner string, d *Delivery) (ok bool, err error)
+	// WebhookGap stores the last gap, and the audit record when it is another
+	// one than before; ok is false when owner has lost the claim.
+	WebhookGap(ctx context.Context, id, owner string, g Gap, a tenants.Audit) (ok bool, err error)
 	// ReleaseWebhook ends owner's claim; it is due again after pause.
 	ReleaseWebhook(ctx context.Context, id, owner string, pause time.Duration) error
 }
@@ -229,7 +232,7 @@ func deliveryPause(failures int) time.Duration {
 // deliver goes on until nothing waits, an attempt fails, or the turn is over.
 func (s *Webhooks) deliver(ctx context.Context, w *Webhook) error {
 	for end := s.c.Now().Add(turn); s.c.Now().Before(end); {
-		some, err := s.c.Log.After(ctx, w.Position, batch)
+		some, err := s.next(ctx, w)
 		if err != nil || len(some) == 0 {
 			return err
 		}
@@ -248,9 +251,26 @@ func (s *Webhooks) deliver(ctx context.Context, w *Webhook) error {
 	return nil
 }
 
+// next are the next events for a webhook, behind word of those that are lost.
+func (s *Webhooks) next(ctx context.Context, w *Webhook) ([]Event, error) {
+	some, err := s.c.Log.After(ctx, w.Position, batch)
+	if err != nil {
+		return nil, err
+	}
+	gap, err := s.missing(ctx, w, some)
+	if err != nil || gap == nil {
+		return some, err
+	}
+	marker, err := s.tellGap(ctx, w, gap)
+	if err != nil || marker == nil {
+		return nil, err
+	}
+	return append([]Event{*marker}, some...), nil
+}
+
 // deliverOne deals with one event; more says that the next may follow.
 func (s *Webhooks) deliverOne(ctx context.Context, w *Webhook, e Event) (more bool, err error) {
-	if !Wanted(w.Types, e.Type) {
+	if e.Type != TypeGap && !Wanted(w.Types, e.Type) {
 		w.Position = e.Number // stored with the next that is wanted, or at the end
 		return true, nil
 	}

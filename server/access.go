@@ -84,6 +84,7 @@ var access = map[string]rule{
 	tmsv1.WebhookService_List_FullMethodName:           {tenants.PermWebhooks, fleet},
 	tmsv1.WebhookService_Update_FullMethodName:         {tenants.PermWebhooks, fleet},
 	tmsv1.WebhookService_Delete_FullMethodName:         {tenants.PermWebhooks, fleet},
+	tmsv1.WebhookService_RotateSecret_FullMethodName:   {tenants.PermWebhooks, fleet},
 	tmsv1.WebhookService_Test_FullMethodName:           {tenants.PermWebhooks, fleet},
 	tmsv1.WebhookService_ListDeliveries_FullMethodName: {tenants.PermWebhooks, fleet},
 

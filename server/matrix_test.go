@@ -44,7 +44,7 @@ var mayCall = map[string]string{
 	"TenantService.Check": anybody, "TenantService.BatchCheck": anybody, "TenantService.Resolve": anybody,
 	"TenantService.Purge":       operators,
 	"EventService.WatchTenants": anybody,
-	"WebhookService.Create":     admins, "WebhookService.Get": admins, "WebhookService.List": admins, "WebhookService.Update": admins, "WebhookService.Delete": admins, "WebhookService.Test": admins, "WebhookService.ListDeliveries": admins,
+	"WebhookService.Create":     admins, "WebhookService.Get": admins, "WebhookService.List": admins, "WebhookService.Update": admins, "WebhookService.Delete": admins, "WebhookService.Test": admins, "WebhookService.RotateSecret": admins, "WebhookService.ListDeliveries": admins,
 	"OperationService.Get": readers, "OperationService.List": readers,
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
 	"AuditService.List":     operators,

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/tracardi/tms/tenants"
@@ -19,7 +19,8 @@ const (
 	lightFactor = 50
 	// burstSeconds of the rate may come at once.
 	burstSeconds = 2
-	// maxThrottled bounds the memory of limiters; past it all are forgotten.
+	// maxThrottled bounds the memory of limiters; past it the one that was
+	// used longest ago is forgotten.
 	maxThrottled = 10_000
 )
 
@@ -27,8 +28,7 @@ const (
 // limit. It is safe for concurrent use.
 type throttle struct {
 	perSecond float64
-	mu        sync.RWMutex
-	keys      map[throttled]*rate.Limiter
+	keys      *lru.Cache[throttled, *rate.Limiter]
 }
 
 type throttled struct {
@@ -37,7 +37,11 @@ type throttled struct {
 }
 
 func newThrottle(perSecond float64) *throttle {
-	return &throttle{perSecond: perSecond, keys: map[throttled]*rate.Limiter{}}
+	keys, err := lru.New[throttled, *rate.Limiter](maxThrottled)
+	if err != nil {
+		panic(err) // sizes below 1 only
+	}
+	return &throttle{perSecond: perSecond, keys: keys}
 }
 
 // admit takes a call into account, or refuses it; light calls are those that
@@ -99,25 +103,16 @@ func networkOf(address string) string {
 }
 
 func (t *throttle) limiter(k throttled) *rate.Limiter {
-	t.mu.RLock()
-	l := t.keys[k]
-	t.mu.RUnlock()
-	if l != nil {
+	if l, ok := t.keys.Get(k); ok {
 		return l
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l = t.keys[k]; l != nil {
-		return l
-	}
-	if len(t.keys) >= maxThrottled {
-		clear(t.keys)
 	}
 	per := t.perSecond
 	if k.light {
 		per *= lightFactor
 	}
-	l = rate.NewLimiter(rate.Limit(per), max(1, int(per*burstSeconds)))
-	t.keys[k] = l
+	l := rate.NewLimiter(rate.Limit(per), max(1, int(per*burstSeconds)))
+	if first, ok, _ := t.keys.PeekOrAdd(k, l); ok {
+		return first // another call was quicker
+	}
 	return l
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -19,6 +20,7 @@ type Webhooks interface {
 	List(ctx context.Context) ([]*events.Webhook, error)
 	Update(context.Context, tenants.Caller, events.WebhookUpdate) (*events.Webhook, error)
 	Delete(ctx context.Context, c tenants.Caller, id string) error
+	RotateSecret(ctx context.Context, c tenants.Caller, id string, overlap time.Duration) (*events.Webhook, error)
 	Test(ctx context.Context, id string) (*events.Delivery, error)
 	Deliveries(ctx context.Context, id string, failed bool, limit int, pageToken string) ([]events.Delivery, string, error)
 }
@@ -80,6 +82,18 @@ func (s *webhookService) Delete(ctx context.Context, r *tmsv1.DeleteWebhookReque
 	return &tmsv1.DeleteWebhookResponse{}, s.webhooks.Delete(ctx, callerOf(ctx), r.GetId())
 }
 
+func (s *webhookService) RotateSecret(ctx context.Context, r *tmsv1.RotateWebhookSecretRequest) (*tmsv1.WebhookSecret, error) {
+	overlap := events.DefaultSecretOverlap
+	if r.GetOverlap() != nil {
+		overlap = r.GetOverlap().AsDuration()
+	}
+	w, err := s.webhooks.RotateSecret(ctx, callerOf(ctx), r.GetId(), overlap)
+	if err != nil {
+		return nil, err
+	}
+	return &tmsv1.WebhookSecret{Webhook: webhookToProto(w), Secret: w.Secret}, nil
+}
+
 func (s *webhookService) Test(ctx context.Context, r *tmsv1.TestWebhookRequest) (*tmsv1.WebhookDelivery, error) {
 	d, err := s.webhooks.Test(ctx, r.GetId())
 	if err != nil {
@@ -112,6 +126,12 @@ func webhookToProto(w *events.Webhook) *tmsv1.Webhook {
 	}
 	if w.Failures > 0 && w.Enabled {
 		out.RetryTime = stamp(w.NextAt)
+	}
+	if w.OldSecret != "" {
+		out.OldSecretExpireTime = stamp(w.OldSecretUntil)
+	}
+	if w.Gap != nil {
+		out.Gap = &tmsv1.WebhookGap{From: w.Gap.From, To: w.Gap.To, Time: stamp(w.Gap.At)}
 	}
 	return out
 }

@@ -60,7 +60,12 @@ type Webhook struct {
 	// Events that wait for it. Output only.
 	Pending int64 `protobuf:"varint,14,opt,name=pending,proto3" json:"pending,omitempty"`
 	// Visible id of the key that made it. Output only.
-	CreatedBy     string `protobuf:"bytes,15,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	CreatedBy string `protobuf:"bytes,15,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// Until when deliveries are signed with the former secret, too. Output only.
+	OldSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=old_secret_expire_time,json=oldSecretExpireTime,proto3" json:"old_secret_expire_time,omitempty"`
+	// The last gap: events that were kept no longer when their turn came. Output
+	// only, unset when there was none.
+	Gap           *WebhookGap `protobuf:"bytes,17,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,7 +205,86 @@ func (x *Webhook) GetCreatedBy() string {
 	return ""
 }
 
-// WebhookSecret is a new webhook with its secret.
+func (x *Webhook) GetOldSecretExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldSecretExpireTime
+	}
+	return nil
+}
+
+func (x *Webhook) GetGap() *WebhookGap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
+// WebhookGap is a run of events that a webhook did not get, because it was
+// away for longer than events are kept.
+type WebhookGap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the first event that is missing.
+	From int64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Number of the last event that is missing.
+	To int64 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	// When it was found.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookGap) Reset() {
+	*x = WebhookGap{}
+	mi := &file_tms_v1_webhook_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookGap) ProtoMessage() {}
+
+func (x *WebhookGap) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_webhook_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookGap.ProtoReflect.Descriptor instead.
+func (*WebhookGap) Descriptor() ([]byte, []int) {
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WebhookGap) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *WebhookGap) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *WebhookGap) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// WebhookSecret is a webhook with its new secret.
 type WebhookSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The webhook.
@@ -213,7 +297,7 @@ type WebhookSecret struct {
 
 func (x *WebhookSecret) Reset() {
 	*x = WebhookSecret{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[1]
+	mi := &file_tms_v1_webhook_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -225,7 +309,7 @@ func (x *WebhookSecret) String() string {
 func (*WebhookSecret) ProtoMessage() {}
 
 func (x *WebhookSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[1]
+	mi := &file_tms_v1_webhook_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -238,7 +322,7 @@ func (x *WebhookSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookSecret.ProtoReflect.Descriptor instead.
 func (*WebhookSecret) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{1}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WebhookSecret) GetWebhook() *Webhook {
@@ -266,7 +350,7 @@ type CreateWebhookRequest struct {
 
 func (x *CreateWebhookRequest) Reset() {
 	*x = CreateWebhookRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[2]
+	mi := &file_tms_v1_webhook_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +362,7 @@ func (x *CreateWebhookRequest) String() string {
 func (*CreateWebhookRequest) ProtoMessage() {}
 
 func (x *CreateWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[2]
+	mi := &file_tms_v1_webhook_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +375,7 @@ func (x *CreateWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWebhookRequest.ProtoReflect.Descriptor instead.
 func (*CreateWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{2}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateWebhookRequest) GetWebhook() *Webhook {
@@ -312,7 +396,7 @@ type GetWebhookRequest struct {
 
 func (x *GetWebhookRequest) Reset() {
 	*x = GetWebhookRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[3]
+	mi := &file_tms_v1_webhook_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +408,7 @@ func (x *GetWebhookRequest) String() string {
 func (*GetWebhookRequest) ProtoMessage() {}
 
 func (x *GetWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[3]
+	mi := &file_tms_v1_webhook_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +421,7 @@ func (x *GetWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWebhookRequest.ProtoReflect.Descriptor instead.
 func (*GetWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{3}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetWebhookRequest) GetId() string {
@@ -356,7 +440,7 @@ type ListWebhooksRequest struct {
 
 func (x *ListWebhooksRequest) Reset() {
 	*x = ListWebhooksRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[4]
+	mi := &file_tms_v1_webhook_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +452,7 @@ func (x *ListWebhooksRequest) String() string {
 func (*ListWebhooksRequest) ProtoMessage() {}
 
 func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[4]
+	mi := &file_tms_v1_webhook_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +465,7 @@ func (x *ListWebhooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksRequest.ProtoReflect.Descriptor instead.
 func (*ListWebhooksRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{4}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{5}
 }
 
 // ListWebhooksResponse holds all webhooks.
@@ -395,7 +479,7 @@ type ListWebhooksResponse struct {
 
 func (x *ListWebhooksResponse) Reset() {
 	*x = ListWebhooksResponse{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[5]
+	mi := &file_tms_v1_webhook_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +491,7 @@ func (x *ListWebhooksResponse) String() string {
 func (*ListWebhooksResponse) ProtoMessage() {}
 
 func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[5]
+	mi := &file_tms_v1_webhook_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +504,7 @@ func (x *ListWebhooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhooksResponse.ProtoReflect.Descriptor instead.
 func (*ListWebhooksResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{5}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListWebhooksResponse) GetWebhooks() []*Webhook {
@@ -444,7 +528,7 @@ type UpdateWebhookRequest struct {
 
 func (x *UpdateWebhookRequest) Reset() {
 	*x = UpdateWebhookRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[6]
+	mi := &file_tms_v1_webhook_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +540,7 @@ func (x *UpdateWebhookRequest) String() string {
 func (*UpdateWebhookRequest) ProtoMessage() {}
 
 func (x *UpdateWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[6]
+	mi := &file_tms_v1_webhook_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +553,7 @@ func (x *UpdateWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateWebhookRequest.ProtoReflect.Descriptor instead.
 func (*UpdateWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{6}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UpdateWebhookRequest) GetWebhook() *Webhook {
@@ -497,7 +581,7 @@ type DeleteWebhookRequest struct {
 
 func (x *DeleteWebhookRequest) Reset() {
 	*x = DeleteWebhookRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[7]
+	mi := &file_tms_v1_webhook_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +593,7 @@ func (x *DeleteWebhookRequest) String() string {
 func (*DeleteWebhookRequest) ProtoMessage() {}
 
 func (x *DeleteWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[7]
+	mi := &file_tms_v1_webhook_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +606,7 @@ func (x *DeleteWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWebhookRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{7}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteWebhookRequest) GetId() string {
@@ -541,7 +625,7 @@ type DeleteWebhookResponse struct {
 
 func (x *DeleteWebhookResponse) Reset() {
 	*x = DeleteWebhookResponse{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[8]
+	mi := &file_tms_v1_webhook_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +637,7 @@ func (x *DeleteWebhookResponse) String() string {
 func (*DeleteWebhookResponse) ProtoMessage() {}
 
 func (x *DeleteWebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[8]
+	mi := &file_tms_v1_webhook_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +650,63 @@ func (x *DeleteWebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWebhookResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWebhookResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{9}
+}
+
+// RotateWebhookSecretRequest names a webhook.
+type RotateWebhookSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The webhook's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the former secret signs, too; unset is one day, at most 30 days.
+	// 0 ends it at once: after a leak.
+	Overlap       *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateWebhookSecretRequest) Reset() {
+	*x = RotateWebhookSecretRequest{}
+	mi := &file_tms_v1_webhook_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateWebhookSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateWebhookSecretRequest) ProtoMessage() {}
+
+func (x *RotateWebhookSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_webhook_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateWebhookSecretRequest.ProtoReflect.Descriptor instead.
+func (*RotateWebhookSecretRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RotateWebhookSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateWebhookSecretRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
 }
 
 // TestWebhookRequest names a webhook.
@@ -580,7 +720,7 @@ type TestWebhookRequest struct {
 
 func (x *TestWebhookRequest) Reset() {
 	*x = TestWebhookRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[9]
+	mi := &file_tms_v1_webhook_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +732,7 @@ func (x *TestWebhookRequest) String() string {
 func (*TestWebhookRequest) ProtoMessage() {}
 
 func (x *TestWebhookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[9]
+	mi := &file_tms_v1_webhook_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +745,7 @@ func (x *TestWebhookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestWebhookRequest.ProtoReflect.Descriptor instead.
 func (*TestWebhookRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TestWebhookRequest) GetId() string {
@@ -632,7 +772,7 @@ type ListWebhookDeliveriesRequest struct {
 
 func (x *ListWebhookDeliveriesRequest) Reset() {
 	*x = ListWebhookDeliveriesRequest{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[10]
+	mi := &file_tms_v1_webhook_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +784,7 @@ func (x *ListWebhookDeliveriesRequest) String() string {
 func (*ListWebhookDeliveriesRequest) ProtoMessage() {}
 
 func (x *ListWebhookDeliveriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[10]
+	mi := &file_tms_v1_webhook_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +797,7 @@ func (x *ListWebhookDeliveriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhookDeliveriesRequest.ProtoReflect.Descriptor instead.
 func (*ListWebhookDeliveriesRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListWebhookDeliveriesRequest) GetId() string {
@@ -701,7 +841,7 @@ type ListWebhookDeliveriesResponse struct {
 
 func (x *ListWebhookDeliveriesResponse) Reset() {
 	*x = ListWebhookDeliveriesResponse{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[11]
+	mi := &file_tms_v1_webhook_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +853,7 @@ func (x *ListWebhookDeliveriesResponse) String() string {
 func (*ListWebhookDeliveriesResponse) ProtoMessage() {}
 
 func (x *ListWebhookDeliveriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[11]
+	mi := &file_tms_v1_webhook_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +866,7 @@ func (x *ListWebhookDeliveriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWebhookDeliveriesResponse.ProtoReflect.Descriptor instead.
 func (*ListWebhookDeliveriesResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListWebhookDeliveriesResponse) GetDeliveries() []*WebhookDelivery {
@@ -770,7 +910,7 @@ type WebhookDelivery struct {
 
 func (x *WebhookDelivery) Reset() {
 	*x = WebhookDelivery{}
-	mi := &file_tms_v1_webhook_proto_msgTypes[12]
+	mi := &file_tms_v1_webhook_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +922,7 @@ func (x *WebhookDelivery) String() string {
 func (*WebhookDelivery) ProtoMessage() {}
 
 func (x *WebhookDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_webhook_proto_msgTypes[12]
+	mi := &file_tms_v1_webhook_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +935,7 @@ func (x *WebhookDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookDelivery.ProtoReflect.Descriptor instead.
 func (*WebhookDelivery) Descriptor() ([]byte, []int) {
-	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_webhook_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WebhookDelivery) GetId() int64 {
@@ -865,7 +1005,7 @@ var File_tms_v1_webhook_proto protoreflect.FileDescriptor
 
 const file_tms_v1_webhook_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/webhook.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x04\n" +
+	"\x14tms/v1/webhook.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd4\x05\n" +
 	"\aWebhook\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1a\n" +
@@ -888,9 +1028,16 @@ const file_tms_v1_webhook_proto_rawDesc = "" +
 	"retry_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\x12\x18\n" +
 	"\apending\x18\x0e \x01(\x03R\apending\x12\x1d\n" +
 	"\n" +
-	"created_by\x18\x0f \x01(\tR\tcreatedByB\n" +
+	"created_by\x18\x0f \x01(\tR\tcreatedBy\x12O\n" +
+	"\x16old_secret_expire_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x13oldSecretExpireTime\x12$\n" +
+	"\x03gap\x18\x11 \x01(\v2\x12.tms.v1.WebhookGapR\x03gapB\n" +
 	"\n" +
-	"\b_enabled\"R\n" +
+	"\b_enabled\"`\n" +
+	"\n" +
+	"WebhookGap\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x03R\x02to\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"R\n" +
 	"\rWebhookSecret\x12)\n" +
 	"\awebhook\x18\x01 \x01(\v2\x0f.tms.v1.WebhookR\awebhook\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"I\n" +
@@ -907,7 +1054,10 @@ const file_tms_v1_webhook_proto_rawDesc = "" +
 	"updateMask\"1\n" +
 	"\x14DeleteWebhookRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x17\n" +
-	"\x15DeleteWebhookResponse\"/\n" +
+	"\x15DeleteWebhookResponse\"}\n" +
+	"\x1aRotateWebhookSecretRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12D\n" +
+	"\aoverlap\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x012\x00R\aoverlap\"/\n" +
 	"\x12TestWebhookRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\xa3\x01\n" +
 	"\x1cListWebhookDeliveriesRequest\x12\x19\n" +
@@ -932,13 +1082,14 @@ const file_tms_v1_webhook_proto_rawDesc = "" +
 	"\aattempt\x18\x06 \x01(\x05R\aattempt\x12\x16\n" +
 	"\x06status\x18\a \x01(\x05R\x06status\x12-\n" +
 	"\x04took\x18\b \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error2\xc2\x05\n" +
+	"\x05error\x18\t \x01(\tR\x05error2\xb8\x06\n" +
 	"\x0eWebhookService\x12\\\n" +
 	"\x06Create\x12\x1c.tms.v1.CreateWebhookRequest\x1a\x15.tms.v1.WebhookSecret\"\x1d\x82\xd3\xe4\x93\x02\x17:\awebhook\"\f/v1/webhooks\x12L\n" +
 	"\x03Get\x12\x19.tms.v1.GetWebhookRequest\x1a\x0f.tms.v1.Webhook\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/webhooks/{id}\x12W\n" +
 	"\x04List\x12\x1b.tms.v1.ListWebhooksRequest\x1a\x1c.tms.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/webhooks\x12c\n" +
 	"\x06Update\x12\x1c.tms.v1.UpdateWebhookRequest\x1a\x0f.tms.v1.Webhook\"*\x82\xd3\xe4\x93\x02$:\awebhook2\x19/v1/webhooks/{webhook.id}\x12`\n" +
-	"\x06Delete\x12\x1c.tms.v1.DeleteWebhookRequest\x1a\x1d.tms.v1.DeleteWebhookResponse\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/webhooks/{id}\x12^\n" +
+	"\x06Delete\x12\x1c.tms.v1.DeleteWebhookRequest\x1a\x1d.tms.v1.DeleteWebhookResponse\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/webhooks/{id}\x12t\n" +
+	"\fRotateSecret\x12\".tms.v1.RotateWebhookSecretRequest\x1a\x15.tms.v1.WebhookSecret\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/webhooks/{id}:rotateSecret\x12^\n" +
 	"\x04Test\x12\x1a.tms.v1.TestWebhookRequest\x1a\x17.tms.v1.WebhookDelivery\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/webhooks/{id}:test\x12\x83\x01\n" +
 	"\x0eListDeliveries\x12$.tms.v1.ListWebhookDeliveriesRequest\x1a%.tms.v1.ListWebhookDeliveriesResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/webhooks/{id}/deliveriesB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
@@ -954,57 +1105,65 @@ func file_tms_v1_webhook_proto_rawDescGZIP() []byte {
 	return file_tms_v1_webhook_proto_rawDescData
 }
 
-var file_tms_v1_webhook_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tms_v1_webhook_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tms_v1_webhook_proto_goTypes = []any{
 	(*Webhook)(nil),                       // 0: tms.v1.Webhook
-	(*WebhookSecret)(nil),                 // 1: tms.v1.WebhookSecret
-	(*CreateWebhookRequest)(nil),          // 2: tms.v1.CreateWebhookRequest
-	(*GetWebhookRequest)(nil),             // 3: tms.v1.GetWebhookRequest
-	(*ListWebhooksRequest)(nil),           // 4: tms.v1.ListWebhooksRequest
-	(*ListWebhooksResponse)(nil),          // 5: tms.v1.ListWebhooksResponse
-	(*UpdateWebhookRequest)(nil),          // 6: tms.v1.UpdateWebhookRequest
-	(*DeleteWebhookRequest)(nil),          // 7: tms.v1.DeleteWebhookRequest
-	(*DeleteWebhookResponse)(nil),         // 8: tms.v1.DeleteWebhookResponse
-	(*TestWebhookRequest)(nil),            // 9: tms.v1.TestWebhookRequest
-	(*ListWebhookDeliveriesRequest)(nil),  // 10: tms.v1.ListWebhookDeliveriesRequest
-	(*ListWebhookDeliveriesResponse)(nil), // 11: tms.v1.ListWebhookDeliveriesResponse
-	(*WebhookDelivery)(nil),               // 12: tms.v1.WebhookDelivery
-	(*timestamppb.Timestamp)(nil),         // 13: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),         // 14: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),           // 15: google.protobuf.Duration
+	(*WebhookGap)(nil),                    // 1: tms.v1.WebhookGap
+	(*WebhookSecret)(nil),                 // 2: tms.v1.WebhookSecret
+	(*CreateWebhookRequest)(nil),          // 3: tms.v1.CreateWebhookRequest
+	(*GetWebhookRequest)(nil),             // 4: tms.v1.GetWebhookRequest
+	(*ListWebhooksRequest)(nil),           // 5: tms.v1.ListWebhooksRequest
+	(*ListWebhooksResponse)(nil),          // 6: tms.v1.ListWebhooksResponse
+	(*UpdateWebhookRequest)(nil),          // 7: tms.v1.UpdateWebhookRequest
+	(*DeleteWebhookRequest)(nil),          // 8: tms.v1.DeleteWebhookRequest
+	(*DeleteWebhookResponse)(nil),         // 9: tms.v1.DeleteWebhookResponse
+	(*RotateWebhookSecretRequest)(nil),    // 10: tms.v1.RotateWebhookSecretRequest
+	(*TestWebhookRequest)(nil),            // 11: tms.v1.TestWebhookRequest
+	(*ListWebhookDeliveriesRequest)(nil),  // 12: tms.v1.ListWebhookDeliveriesRequest
+	(*ListWebhookDeliveriesResponse)(nil), // 13: tms.v1.ListWebhookDeliveriesResponse
+	(*WebhookDelivery)(nil),               // 14: tms.v1.WebhookDelivery
+	(*timestamppb.Timestamp)(nil),         // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),         // 16: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),           // 17: google.protobuf.Duration
 }
 var file_tms_v1_webhook_proto_depIdxs = []int32{
-	13, // 0: tms.v1.Webhook.create_time:type_name -> google.protobuf.Timestamp
-	13, // 1: tms.v1.Webhook.update_time:type_name -> google.protobuf.Timestamp
-	13, // 2: tms.v1.Webhook.failing_since:type_name -> google.protobuf.Timestamp
-	13, // 3: tms.v1.Webhook.retry_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: tms.v1.WebhookSecret.webhook:type_name -> tms.v1.Webhook
-	0,  // 5: tms.v1.CreateWebhookRequest.webhook:type_name -> tms.v1.Webhook
-	0,  // 6: tms.v1.ListWebhooksResponse.webhooks:type_name -> tms.v1.Webhook
-	0,  // 7: tms.v1.UpdateWebhookRequest.webhook:type_name -> tms.v1.Webhook
-	14, // 8: tms.v1.UpdateWebhookRequest.update_mask:type_name -> google.protobuf.FieldMask
-	12, // 9: tms.v1.ListWebhookDeliveriesResponse.deliveries:type_name -> tms.v1.WebhookDelivery
-	13, // 10: tms.v1.WebhookDelivery.time:type_name -> google.protobuf.Timestamp
-	15, // 11: tms.v1.WebhookDelivery.took:type_name -> google.protobuf.Duration
-	2,  // 12: tms.v1.WebhookService.Create:input_type -> tms.v1.CreateWebhookRequest
-	3,  // 13: tms.v1.WebhookService.Get:input_type -> tms.v1.GetWebhookRequest
-	4,  // 14: tms.v1.WebhookService.List:input_type -> tms.v1.ListWebhooksRequest
-	6,  // 15: tms.v1.WebhookService.Update:input_type -> tms.v1.UpdateWebhookRequest
-	7,  // 16: tms.v1.WebhookService.Delete:input_type -> tms.v1.DeleteWebhookRequest
-	9,  // 17: tms.v1.WebhookService.Test:input_type -> tms.v1.TestWebhookRequest
-	10, // 18: tms.v1.WebhookService.ListDeliveries:input_type -> tms.v1.ListWebhookDeliveriesRequest
-	1,  // 19: tms.v1.WebhookService.Create:output_type -> tms.v1.WebhookSecret
-	0,  // 20: tms.v1.WebhookService.Get:output_type -> tms.v1.Webhook
-	5,  // 21: tms.v1.WebhookService.List:output_type -> tms.v1.ListWebhooksResponse
-	0,  // 22: tms.v1.WebhookService.Update:output_type -> tms.v1.Webhook
-	8,  // 23: tms.v1.WebhookService.Delete:output_type -> tms.v1.DeleteWebhookResponse
-	12, // 24: tms.v1.WebhookService.Test:output_type -> tms.v1.WebhookDelivery
-	11, // 25: tms.v1.WebhookService.ListDeliveries:output_type -> tms.v1.ListWebhookDeliveriesResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	15, // 0: tms.v1.Webhook.create_time:type_name -> google.protobuf.Timestamp
+	15, // 1: tms.v1.Webhook.update_time:type_name -> google.protobuf.Timestamp
+	15, // 2: tms.v1.Webhook.failing_since:type_name -> google.protobuf.Timestamp
+	15, // 3: tms.v1.Webhook.retry_time:type_name -> google.protobuf.Timestamp
+	15, // 4: tms.v1.Webhook.old_secret_expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: tms.v1.Webhook.gap:type_name -> tms.v1.WebhookGap
+	15, // 6: tms.v1.WebhookGap.time:type_name -> google.protobuf.Timestamp
+	0,  // 7: tms.v1.WebhookSecret.webhook:type_name -> tms.v1.Webhook
+	0,  // 8: tms.v1.CreateWebhookRequest.webhook:type_name -> tms.v1.Webhook
+	0,  // 9: tms.v1.ListWebhooksResponse.webhooks:type_name -> tms.v1.Webhook
+	0,  // 10: tms.v1.UpdateWebhookRequest.webhook:type_name -> tms.v1.Webhook
+	16, // 11: tms.v1.UpdateWebhookRequest.update_mask:type_name -> google.protobuf.FieldMask
+	17, // 12: tms.v1.RotateWebhookSecretRequest.overlap:type_name -> google.protobuf.Duration
+	14, // 13: tms.v1.ListWebhookDeliveriesResponse.deliveries:type_name -> tms.v1.WebhookDelivery
+	15, // 14: tms.v1.WebhookDelivery.time:type_name -> google.protobuf.Timestamp
+	17, // 15: tms.v1.WebhookDelivery.took:type_name -> google.protobuf.Duration
+	3,  // 16: tms.v1.WebhookService.Create:input_type -> tms.v1.CreateWebhookRequest
+	4,  // 17: tms.v1.WebhookService.Get:input_type -> tms.v1.GetWebhookRequest
+	5,  // 18: tms.v1.WebhookService.List:input_type -> tms.v1.ListWebhooksRequest
+	7,  // 19: tms.v1.WebhookService.Update:input_type -> tms.v1.UpdateWebhookRequest
+	8,  // 20: tms.v1.WebhookService.Delete:input_type -> tms.v1.DeleteWebhookRequest
+	10, // 21: tms.v1.WebhookService.RotateSecret:input_type -> tms.v1.RotateWebhookSecretRequest
+	11, // 22: tms.v1.WebhookService.Test:input_type -> tms.v1.TestWebhookRequest
+	12, // 23: tms.v1.WebhookService.ListDeliveries:input_type -> tms.v1.ListWebhookDeliveriesRequest
+	2,  // 24: tms.v1.WebhookService.Create:output_type -> tms.v1.WebhookSecret
+	0,  // 25: tms.v1.WebhookService.Get:output_type -> tms.v1.Webhook
+	6,  // 26: tms.v1.WebhookService.List:output_type -> tms.v1.ListWebhooksResponse
+	0,  // 27: tms.v1.WebhookService.Update:output_type -> tms.v1.Webhook
+	9,  // 28: tms.v1.WebhookService.Delete:output_type -> tms.v1.DeleteWebhookResponse
+	2,  // 29: tms.v1.WebhookService.RotateSecret:output_type -> tms.v1.WebhookSecret
+	14, // 30: tms.v1.WebhookService.Test:output_type -> tms.v1.WebhookDelivery
+	13, // 31: tms.v1.WebhookService.ListDeliveries:output_type -> tms.v1.ListWebhookDeliveriesResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_webhook_proto_init() }
@@ -1019,7 +1178,7 @@ func file_tms_v1_webhook_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_webhook_proto_rawDesc), len(file_tms_v1_webhook_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

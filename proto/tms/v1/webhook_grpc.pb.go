@@ -24,6 +24,7 @@ const (
 	WebhookService_List_FullMethodName           = "/tms.v1.WebhookService/List"
 	WebhookService_Update_FullMethodName         = "/tms.v1.WebhookService/Update"
 	WebhookService_Delete_FullMethodName         = "/tms.v1.WebhookService/Delete"
+	WebhookService_RotateSecret_FullMethodName   = "/tms.v1.WebhookService/RotateSecret"
 	WebhookService_Test_FullMethodName           = "/tms.v1.WebhookService/Test"
 	WebhookService_ListDeliveries_FullMethodName = "/tms.v1.WebhookService/ListDeliveries"
 )
@@ -46,6 +47,9 @@ type WebhookServiceClient interface {
 	Update(ctx context.Context, in *UpdateWebhookRequest, opts ...grpc.CallOption) (*Webhook, error)
 	// Delete removes a webhook and the record of its deliveries.
 	Delete(ctx context.Context, in *DeleteWebhookRequest, opts ...grpc.CallOption) (*DeleteWebhookResponse, error)
+	// RotateSecret makes a new secret. For the overlap every delivery carries
+	// the signatures of both, so that receivers can change over in their time.
+	RotateSecret(ctx context.Context, in *RotateWebhookSecretRequest, opts ...grpc.CallOption) (*WebhookSecret, error)
 	// Test sends a webhook.test event now, once, and answers with what came
 	// back.
 	Test(ctx context.Context, in *TestWebhookRequest, opts ...grpc.CallOption) (*WebhookDelivery, error)
@@ -111,6 +115,16 @@ func (c *webhookServiceClient) Delete(ctx context.Context, in *DeleteWebhookRequ
 	return out, nil
 }
 
+func (c *webhookServiceClient) RotateSecret(ctx context.Context, in *RotateWebhookSecretRequest, opts ...grpc.CallOption) (*WebhookSecret, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WebhookSecret)
+	err := c.cc.Invoke(ctx, WebhookService_RotateSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *webhookServiceClient) Test(ctx context.Context, in *TestWebhookRequest, opts ...grpc.CallOption) (*WebhookDelivery, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WebhookDelivery)
@@ -149,6 +163,9 @@ type WebhookServiceServer interface {
 	Update(context.Context, *UpdateWebhookRequest) (*Webhook, error)
 	// Delete removes a webhook and the record of its deliveries.
 	Delete(context.Context, *DeleteWebhookRequest) (*DeleteWebhookResponse, error)
+	// RotateSecret makes a new secret. For the overlap every delivery carries
+	// the signatures of both, so that receivers can change over in their time.
+	RotateSecret(context.Context, *RotateWebhookSecretRequest) (*WebhookSecret, error)
 	// Test sends a webhook.test event now, once, and answers with what came
 	// back.
 	Test(context.Context, *TestWebhookRequest) (*WebhookDelivery, error)
@@ -177,6 +194,9 @@ func (UnimplementedWebhookServiceServer) Update(context.Context, *UpdateWebhookR
 }
 func (UnimplementedWebhookServiceServer) Delete(context.Context, *DeleteWebhookRequest) (*DeleteWebhookResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
+}
+func (UnimplementedWebhookServiceServer) RotateSecret(context.Context, *RotateWebhookSecretRequest) (*WebhookSecret, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateSecret not implemented")
 }
 func (UnimplementedWebhookServiceServer) Test(context.Context, *TestWebhookRequest) (*WebhookDelivery, error) {
 	return nil, status.Error(codes.Unimplemented, "method Test not implemented")
@@ -294,6 +314,24 @@ func _WebhookService_Delete_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WebhookService_RotateSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateWebhookSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhookServiceServer).RotateSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhookService_RotateSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhookServiceServer).RotateSecret(ctx, req.(*RotateWebhookSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WebhookService_Test_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestWebhookRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +394,10 @@ var WebhookService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Delete",
 			Handler:    _WebhookService_Delete_Handler,
+		},
+		{
+			MethodName: "RotateSecret",
+			Handler:    _WebhookService_RotateSecret_Handler,
 		},
 		{
 			MethodName: "Test",

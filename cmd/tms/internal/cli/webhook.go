@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	"github.com/tracardi/tms/events"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
 
@@ -17,7 +20,7 @@ func (a *app) webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "webhook", Short: "Send events to addresses of others"}
 	clientFlags(cmd)
 	cmd.AddCommand(a.webhookCreateCommand(), a.webhookListCommand(), a.webhookGetCommand(), a.webhookUpdateCommand(),
-		a.webhookDeleteCommand(), a.webhookTestCommand(), a.webhookDeliveriesCommand())
+		a.webhookDeleteCommand(), a.webhookRotateCommand(), a.webhookTestCommand(), a.webhookDeliveriesCommand())
 	return cmd
 }
 
@@ -48,16 +51,40 @@ func (a *app) webhookCreateCommand() *cobra.Command {
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error {
 		made, err := call(ctx, s, s.webhooks.Create, &tmsv1.CreateWebhookRequest{Webhook: f.webhook("")})
-		if err != nil {
-			return err
-		}
-		if s.json {
-			return writeMessage(a.out, made)
-		}
-		return writeFields(a.out, "webhook", made.GetWebhook().GetId(), "url", made.GetWebhook().GetUrl(), "secret (not shown again)", made.GetSecret())
+		return a.printWebhookSecret(s, made, err)
 	})
 	f.bind(cmd)
 	needs(cmd, "url")
+	return cmd
+}
+
+// printWebhookSecret prints what is shown once.
+func (a *app) printWebhookSecret(s *session, made *tmsv1.WebhookSecret, err error) error {
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return writeMessage(a.out, made)
+	}
+	w := made.GetWebhook()
+	return writeFields(a.out, "webhook", w.GetId(), "url", w.GetUrl(), "former secret signs until", stamp(w.GetOldSecretExpireTime()), "secret (not shown again)", made.GetSecret())
+}
+
+func (a *app) webhookRotateCommand() *cobra.Command {
+	var overlap time.Duration
+	cmd := &cobra.Command{
+		Use: "rotate ID", Short: "Make a new secret; for the overlap deliveries carry the signatures of both",
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = a.remote(func(ctx context.Context, cmd *cobra.Command, args []string, s *session) error {
+		request := &tmsv1.RotateWebhookSecretRequest{Id: args[0]}
+		if cmd.Flags().Changed("overlap") {
+			request.Overlap = durationpb.New(overlap)
+		}
+		made, err := call(ctx, s, s.webhooks.RotateSecret, request)
+		return a.printWebhookSecret(s, made, err)
+	})
+	cmd.Flags().DurationVar(&overlap, "overlap", events.DefaultSecretOverlap, "how long the former secret signs, too, at most 720h; 0 after a leak")
 	return cmd
 }
 
@@ -140,7 +167,15 @@ func (a *app) printWebhook(s *session, w *tmsv1.Webhook, err error) error {
 	return writeFields(a.out,
 		"webhook", w.GetId(), "name", w.GetDisplayName(), "url", w.GetUrl(), "types", strings.Join(w.GetTypes(), " "), "state", webhookState(w), "reason", w.GetReason(),
 		"pending", strconv.FormatInt(w.GetPending(), 10), "failing since", stamp(w.GetFailingSince()), "last error", w.GetLastError(), "tried again", stamp(w.GetRetryTime()),
-		"created", stamp(w.GetCreateTime()), "etag", w.GetEtag())
+		"events lost", gapText(w.GetGap()),
+		"former secret signs until", stamp(w.GetOldSecretExpireTime()), "created", stamp(w.GetCreateTime()), "etag", w.GetEtag())
+}
+
+func gapText(g *tmsv1.WebhookGap) string {
+	if g == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d to %d, found %s", g.GetFrom(), g.GetTo(), stamp(g.GetTime()))
 }
 
 func (a *app) webhookDeleteCommand() *cobra.Command {

@@ -168,6 +168,9 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	if err := awaitMirror(ctx, mirror, log); err != nil {
 		return server.Config{}, err
 	}
+	if s.OldSecret != "" {
+		background(ctx, done, "resealing", reseal(database, sealer, log))
+	}
 	rollouts := db.NewRollouts(database)
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
