@@ -82,6 +82,12 @@ const (
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
+	return setupWith(t)
+}
+
+// setupWith is setup with more in the service's environment.
+func setupWith(t *testing.T, pairs ...string) *bundle {
+	t.Helper()
 	return serve(t, environment{
 		"DATABASE_URL":     devtest.Database(t, db.Migrate),
 		"TMS_ELASTIC_URLS": devtest.Engine(t),
@@ -91,7 +97,7 @@ func setup(t *testing.T) *bundle {
 		"TMS_HTTP_ADDR":    "127.0.0.1:0",
 		"TMS_GRPC_ADDR":    "127.0.0.1:0",
 		"LOGGING_LEVEL":    "WARNING",
-	})
+	}.with(pairs...))
 }
 
 // serve runs the service as main would, with this environment.
