@@ -3,6 +3,9 @@ package backups_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +153,42 @@ func (b *bundle) rollout(s *upgrader.Service, id string, state upgrader.RolloutS
 	}
 }
 
+// TestDamagedRepository: a file that is damaged is found before anything of the
+// tenant is overwritten.
+func TestDamagedRepository(t *testing.T) {
+	t.Parallel()
+	b := setup(t, devtest.Engine(t))
+	b.worker(b.engine)
+	repo := b.repository(backups.KindFS)
+	acme := b.tenant("0.8.1", 100)
+	snap := b.snapshot(repo.Name, backups.SnapshotOrder{Selection: only(acme)})
+	damaged := 0
+	require.NoError(t, filepath.WalkDir(repo.Settings["location"]+"/indices", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasPrefix(d.Name(), "__") {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for i := range raw {
+			raw[i] ^= 0xff
+		}
+		damaged++
+		return os.WriteFile(path, raw, 0o600)
+	}))
+	require.Positive(t, damaged)
+	r, err := b.service.Restore(b.ctx, caller, backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true})
+	require.NoError(t, err)
+	r = b.until(backups.RunRestore, r.ID, ended)
+	require.Equal(t, backups.StateFailed, r.State)
+	require.Contains(t, r.Reason, "the engine could not restore")
+	require.Nil(t, r.Restore.Rehearsed)
+	require.True(t, r.Restore.FencedAt.IsZero(), "writes were never refused")
+	require.NotContains(t, b.must("GET", "/_cat/indices?h=index", ""), r.ID)
+	b.judge(acme, "0.8.1")
+}
+
 // TestOneOfFifty restores one tenant out of a snapshot of fifty; nobody else's
 // index is touched. A database that was lost is rebuilt from the repository.
 // On the oldest engine.
@@ -220,10 +259,10 @@ func TestEngineRestartsInTheMiddle(t *testing.T) {
 	b.worker(b.engine)
 	name := devtest.Prefix(t)
 	_, err = b.service.PutRepository(b.ctx, caller, backups.Repository{Name: name, Kind: backups.KindFS, Settings: map[string]string{
-		"location": engine.SnapshotDir() + "/slow", "max_snapshot_bytes_per_sec": "100kb", "max_restore_bytes_per_sec": "100kb",
+		"location": engine.SnapshotDir() + "/slow", "max_snapshot_bytes_per_sec": "250kb", "max_restore_bytes_per_sec": "250kb",
 	}})
 	require.NoError(t, err)
-	acme := b.tenant("0.8.1", 2500)
+	acme := b.tenant("0.8.1", 1500)
 	restart := func() {
 		engine.Nodes()[0].Kill()
 		require.NoError(t, engine.Nodes()[0].Start(b.ctx))

@@ -79,7 +79,7 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	}
 	// The name of a command is one word, or two below a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "dev"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
 		if subgroup := strings.Join(name, " "); subgroup == "upgrade quarantine" && len(fields) > 3 && word.MatchString(fields[3]) {
