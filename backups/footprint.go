@@ -2,7 +2,6 @@ package backups
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -134,7 +133,7 @@ func (s standing) manifest(snapshot string, t Tenant, c Catalogue, now time.Time
 		m.Indices = append(m.Indices, r)
 	}
 	for _, tpl := range s.templates {
-		m.Templates = append(m.Templates, TemplateRecord{Name: tpl.Name, Raw: json.RawMessage(tpl.Raw)})
+		m.Templates = append(m.Templates, TemplateRecord{Name: tpl.Name, Raw: tpl.Raw})
 	}
 	return m
 }

@@ -40,7 +40,7 @@ func TestRepositoryCheck(t *testing.T) {
 	} {
 		err := backups.Repository{Name: c.name, Kind: c.kind, Settings: c.set}.Check()
 		if c.want == "" {
-			assert.NoError(t, err, "%s %s", c.name, c.kind)
+			require.NoError(t, err, "%s %s", c.name, c.kind)
 			continue
 		}
 		if assert.ErrorContains(t, err, c.want, "%s %s", c.name, c.kind) {
