@@ -31,6 +31,7 @@ type Engine interface {
 	Bulk(ctx context.Context, ops []upgrader.BulkOp) ([]upgrader.BulkResult, error)
 
 	Snapshots
+	NativePolicies
 }
 
 // Snapshots are the engine's snapshot calls. Names are exact.
@@ -153,7 +154,7 @@ type Store interface {
 	Repository(ctx context.Context, name string) (*Repository, error)
 	Repositories(ctx context.Context) ([]Repository, error)
 	// DeleteRepository forgets a repository and the records of its snapshots.
-	// A run that works on it is ErrConflict.
+	// A run that works on it, and a policy, is ErrConflict.
 	DeleteRepository(ctx context.Context, name string, a tenants.Audit) error
 
 	// Select returns registered tenants that are not purged, sorted by id.
@@ -194,6 +195,8 @@ type Store interface {
 	// MarkRestored is SaveRun plus the registry's release of the tenant, in
 	// one transaction.
 	MarkRestored(ctx context.Context, l *Lease, r *Run, release string) error
+
+	PolicyStore
 }
 
 // Lease is the right to work on one run.
@@ -213,6 +216,8 @@ type Filter struct {
 	// Visible restricts to runs whose tenants are all among these; nil for all.
 	Visible []string
 	States  []State
+	Policy  string // "" for all
+	Drills  bool   // only drills
 	Before  string // id of the last one seen; "" from the newest
 	Limit   int    // 1 or more
 }

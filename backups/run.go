@@ -76,6 +76,8 @@ type Run struct {
 	State      State
 	Repository string
 	Tenants    []string // sorted
+	// Policy asked for it, "" for none.
+	Policy string
 
 	Progress Progress
 	Reason   string   // why it waits, or failed
@@ -133,6 +135,8 @@ type Restore struct {
 	NoRehearsal bool `json:"no_rehearsal,omitempty"`
 	// Remove takes what was put beside away once it is verified (a drill).
 	Remove bool `json:"remove,omitempty"`
+	// Drill: the restore is made to see whether it can be.
+	Drill bool `json:"drill,omitempty"`
 
 	Plan RestorePlan `json:"plan"`
 	// Verified is the outcome of the comparison.

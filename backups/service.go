@@ -216,7 +216,7 @@ func (s *Service) RemoveRepository(ctx context.Context, c tenants.Caller, name s
 	}
 	err := s.store.DeleteRepository(ctx, name, s.audit(c, "backup.repository_removed", "repository/"+name, nil))
 	if errors.Is(err, ErrConflict) {
-		return &Error{Reason: ReasonWrongState, Field: "repository", Message: fmt.Sprintf("%q is in use: a snapshot or a restore runs", name), Remedy: "wait for its end, see `tms backup list`", Err: err}
+		return &Error{Reason: ReasonWrongState, Field: "repository", Message: fmt.Sprintf("%q is in use: a snapshot or a restore runs, or a policy writes into it", name), Remedy: "wait for its end, see `tms backup list` and `tms backup policy list`", Err: err}
 	}
 	if err != nil {
 		return err

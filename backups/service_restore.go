@@ -26,6 +26,8 @@ type RestoreOrder struct {
 	NoRehearsal bool
 	// Remove takes away what was put beside once it is proven.
 	Remove    bool
+	Drill     bool   // made to see whether it can be
+	Policy    string // asks for it, "" for none
 	RequestID string
 }
 
@@ -74,7 +76,7 @@ func (s *Service) prepare(ctx context.Context, o RestoreOrder) (*Run, *Restore, 
 	if len(found) == 0 {
 		return nil, nil, nil, notFound("tenant", "see `tms backup show "+snap.ID+"`", "%q is not in snapshot %s", short(o.Tenant), snap.ID)
 	}
-	r := &Restore{Snapshot: snap.ID, Tenant: o.Tenant, Beside: o.Beside, Replace: o.Replace, Resources: o.Resources, NoRehearsal: o.NoRehearsal, Remove: o.Remove}
+	r := &Restore{Snapshot: snap.ID, Tenant: o.Tenant, Beside: o.Beside, Replace: o.Replace, Resources: o.Resources, NoRehearsal: o.NoRehearsal, Remove: o.Remove, Drill: o.Drill}
 	if err := knownResources(*r, &found[0]); err != nil {
 		return nil, nil, nil, err
 	}
@@ -126,7 +128,7 @@ func (s *Service) Restore(ctx context.Context, c tenants.Caller, o RestoreOrder)
 	now := s.now().UTC().Truncate(time.Microsecond)
 	run := &Run{
 		ID: NewRestoreID(now), Kind: RunRestore, State: StatePlanned, Repository: snap.Repository, Tenants: []string{o.Tenant},
-		Restore: r, Progress: Progress{Shards: r.Plan.Shards, Bytes: r.Plan.Bytes}, CreatedBy: c.KeyID, CreatedAt: now,
+		Policy: o.Policy, Restore: r, Progress: Progress{Shards: r.Plan.Shards, Bytes: r.Plan.Bytes}, CreatedBy: c.KeyID, CreatedAt: now,
 	}
 	detail := map[string]any{"snapshot": snap.ID, "tenant": o.Tenant, "beside": o.Beside, "replace": o.Replace, "resources": o.Resources}
 	return s.store.CreateRun(ctx, run, o.RequestID, s.audit(c, "backup.restore", o.Tenant, detail))

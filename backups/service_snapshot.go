@@ -18,6 +18,9 @@ type SnapshotOrder struct {
 	Selection  Selection
 	Digest     bool // take digests of all documents: reads everything once
 	Purpose    string
+	// Policy asks for it, "" for none. Tenants that it names and that are
+	// gone are left out.
+	Policy string
 	// RequestID makes Create idempotent. Optional.
 	RequestID string
 }
@@ -28,13 +31,13 @@ func (s *Service) Create(ctx context.Context, c tenants.Caller, o SnapshotOrder)
 	if err != nil {
 		return nil, err
 	}
-	selected, err := s.selected(ctx, o.Selection)
+	selected, err := s.selected(ctx, o.Selection, o.Policy != "")
 	if err != nil {
 		return nil, err
 	}
 	now := s.now().UTC().Truncate(time.Microsecond)
 	r := &Run{
-		ID: NewSnapshotName(now), Kind: RunSnapshot, State: StatePlanned, Repository: repository.Name,
+		ID: NewSnapshotName(now), Kind: RunSnapshot, State: StatePlanned, Repository: repository.Name, Policy: o.Policy,
 		Snapshot:  &Snapshot{Selection: o.Selection, Digest: o.Digest, Purpose: o.Purpose, Releases: map[string]string{}, Bytes: -1, Written: -1},
 		CreatedBy: c.KeyID, CreatedAt: now,
 	}
@@ -69,8 +72,9 @@ func (s *Service) writable(ctx context.Context, name string) (*Repository, error
 	return nil, invalid("repository", "name one, see `tms backup repo list`", "there are %d repositories to choose from", len(all))
 }
 
-// selected resolves a selection, which must find what it names.
-func (s *Service) selected(ctx context.Context, sel Selection) ([]Tenant, error) {
+// selected resolves a selection, which must find what it names, or, when some
+// are enough, anything.
+func (s *Service) selected(ctx context.Context, sel Selection, some bool) ([]Tenant, error) {
 	narrowed := len(sel.Tenants) > 0 || len(sel.Labels) > 0 || sel.Rollout != ""
 	switch {
 	case !sel.All && !narrowed:
@@ -87,7 +91,7 @@ func (s *Service) selected(ctx context.Context, sel Selection) ([]Tenant, error)
 	}
 	var unknown []string
 	for _, id := range sel.Tenants {
-		if len(sel.Labels) == 0 && !slices.ContainsFunc(found, func(t Tenant) bool { return t.ID == id }) {
+		if !some && len(sel.Labels) == 0 && !slices.ContainsFunc(found, func(t Tenant) bool { return t.ID == id }) {
 			unknown = append(unknown, id)
 		}
 	}

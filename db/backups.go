@@ -93,6 +93,7 @@ func (b *Backups) DeleteRepository(ctx context.Context, name string, a tenants.A
 		var busy bool
 		err := tx.QueryRow(ctx, `
 			select exists (select from backup_runs where repository = r.name and working)
+				or exists (select from backup_policies where repository = r.name)
 			from backup_repositories r where name = $1 for update`, name).Scan(&busy)
 		if err != nil {
 			return absent(err, "repository "+name)
@@ -150,13 +151,13 @@ func bodyOf(r *backups.Run) ([]byte, error) {
 	return raw, nil
 }
 
-const runColumns = `id, kind, state, repository, tenants, body, created_by, created_at, finished_at, revision, next_at`
+const runColumns = `id, kind, state, repository, tenants, body, created_by, created_at, finished_at, revision, next_at, policy`
 
 func scanRun(row pgx.CollectableRow) (*backups.Run, error) {
 	var r backups.Run
 	var raw []byte
 	var finished *time.Time
-	err := row.Scan(&r.ID, &r.Kind, &r.State, &r.Repository, &r.Tenants, &raw, &r.CreatedBy, &r.CreatedAt, &finished, &r.Revision, &r.NextAt)
+	err := row.Scan(&r.ID, &r.Kind, &r.State, &r.Repository, &r.Tenants, &raw, &r.CreatedBy, &r.CreatedAt, &finished, &r.Revision, &r.NextAt, &r.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -200,9 +201,10 @@ func (b *Backups) Runs(ctx context.Context, f backups.Filter) ([]*backups.Run, e
 	return runs(ctx, b.db.pool, `
 		($1 = '' or kind = $1) and ($2 = '' or repository = $2) and ($3 = '' or tenants @> array[$3::text collate "C"])
 			and ($4::text[] is null or tenants <@ $4::text[] collate "C") and ($5::text[] is null or state = any($5))
+			and ($8 = '' or policy = $8) and (not $9 or body @> '{"restore": {"drill": true}}')
 			and ($6 = '' or (created_at, id) < (select created_at, id from backup_runs where id = $6))
 		order by created_at desc, id desc limit $7`,
-		string(f.Kind), f.Repository, f.Tenant, f.Visible, states, f.Before, f.Limit)
+		string(f.Kind), f.Repository, f.Tenant, f.Visible, states, f.Before, f.Limit, f.Policy, f.Drills)
 }
 
 // CreateRun implements backups.Store.
@@ -224,6 +226,11 @@ func (b *Backups) CreateRun(ctx context.Context, r *backups.Run, requestID strin
 		}
 		if inPlace(r) {
 			if err := mayRestore(ctx, tx, r.Restore.Tenant); err != nil {
+				return err
+			}
+		}
+		if r.Kind == backups.RunRestore {
+			if err := holdSnapshot(ctx, tx, r.Restore.Snapshot); err != nil {
 				return err
 			}
 		}
@@ -272,6 +279,23 @@ func mayRestore(ctx context.Context, tx pgx.Tx, tenant string) error {
 	return nil
 }
 
+// holdSnapshot keeps retention from a snapshot until the restore that reads it
+// stands.
+func holdSnapshot(ctx context.Context, tx pgx.Tx, id string) error {
+	var state string
+	err := tx.QueryRow(ctx, `select state from backup_runs where id = $1 for share`, id).Scan(&state)
+	if err != nil {
+		return absent(err, "snapshot "+id)
+	}
+	if state != string(backups.StateSuccess) {
+		return &backups.Error{
+			Reason: backups.ReasonWrongState, Field: "snapshot", Message: fmt.Sprintf("%q is %s: only a successful snapshot is a backup", id, state),
+			Remedy: "choose another one, see `tms backup list`",
+		}
+	}
+	return nil
+}
+
 func restoreRefused(tenant, code, message, remedy string, err error) error {
 	return &backups.Error{
 		Reason: backups.ReasonRefused, Message: "the restore cannot start", Err: err,
@@ -288,9 +312,9 @@ func insertRun(ctx context.Context, tx pgx.Tx, r *backups.Run, requestID string)
 		r.Tenants = []string{}
 	}
 	_, err = tx.Exec(ctx, `
-		insert into backup_runs (id, kind, state, working, repository, tenants, in_place, request_id, body, created_by, created_at, finished_at, next_at)
-		values ($1, $2, $3, $4, $5, $6, $7, nullif($8, ''), $9, $10, $11, $12, now())`,
-		r.ID, string(r.Kind), string(r.State), !r.State.Ended(), r.Repository, r.Tenants, inPlace(r), requestID, body, r.CreatedBy, r.CreatedAt, timeOrNull(r.FinishedAt))
+		insert into backup_runs (id, kind, state, working, repository, tenants, in_place, request_id, body, created_by, created_at, finished_at, next_at, policy)
+		values ($1, $2, $3, $4, $5, $6, $7, nullif($8, ''), $9, $10, $11, $12, now(), $13)`,
+		r.ID, string(r.Kind), string(r.State), !r.State.Ended(), r.Repository, r.Tenants, inPlace(r), requestID, body, r.CreatedBy, r.CreatedAt, timeOrNull(r.FinishedAt), r.Policy)
 	r.Revision = 1
 	return err
 }

@@ -120,6 +120,14 @@ var access = map[string]rule{
 	tmsv1.BackupService_ListRestores_FullMethodName:   {tenants.PermRead, free},
 	tmsv1.BackupService_RemoveRestore_FullMethodName:  {tenants.PermBackups, free}, // handler looks whose it is
 
+	tmsv1.BackupService_StartDrill_FullMethodName:   {tenants.PermBackups, of(func(r *tmsv1.StartBackupDrillRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.BackupService_CreatePolicy_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_GetPolicy_FullMethodName:    {tenants.PermRead, fleet},
+	tmsv1.BackupService_ListPolicies_FullMethodName: {tenants.PermRead, fleet},
+	tmsv1.BackupService_UpdatePolicy_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_DeletePolicy_FullMethodName: {tenants.PermBackups, fleet},
+	tmsv1.BackupService_RunPolicy_FullMethodName:    {tenants.PermBackups, fleet},
+
 	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
 	tmsv1.ReleaseService_Save_FullMethodName: {tenants.PermUpgrades, fleet},

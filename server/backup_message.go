@@ -31,7 +31,7 @@ func snapshotToProto(r *backups.Run) *tmsv1.BackupSnapshot {
 		Selection: &tmsv1.BackupSelection{All: s.Selection.All, Tenants: s.Selection.Tenants, Labels: s.Selection.Labels, Rollout: s.Selection.Rollout},
 		Digest:    s.Digest, Purpose: s.Purpose, Progress: progressToProto(r.Progress), Indices: int64(s.Indices), Documents: s.Docs,
 		Bytes: s.Bytes, WrittenBytes: s.Written, TakenFrom: stamp(s.TakenFrom), TakenUntil: stamp(s.TakenUntil), Imported: s.Imported,
-		CreatedBy: r.CreatedBy, CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Duration: durationpb.New(until.Sub(r.CreatedAt)),
+		CreatedBy: r.CreatedBy, CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Policy: r.Policy, Duration: durationpb.New(until.Sub(r.CreatedAt)),
 	}
 }
 
@@ -72,7 +72,7 @@ func restoreToProto(r *backups.Run) *tmsv1.BackupRestore {
 		Beside: x.Beside, Resources: x.Resources, Progress: progressToProto(r.Progress), Plan: restorePlanToProto(x.Plan),
 		Verification: verificationToProto(x.Verified), Rehearsal: verificationToProto(x.Rehearsed),
 		Fence: durationpb.New(x.Fence), Engine: durationpb.New(x.Engine),
-		CreatedBy: r.CreatedBy, CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt),
+		CreatedBy: r.CreatedBy, CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Drill: x.Drill, Policy: r.Policy,
 	}
 }
 

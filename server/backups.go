@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/tracardi/tms/backups"
@@ -24,6 +25,8 @@ type Backups interface {
 	Plan(context.Context, backups.RestoreOrder) (*backups.Restore, []backups.Refusal, error)
 	Restore(context.Context, tenants.Caller, backups.RestoreOrder) (*backups.Run, error)
 	RemoveRestore(ctx context.Context, c tenants.Caller, id string) (*backups.Run, error)
+	Drill(context.Context, tenants.Caller, backups.DrillOrder) (*backups.Run, error)
+	BackupPolicies
 }
 
 // What page tokens of the lists are good for.
@@ -201,8 +204,8 @@ func (s *backupService) GetRestore(ctx context.Context, r *tmsv1.GetBackupRestor
 }
 
 func (s *backupService) ListRestores(ctx context.Context, r *tmsv1.ListBackupRestoresRequest) (*tmsv1.ListBackupRestoresResponse, error) {
-	f := backups.Filter{Kind: backups.RunRestore, Tenant: r.GetTenantId(), Visible: callOf(ctx).principal.Tenants}
-	found, next, err := s.page(ctx, f, restoresQuery+r.GetTenantId(), r.GetPageSize(), r.GetPageToken())
+	f := backups.Filter{Kind: backups.RunRestore, Tenant: r.GetTenantId(), Drills: r.GetDrills(), Visible: callOf(ctx).principal.Tenants}
+	found, next, err := s.page(ctx, f, fmt.Sprint(restoresQuery, r.GetTenantId(), r.GetDrills()), r.GetPageSize(), r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,8 @@ var mayCall = map[string]string{
 	"BackupService.RemoveRepository": operators, "BackupService.ImportRepository": operators,
 	"BackupService.CreateSnapshot": operators, "BackupService.GetSnapshot": readers, "BackupService.ListSnapshots": readers, "BackupService.DeleteSnapshot": operators,
 	"BackupService.PlanRestore": readers, "BackupService.StartRestore": operators, "BackupService.GetRestore": readers, "BackupService.ListRestores": readers,
+	"BackupService.StartDrill": operators, "BackupService.CreatePolicy": operators, "BackupService.GetPolicy": readers, "BackupService.ListPolicies": readers,
+	"BackupService.UpdatePolicy": operators, "BackupService.DeletePolicy": operators, "BackupService.RunPolicy": operators,
 	"BackupService.RemoveRestore":   operators,
 	"VerificationService.GetErrand": operators, "VerificationService.CancelErrand": operators,
 }

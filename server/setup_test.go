@@ -331,6 +331,34 @@ func (s scriptedBackups) RemoveRestore(ctx context.Context, _ tenants.Caller, id
 	return s.Run(ctx, backups.RunRestore, id)
 }
 
+func (scriptedBackups) Drill(context.Context, tenants.Caller, backups.DrillOrder) (*backups.Run, error) {
+	return &backups.Run{Kind: backups.RunRestore, Restore: &backups.Restore{Drill: true}}, nil
+}
+
+func (scriptedBackups) CreatePolicy(_ context.Context, _ tenants.Caller, p backups.Policy) (*backups.Policy, error) {
+	return &p, nil
+}
+
+func (scriptedBackups) Policy(_ context.Context, name string) (*backups.Policy, error) {
+	return &backups.Policy{Name: name}, nil
+}
+
+func (scriptedBackups) Policies(context.Context) ([]*backups.Policy, error) { return nil, nil }
+
+func (scriptedBackups) NativePolicies(context.Context) ([]backups.NativePolicy, error) {
+	return nil, nil
+}
+
+func (scriptedBackups) UpdatePolicy(_ context.Context, _ tenants.Caller, p backups.Policy) (*backups.Policy, error) {
+	return &p, nil
+}
+
+func (scriptedBackups) DeletePolicy(context.Context, tenants.Caller, string) error { return nil }
+
+func (s scriptedBackups) RunPolicy(ctx context.Context, _ tenants.Caller, name, _ string) (*backups.Run, error) {
+	return s.Run(ctx, backups.RunSnapshot, name)
+}
+
 // emptyFleet is a comparison of nothing with nothing.
 type emptyFleet struct{}
 

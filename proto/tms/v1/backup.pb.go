@@ -765,7 +765,9 @@ type BackupSnapshot struct {
 	// From being asked for to its end, or to now.
 	Duration *durationpb.Duration `protobuf:"bytes,22,opt,name=duration,proto3" json:"duration,omitempty"`
 	// What is in it, by tenant; only when asked for.
-	Contents      []*BackupTenant `protobuf:"bytes,23,rep,name=contents,proto3" json:"contents,omitempty"`
+	Contents []*BackupTenant `protobuf:"bytes,23,rep,name=contents,proto3" json:"contents,omitempty"`
+	// The policy that asked for it; empty for none.
+	Policy        string `protobuf:"bytes,24,opt,name=policy,proto3" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -959,6 +961,13 @@ func (x *BackupSnapshot) GetContents() []*BackupTenant {
 		return x.Contents
 	}
 	return nil
+}
+
+func (x *BackupSnapshot) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
 }
 
 // BackupTenant is one tenant in a snapshot.
@@ -1880,7 +1889,12 @@ type BackupRestore struct {
 	// When it was asked for.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it ended; unset before.
-	FinishTime    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
+	FinishTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
+	// It is a drill: success means that the snapshot was read to its end and
+	// agreed with its record.
+	Drill bool `protobuf:"varint,19,opt,name=drill,proto3" json:"drill,omitempty"`
+	// The policy that asked for it; empty for none.
+	Policy        string `protobuf:"bytes,20,opt,name=policy,proto3" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2041,6 +2055,20 @@ func (x *BackupRestore) GetFinishTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *BackupRestore) GetDrill() bool {
+	if x != nil {
+		return x.Drill
+	}
+	return false
+}
+
+func (x *BackupRestore) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // GetBackupRestoreRequest names a restore.
 type GetBackupRestoreRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2095,7 +2123,9 @@ type ListBackupRestoresRequest struct {
 	// next_page_token of the answer before, with the same conditions.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only of this tenant.
-	TenantId      string `protobuf:"bytes,3,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	TenantId string `protobuf:"bytes,3,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Only drills.
+	Drills        bool `protobuf:"varint,4,opt,name=drills,proto3" json:"drills,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2149,6 +2179,13 @@ func (x *ListBackupRestoresRequest) GetTenantId() string {
 		return x.TenantId
 	}
 	return ""
+}
+
+func (x *ListBackupRestoresRequest) GetDrills() bool {
+	if x != nil {
+		return x.Drills
+	}
+	return false
 }
 
 // ListBackupRestoresResponse is one page of restores.
@@ -2252,6 +2289,953 @@ func (x *RemoveBackupRestoreRequest) GetId() string {
 	return ""
 }
 
+// StartBackupDrillRequest asks for a drill.
+type StartBackupDrillRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// The snapshot; empty is the newest successful one that holds the tenant.
+	Snapshot string `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Makes repeated calls one (AIP-155).
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartBackupDrillRequest) Reset() {
+	*x = StartBackupDrillRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartBackupDrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartBackupDrillRequest) ProtoMessage() {}
+
+func (x *StartBackupDrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartBackupDrillRequest.ProtoReflect.Descriptor instead.
+func (*StartBackupDrillRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StartBackupDrillRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *StartBackupDrillRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *StartBackupDrillRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// BackupRetention says which snapshots of a policy are removed. Whatever it
+// says, these stay: the newest good snapshot of every registered tenant, and
+// those that an unfinished rollout or a running restore needs.
+type BackupRetention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Remove what is older; unset keeps for ever.
+	ExpireAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	// Keep at least so many good ones, however old.
+	MinCount int32 `protobuf:"varint,2,opt,name=min_count,json=minCount,proto3" json:"min_count,omitempty"`
+	// Keep at most so many good ones, however young; 0 is no bound.
+	MaxCount      int32 `protobuf:"varint,3,opt,name=max_count,json=maxCount,proto3" json:"max_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRetention) Reset() {
+	*x = BackupRetention{}
+	mi := &file_tms_v1_backup_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRetention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRetention) ProtoMessage() {}
+
+func (x *BackupRetention) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRetention.ProtoReflect.Descriptor instead.
+func (*BackupRetention) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *BackupRetention) GetExpireAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ExpireAfter
+	}
+	return nil
+}
+
+func (x *BackupRetention) GetMinCount() int32 {
+	if x != nil {
+		return x.MinCount
+	}
+	return 0
+}
+
+func (x *BackupRetention) GetMaxCount() int32 {
+	if x != nil {
+		return x.MaxCount
+	}
+	return 0
+}
+
+// BackupPolicy takes snapshots by the clock.
+type BackupPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the policy.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Five fields of cron: minute, hour, day of month, month, day of week; or
+	// @hourly, @daily, @weekly, @monthly.
+	Schedule string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Time zone of the schedule, such as Europe/Warsaw; empty is UTC.
+	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Where to; may be empty at creation when only one can be written to.
+	Repository string `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Whose data, found anew at every run. Not by rollout.
+	Selection *BackupSelection `protobuf:"bytes,5,opt,name=selection,proto3" json:"selection,omitempty"`
+	// Take digests of all documents.
+	Digest bool `protobuf:"varint,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Drill one tenant out of every successful snapshot: the one whose last
+	// drill is longest ago.
+	Drill bool `protobuf:"varint,7,opt,name=drill,proto3" json:"drill,omitempty"`
+	// What is removed.
+	Retention *BackupRetention `protobuf:"bytes,8,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Neither takes nor removes snapshots.
+	Paused bool `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Changes with every change of what the policy says.
+	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Next run; unset while paused. Output only.
+	NextTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
+	// Last run that succeeded. Output only.
+	LastSuccess *BackupPolicyOutcome `protobuf:"bytes,12,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	// Last run that failed. Output only.
+	LastFailure *BackupPolicyOutcome `protobuf:"bytes,13,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	// Last drill. Output only.
+	LastDrill *BackupPolicyOutcome `protobuf:"bytes,14,opt,name=last_drill,json=lastDrill,proto3" json:"last_drill,omitempty"`
+	// Last time that old snapshots were removed. Output only.
+	LastSweep *BackupPolicySweep `protobuf:"bytes,15,opt,name=last_sweep,json=lastSweep,proto3" json:"last_sweep,omitempty"`
+	// Visible id of the key that made it. Output only.
+	CreatedBy string `protobuf:"bytes,16,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// When it was made. Output only.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupPolicy) Reset() {
+	*x = BackupPolicy{}
+	mi := &file_tms_v1_backup_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupPolicy) ProtoMessage() {}
+
+func (x *BackupPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupPolicy.ProtoReflect.Descriptor instead.
+func (*BackupPolicy) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *BackupPolicy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetSelection() *BackupSelection {
+	if x != nil {
+		return x.Selection
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetDigest() bool {
+	if x != nil {
+		return x.Digest
+	}
+	return false
+}
+
+func (x *BackupPolicy) GetDrill() bool {
+	if x != nil {
+		return x.Drill
+	}
+	return false
+}
+
+func (x *BackupPolicy) GetRetention() *BackupRetention {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *BackupPolicy) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetNextTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTime
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetLastSuccess() *BackupPolicyOutcome {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetLastFailure() *BackupPolicyOutcome {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetLastDrill() *BackupPolicyOutcome {
+	if x != nil {
+		return x.LastDrill
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetLastSweep() *BackupPolicySweep {
+	if x != nil {
+		return x.LastSweep
+	}
+	return nil
+}
+
+func (x *BackupPolicy) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *BackupPolicy) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// BackupPolicyOutcome is how a run of a policy ended.
+type BackupPolicyOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The snapshot or restore; empty when it could not begin.
+	Run string `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	// When it ended.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// It went well.
+	Ok bool `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Why it failed.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Tenant of a drill.
+	TenantId      string `protobuf:"bytes,5,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupPolicyOutcome) Reset() {
+	*x = BackupPolicyOutcome{}
+	mi := &file_tms_v1_backup_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupPolicyOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupPolicyOutcome) ProtoMessage() {}
+
+func (x *BackupPolicyOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupPolicyOutcome.ProtoReflect.Descriptor instead.
+func (*BackupPolicyOutcome) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *BackupPolicyOutcome) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *BackupPolicyOutcome) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *BackupPolicyOutcome) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *BackupPolicyOutcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BackupPolicyOutcome) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+// BackupPolicySweep is a look for snapshots to remove.
+type BackupPolicySweep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// What was removed.
+	Removed int64 `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// What should go by its age or number and had to stay, with the reason.
+	Held          []string `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupPolicySweep) Reset() {
+	*x = BackupPolicySweep{}
+	mi := &file_tms_v1_backup_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupPolicySweep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupPolicySweep) ProtoMessage() {}
+
+func (x *BackupPolicySweep) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupPolicySweep.ProtoReflect.Descriptor instead.
+func (*BackupPolicySweep) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *BackupPolicySweep) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *BackupPolicySweep) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *BackupPolicySweep) GetHeld() []string {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+// NativeBackupPolicy is a policy of the search engine's own: Elasticsearch
+// SLM, OpenSearch snapshot management. It knows no tenants, and its snapshots
+// do not count as backups of any.
+type NativeBackupPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the policy in the engine.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What runs it: slm, sm.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its schedule in the engine's words.
+	Schedule string `protobuf:"bytes,3,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Where to.
+	Repository string `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Next run, as far as the engine tells.
+	NextTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
+	// Last success and failure, as far as the engine tells.
+	LastSuccess *BackupPolicyOutcome `protobuf:"bytes,6,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	// See last_success.
+	LastFailure   *BackupPolicyOutcome `protobuf:"bytes,7,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativeBackupPolicy) Reset() {
+	*x = NativeBackupPolicy{}
+	mi := &file_tms_v1_backup_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativeBackupPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativeBackupPolicy) ProtoMessage() {}
+
+func (x *NativeBackupPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativeBackupPolicy.ProtoReflect.Descriptor instead.
+func (*NativeBackupPolicy) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *NativeBackupPolicy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NativeBackupPolicy) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *NativeBackupPolicy) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *NativeBackupPolicy) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *NativeBackupPolicy) GetNextTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTime
+	}
+	return nil
+}
+
+func (x *NativeBackupPolicy) GetLastSuccess() *BackupPolicyOutcome {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return nil
+}
+
+func (x *NativeBackupPolicy) GetLastFailure() *BackupPolicyOutcome {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
+// CreateBackupPolicyRequest makes a policy.
+type CreateBackupPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Policy        *BackupPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateBackupPolicyRequest) Reset() {
+	*x = CreateBackupPolicyRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateBackupPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateBackupPolicyRequest) ProtoMessage() {}
+
+func (x *CreateBackupPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateBackupPolicyRequest.ProtoReflect.Descriptor instead.
+func (*CreateBackupPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CreateBackupPolicyRequest) GetPolicy() *BackupPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// GetBackupPolicyRequest names a policy.
+type GetBackupPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBackupPolicyRequest) Reset() {
+	*x = GetBackupPolicyRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBackupPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBackupPolicyRequest) ProtoMessage() {}
+
+func (x *GetBackupPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBackupPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetBackupPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GetBackupPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListBackupPoliciesRequest asks for all policies.
+type ListBackupPoliciesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBackupPoliciesRequest) Reset() {
+	*x = ListBackupPoliciesRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBackupPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBackupPoliciesRequest) ProtoMessage() {}
+
+func (x *ListBackupPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBackupPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*ListBackupPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{37}
+}
+
+// ListBackupPoliciesResponse holds all policies.
+type ListBackupPoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by name.
+	Policies []*BackupPolicy `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	// Policies that the search engine runs on its own, sorted by name.
+	Native []*NativeBackupPolicy `protobuf:"bytes,2,rep,name=native,proto3" json:"native,omitempty"`
+	// Why the engine could not be asked for its own; empty when it could.
+	NativeProblem string `protobuf:"bytes,3,opt,name=native_problem,json=nativeProblem,proto3" json:"native_problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBackupPoliciesResponse) Reset() {
+	*x = ListBackupPoliciesResponse{}
+	mi := &file_tms_v1_backup_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBackupPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBackupPoliciesResponse) ProtoMessage() {}
+
+func (x *ListBackupPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBackupPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*ListBackupPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListBackupPoliciesResponse) GetPolicies() []*BackupPolicy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ListBackupPoliciesResponse) GetNative() []*NativeBackupPolicy {
+	if x != nil {
+		return x.Native
+	}
+	return nil
+}
+
+func (x *ListBackupPoliciesResponse) GetNativeProblem() string {
+	if x != nil {
+		return x.NativeProblem
+	}
+	return ""
+}
+
+// UpdateBackupPolicyRequest replaces what a policy says.
+type UpdateBackupPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy, with the etag last read.
+	Policy        *BackupPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateBackupPolicyRequest) Reset() {
+	*x = UpdateBackupPolicyRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateBackupPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateBackupPolicyRequest) ProtoMessage() {}
+
+func (x *UpdateBackupPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateBackupPolicyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateBackupPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *UpdateBackupPolicyRequest) GetPolicy() *BackupPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// DeleteBackupPolicyRequest names a policy.
+type DeleteBackupPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteBackupPolicyRequest) Reset() {
+	*x = DeleteBackupPolicyRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteBackupPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteBackupPolicyRequest) ProtoMessage() {}
+
+func (x *DeleteBackupPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteBackupPolicyRequest.ProtoReflect.Descriptor instead.
+func (*DeleteBackupPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *DeleteBackupPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteBackupPolicyResponse is empty.
+type DeleteBackupPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteBackupPolicyResponse) Reset() {
+	*x = DeleteBackupPolicyResponse{}
+	mi := &file_tms_v1_backup_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteBackupPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteBackupPolicyResponse) ProtoMessage() {}
+
+func (x *DeleteBackupPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteBackupPolicyResponse.ProtoReflect.Descriptor instead.
+func (*DeleteBackupPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{41}
+}
+
+// RunBackupPolicyRequest names a policy.
+type RunBackupPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes repeated calls one (AIP-155).
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunBackupPolicyRequest) Reset() {
+	*x = RunBackupPolicyRequest{}
+	mi := &file_tms_v1_backup_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunBackupPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunBackupPolicyRequest) ProtoMessage() {}
+
+func (x *RunBackupPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_backup_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunBackupPolicyRequest.ProtoReflect.Descriptor instead.
+func (*RunBackupPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_backup_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RunBackupPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RunBackupPolicyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 var File_tms_v1_backup_proto protoreflect.FileDescriptor
 
 const file_tms_v1_backup_proto_rawDesc = "" +
@@ -2311,7 +3295,7 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"shardsDone\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1d\n" +
 	"\n" +
-	"bytes_done\x18\x04 \x01(\x03R\tbytesDone\"\xc3\a\n" +
+	"bytes_done\x18\x04 \x01(\x03R\tbytesDone\"\xdb\a\n" +
 	"\x0eBackupSnapshot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -2343,7 +3327,8 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\vfinish_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishTime\x125\n" +
 	"\bduration\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\bduration\x120\n" +
-	"\bcontents\x18\x17 \x03(\v2\x14.tms.v1.BackupTenantR\bcontents\x1a;\n" +
+	"\bcontents\x18\x17 \x03(\v2\x14.tms.v1.BackupTenantR\bcontents\x12\x16\n" +
+	"\x06policy\x18\x18 \x01(\tR\x06policy\x1a;\n" +
 	"\rReleasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x02\n" +
@@ -2422,7 +3407,7 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\tdocuments\x18\x02 \x01(\x03R\tdocuments\x12\x1a\n" +
 	"\bdigested\x18\x03 \x01(\x03R\bdigested\x12\x16\n" +
 	"\x06moving\x18\x04 \x01(\x03R\x06moving\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xcc\x05\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xfa\x05\n" +
 	"\rBackupRestore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12\x1e\n" +
@@ -2447,20 +3432,98 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vfinish_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"finishTime\"4\n" +
+	"finishTime\x12\x14\n" +
+	"\x05drill\x18\x13 \x01(\bR\x05drill\x12\x16\n" +
+	"\x06policy\x18\x14 \x01(\tR\x06policy\"4\n" +
 	"\x17GetBackupRestoreRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x93\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\xab\x01\n" +
 	"\x19ListBackupRestoresRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12$\n" +
-	"\ttenant_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId\"w\n" +
+	"\ttenant_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId\x12\x16\n" +
+	"\x06drills\x18\x04 \x01(\bR\x06drills\"w\n" +
 	"\x1aListBackupRestoresResponse\x121\n" +
 	"\brestores\x18\x01 \x03(\v2\x15.tms.v1.BackupRestoreR\brestores\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"7\n" +
 	"\x1aRemoveBackupRestoreRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id2\xc7\r\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"\x8f\x01\n" +
+	"\x17StartBackupDrillRequest\x12&\n" +
+	"\ttenant_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\btenantId\x12#\n" +
+	"\bsnapshot\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bsnapshot\x12'\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"\xa1\x01\n" +
+	"\x0fBackupRetention\x12<\n" +
+	"\fexpire_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12'\n" +
+	"\tmin_count\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bminCount\x12'\n" +
+	"\tmax_count\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bmaxCount\"\xff\x05\n" +
+	"\fBackupPolicy\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12&\n" +
+	"\bschedule\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\bschedule\x12$\n" +
+	"\ttime_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12'\n" +
+	"\n" +
+	"repository\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
+	"repository\x12=\n" +
+	"\tselection\x18\x05 \x01(\v2\x17.tms.v1.BackupSelectionB\x06\xbaH\x03\xc8\x01\x01R\tselection\x12\x16\n" +
+	"\x06digest\x18\x06 \x01(\bR\x06digest\x12\x14\n" +
+	"\x05drill\x18\a \x01(\bR\x05drill\x125\n" +
+	"\tretention\x18\b \x01(\v2\x17.tms.v1.BackupRetentionR\tretention\x12\x16\n" +
+	"\x06paused\x18\t \x01(\bR\x06paused\x12\x12\n" +
+	"\x04etag\x18\n" +
+	" \x01(\tR\x04etag\x127\n" +
+	"\tnext_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x12>\n" +
+	"\flast_success\x18\f \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastSuccess\x12>\n" +
+	"\flast_failure\x18\r \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastFailure\x12:\n" +
+	"\n" +
+	"last_drill\x18\x0e \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\tlastDrill\x128\n" +
+	"\n" +
+	"last_sweep\x18\x0f \x01(\v2\x19.tms.v1.BackupPolicySweepR\tlastSweep\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\x10 \x01(\tR\tcreatedBy\x12;\n" +
+	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\x9c\x01\n" +
+	"\x13BackupPolicyOutcome\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x0e\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1b\n" +
+	"\ttenant_id\x18\x05 \x01(\tR\btenantId\"q\n" +
+	"\x11BackupPolicySweep\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\x03R\aremoved\x12\x12\n" +
+	"\x04held\x18\x03 \x03(\tR\x04held\"\xb1\x02\n" +
+	"\x12NativeBackupPolicy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
+	"\bschedule\x18\x03 \x01(\tR\bschedule\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x04 \x01(\tR\n" +
+	"repository\x127\n" +
+	"\tnext_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x12>\n" +
+	"\flast_success\x18\x06 \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastSuccess\x12>\n" +
+	"\flast_failure\x18\a \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastFailure\"Q\n" +
+	"\x19CreateBackupPolicyRequest\x124\n" +
+	"\x06policy\x18\x01 \x01(\v2\x14.tms.v1.BackupPolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\"7\n" +
+	"\x16GetBackupPolicyRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\"\x1b\n" +
+	"\x19ListBackupPoliciesRequest\"\xa9\x01\n" +
+	"\x1aListBackupPoliciesResponse\x120\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x14.tms.v1.BackupPolicyR\bpolicies\x122\n" +
+	"\x06native\x18\x02 \x03(\v2\x1a.tms.v1.NativeBackupPolicyR\x06native\x12%\n" +
+	"\x0enative_problem\x18\x03 \x01(\tR\rnativeProblem\"Q\n" +
+	"\x19UpdateBackupPolicyRequest\x124\n" +
+	"\x06policy\x18\x01 \x01(\v2\x14.tms.v1.BackupPolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\":\n" +
+	"\x19DeleteBackupPolicyRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\"\x1c\n" +
+	"\x1aDeleteBackupPolicyResponse\"`\n" +
+	"\x16RunBackupPolicyRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12'\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId2\xe2\x13\n" +
 	"\rBackupService\x12\x8d\x01\n" +
 	"\rPutRepository\x12\".tms.v1.PutBackupRepositoryRequest\x1a\x18.tms.v1.BackupRepository\">\x82\xd3\xe4\x93\x028:\n" +
 	"repository\x1a*/v1/backups/repositories/{repository.name}\x12\x86\x01\n" +
@@ -2477,7 +3540,15 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\n" +
 	"GetRestore\x12\x1f.tms.v1.GetBackupRestoreRequest\x1a\x15.tms.v1.BackupRestore\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/backups/restores/{id}\x12s\n" +
 	"\fListRestores\x12!.tms.v1.ListBackupRestoresRequest\x1a\".tms.v1.ListBackupRestoresResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/backups/restores\x12m\n" +
-	"\rRemoveRestore\x12\".tms.v1.RemoveBackupRestoreRequest\x1a\x15.tms.v1.BackupRestore\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/backups/restores/{id}B,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"\rRemoveRestore\x12\".tms.v1.RemoveBackupRestoreRequest\x1a\x15.tms.v1.BackupRestore\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/backups/restores/{id}\x12c\n" +
+	"\n" +
+	"StartDrill\x12\x1f.tms.v1.StartBackupDrillRequest\x1a\x15.tms.v1.BackupRestore\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/backups/drills\x12m\n" +
+	"\fCreatePolicy\x12!.tms.v1.CreateBackupPolicyRequest\x1a\x14.tms.v1.BackupPolicy\"$\x82\xd3\xe4\x93\x02\x1e:\x06policy\"\x14/v1/backups/policies\x12f\n" +
+	"\tGetPolicy\x12\x1e.tms.v1.GetBackupPolicyRequest\x1a\x14.tms.v1.BackupPolicy\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/backups/policies/{name}\x12s\n" +
+	"\fListPolicies\x12!.tms.v1.ListBackupPoliciesRequest\x1a\".tms.v1.ListBackupPoliciesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/backups/policies\x12{\n" +
+	"\fUpdatePolicy\x12!.tms.v1.UpdateBackupPolicyRequest\x1a\x14.tms.v1.BackupPolicy\"2\x82\xd3\xe4\x93\x02,:\x06policy\x1a\"/v1/backups/policies/{policy.name}\x12z\n" +
+	"\fDeletePolicy\x12!.tms.v1.DeleteBackupPolicyRequest\x1a\".tms.v1.DeleteBackupPolicyResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/backups/policies/{name}\x12o\n" +
+	"\tRunPolicy\x12\x1e.tms.v1.RunBackupPolicyRequest\x1a\x16.tms.v1.BackupSnapshot\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/backups/policies/{name}:runB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_backup_proto_rawDescOnce sync.Once
@@ -2491,7 +3562,7 @@ func file_tms_v1_backup_proto_rawDescGZIP() []byte {
 	return file_tms_v1_backup_proto_rawDescData
 }
 
-var file_tms_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_tms_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_tms_v1_backup_proto_goTypes = []any{
 	(*BackupRepository)(nil),               // 0: tms.v1.BackupRepository
 	(*PutBackupRepositoryRequest)(nil),     // 1: tms.v1.PutBackupRepositoryRequest
@@ -2522,83 +3593,129 @@ var file_tms_v1_backup_proto_goTypes = []any{
 	(*ListBackupRestoresRequest)(nil),      // 26: tms.v1.ListBackupRestoresRequest
 	(*ListBackupRestoresResponse)(nil),     // 27: tms.v1.ListBackupRestoresResponse
 	(*RemoveBackupRestoreRequest)(nil),     // 28: tms.v1.RemoveBackupRestoreRequest
-	nil,                                    // 29: tms.v1.BackupRepository.SettingsEntry
-	nil,                                    // 30: tms.v1.BackupSelection.LabelsEntry
-	nil,                                    // 31: tms.v1.BackupSnapshot.ReleasesEntry
-	nil,                                    // 32: tms.v1.BackupTenant.AliasesEntry
-	nil,                                    // 33: tms.v1.BackupRestorePlan.AliasesEntry
-	(*timestamppb.Timestamp)(nil),          // 34: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 35: google.protobuf.Duration
-	(*Refusal)(nil),                        // 36: tms.v1.Refusal
+	(*StartBackupDrillRequest)(nil),        // 29: tms.v1.StartBackupDrillRequest
+	(*BackupRetention)(nil),                // 30: tms.v1.BackupRetention
+	(*BackupPolicy)(nil),                   // 31: tms.v1.BackupPolicy
+	(*BackupPolicyOutcome)(nil),            // 32: tms.v1.BackupPolicyOutcome
+	(*BackupPolicySweep)(nil),              // 33: tms.v1.BackupPolicySweep
+	(*NativeBackupPolicy)(nil),             // 34: tms.v1.NativeBackupPolicy
+	(*CreateBackupPolicyRequest)(nil),      // 35: tms.v1.CreateBackupPolicyRequest
+	(*GetBackupPolicyRequest)(nil),         // 36: tms.v1.GetBackupPolicyRequest
+	(*ListBackupPoliciesRequest)(nil),      // 37: tms.v1.ListBackupPoliciesRequest
+	(*ListBackupPoliciesResponse)(nil),     // 38: tms.v1.ListBackupPoliciesResponse
+	(*UpdateBackupPolicyRequest)(nil),      // 39: tms.v1.UpdateBackupPolicyRequest
+	(*DeleteBackupPolicyRequest)(nil),      // 40: tms.v1.DeleteBackupPolicyRequest
+	(*DeleteBackupPolicyResponse)(nil),     // 41: tms.v1.DeleteBackupPolicyResponse
+	(*RunBackupPolicyRequest)(nil),         // 42: tms.v1.RunBackupPolicyRequest
+	nil,                                    // 43: tms.v1.BackupRepository.SettingsEntry
+	nil,                                    // 44: tms.v1.BackupSelection.LabelsEntry
+	nil,                                    // 45: tms.v1.BackupSnapshot.ReleasesEntry
+	nil,                                    // 46: tms.v1.BackupTenant.AliasesEntry
+	nil,                                    // 47: tms.v1.BackupRestorePlan.AliasesEntry
+	(*timestamppb.Timestamp)(nil),          // 48: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 49: google.protobuf.Duration
+	(*Refusal)(nil),                        // 50: tms.v1.Refusal
 }
 var file_tms_v1_backup_proto_depIdxs = []int32{
-	29, // 0: tms.v1.BackupRepository.settings:type_name -> tms.v1.BackupRepository.SettingsEntry
-	34, // 1: tms.v1.BackupRepository.verify_time:type_name -> google.protobuf.Timestamp
-	34, // 2: tms.v1.BackupRepository.create_time:type_name -> google.protobuf.Timestamp
+	43, // 0: tms.v1.BackupRepository.settings:type_name -> tms.v1.BackupRepository.SettingsEntry
+	48, // 1: tms.v1.BackupRepository.verify_time:type_name -> google.protobuf.Timestamp
+	48, // 2: tms.v1.BackupRepository.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: tms.v1.PutBackupRepositoryRequest.repository:type_name -> tms.v1.BackupRepository
 	0,  // 4: tms.v1.ListBackupRepositoriesResponse.repositories:type_name -> tms.v1.BackupRepository
-	30, // 5: tms.v1.BackupSelection.labels:type_name -> tms.v1.BackupSelection.LabelsEntry
+	44, // 5: tms.v1.BackupSelection.labels:type_name -> tms.v1.BackupSelection.LabelsEntry
 	9,  // 6: tms.v1.CreateBackupSnapshotRequest.selection:type_name -> tms.v1.BackupSelection
-	31, // 7: tms.v1.BackupSnapshot.releases:type_name -> tms.v1.BackupSnapshot.ReleasesEntry
+	45, // 7: tms.v1.BackupSnapshot.releases:type_name -> tms.v1.BackupSnapshot.ReleasesEntry
 	9,  // 8: tms.v1.BackupSnapshot.selection:type_name -> tms.v1.BackupSelection
 	11, // 9: tms.v1.BackupSnapshot.progress:type_name -> tms.v1.BackupProgress
-	34, // 10: tms.v1.BackupSnapshot.taken_from:type_name -> google.protobuf.Timestamp
-	34, // 11: tms.v1.BackupSnapshot.taken_until:type_name -> google.protobuf.Timestamp
-	34, // 12: tms.v1.BackupSnapshot.create_time:type_name -> google.protobuf.Timestamp
-	34, // 13: tms.v1.BackupSnapshot.finish_time:type_name -> google.protobuf.Timestamp
-	35, // 14: tms.v1.BackupSnapshot.duration:type_name -> google.protobuf.Duration
+	48, // 10: tms.v1.BackupSnapshot.taken_from:type_name -> google.protobuf.Timestamp
+	48, // 11: tms.v1.BackupSnapshot.taken_until:type_name -> google.protobuf.Timestamp
+	48, // 12: tms.v1.BackupSnapshot.create_time:type_name -> google.protobuf.Timestamp
+	48, // 13: tms.v1.BackupSnapshot.finish_time:type_name -> google.protobuf.Timestamp
+	49, // 14: tms.v1.BackupSnapshot.duration:type_name -> google.protobuf.Duration
 	13, // 15: tms.v1.BackupSnapshot.contents:type_name -> tms.v1.BackupTenant
 	15, // 16: tms.v1.BackupTenant.indices:type_name -> tms.v1.BackupIndex
-	32, // 17: tms.v1.BackupTenant.aliases:type_name -> tms.v1.BackupTenant.AliasesEntry
+	46, // 17: tms.v1.BackupTenant.aliases:type_name -> tms.v1.BackupTenant.AliasesEntry
 	12, // 18: tms.v1.ListBackupSnapshotsResponse.snapshots:type_name -> tms.v1.BackupSnapshot
 	22, // 19: tms.v1.BackupRestorePlan.indices:type_name -> tms.v1.BackupPlannedIndex
-	33, // 20: tms.v1.BackupRestorePlan.aliases:type_name -> tms.v1.BackupRestorePlan.AliasesEntry
-	36, // 21: tms.v1.BackupRestorePlan.refusals:type_name -> tms.v1.Refusal
-	34, // 22: tms.v1.BackupVerification.time:type_name -> google.protobuf.Timestamp
+	47, // 20: tms.v1.BackupRestorePlan.aliases:type_name -> tms.v1.BackupRestorePlan.AliasesEntry
+	50, // 21: tms.v1.BackupRestorePlan.refusals:type_name -> tms.v1.Refusal
+	48, // 22: tms.v1.BackupVerification.time:type_name -> google.protobuf.Timestamp
 	11, // 23: tms.v1.BackupRestore.progress:type_name -> tms.v1.BackupProgress
 	21, // 24: tms.v1.BackupRestore.plan:type_name -> tms.v1.BackupRestorePlan
 	23, // 25: tms.v1.BackupRestore.verification:type_name -> tms.v1.BackupVerification
 	23, // 26: tms.v1.BackupRestore.rehearsal:type_name -> tms.v1.BackupVerification
-	35, // 27: tms.v1.BackupRestore.fence:type_name -> google.protobuf.Duration
-	35, // 28: tms.v1.BackupRestore.engine:type_name -> google.protobuf.Duration
-	34, // 29: tms.v1.BackupRestore.create_time:type_name -> google.protobuf.Timestamp
-	34, // 30: tms.v1.BackupRestore.finish_time:type_name -> google.protobuf.Timestamp
+	49, // 27: tms.v1.BackupRestore.fence:type_name -> google.protobuf.Duration
+	49, // 28: tms.v1.BackupRestore.engine:type_name -> google.protobuf.Duration
+	48, // 29: tms.v1.BackupRestore.create_time:type_name -> google.protobuf.Timestamp
+	48, // 30: tms.v1.BackupRestore.finish_time:type_name -> google.protobuf.Timestamp
 	24, // 31: tms.v1.ListBackupRestoresResponse.restores:type_name -> tms.v1.BackupRestore
-	14, // 32: tms.v1.BackupTenant.AliasesEntry.value:type_name -> tms.v1.BackupAlias
-	14, // 33: tms.v1.BackupRestorePlan.AliasesEntry.value:type_name -> tms.v1.BackupAlias
-	1,  // 34: tms.v1.BackupService.PutRepository:input_type -> tms.v1.PutBackupRepositoryRequest
-	2,  // 35: tms.v1.BackupService.VerifyRepository:input_type -> tms.v1.VerifyBackupRepositoryRequest
-	3,  // 36: tms.v1.BackupService.ListRepositories:input_type -> tms.v1.ListBackupRepositoriesRequest
-	5,  // 37: tms.v1.BackupService.RemoveRepository:input_type -> tms.v1.RemoveBackupRepositoryRequest
-	7,  // 38: tms.v1.BackupService.ImportRepository:input_type -> tms.v1.ImportBackupRepositoryRequest
-	10, // 39: tms.v1.BackupService.CreateSnapshot:input_type -> tms.v1.CreateBackupSnapshotRequest
-	16, // 40: tms.v1.BackupService.GetSnapshot:input_type -> tms.v1.GetBackupSnapshotRequest
-	17, // 41: tms.v1.BackupService.ListSnapshots:input_type -> tms.v1.ListBackupSnapshotsRequest
-	19, // 42: tms.v1.BackupService.DeleteSnapshot:input_type -> tms.v1.DeleteBackupSnapshotRequest
-	20, // 43: tms.v1.BackupService.PlanRestore:input_type -> tms.v1.StartBackupRestoreRequest
-	20, // 44: tms.v1.BackupService.StartRestore:input_type -> tms.v1.StartBackupRestoreRequest
-	25, // 45: tms.v1.BackupService.GetRestore:input_type -> tms.v1.GetBackupRestoreRequest
-	26, // 46: tms.v1.BackupService.ListRestores:input_type -> tms.v1.ListBackupRestoresRequest
-	28, // 47: tms.v1.BackupService.RemoveRestore:input_type -> tms.v1.RemoveBackupRestoreRequest
-	0,  // 48: tms.v1.BackupService.PutRepository:output_type -> tms.v1.BackupRepository
-	0,  // 49: tms.v1.BackupService.VerifyRepository:output_type -> tms.v1.BackupRepository
-	4,  // 50: tms.v1.BackupService.ListRepositories:output_type -> tms.v1.ListBackupRepositoriesResponse
-	6,  // 51: tms.v1.BackupService.RemoveRepository:output_type -> tms.v1.RemoveBackupRepositoryResponse
-	8,  // 52: tms.v1.BackupService.ImportRepository:output_type -> tms.v1.ImportBackupRepositoryResponse
-	12, // 53: tms.v1.BackupService.CreateSnapshot:output_type -> tms.v1.BackupSnapshot
-	12, // 54: tms.v1.BackupService.GetSnapshot:output_type -> tms.v1.BackupSnapshot
-	18, // 55: tms.v1.BackupService.ListSnapshots:output_type -> tms.v1.ListBackupSnapshotsResponse
-	12, // 56: tms.v1.BackupService.DeleteSnapshot:output_type -> tms.v1.BackupSnapshot
-	21, // 57: tms.v1.BackupService.PlanRestore:output_type -> tms.v1.BackupRestorePlan
-	24, // 58: tms.v1.BackupService.StartRestore:output_type -> tms.v1.BackupRestore
-	24, // 59: tms.v1.BackupService.GetRestore:output_type -> tms.v1.BackupRestore
-	27, // 60: tms.v1.BackupService.ListRestores:output_type -> tms.v1.ListBackupRestoresResponse
-	24, // 61: tms.v1.BackupService.RemoveRestore:output_type -> tms.v1.BackupRestore
-	48, // [48:62] is the sub-list for method output_type
-	34, // [34:48] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	49, // 32: tms.v1.BackupRetention.expire_after:type_name -> google.protobuf.Duration
+	9,  // 33: tms.v1.BackupPolicy.selection:type_name -> tms.v1.BackupSelection
+	30, // 34: tms.v1.BackupPolicy.retention:type_name -> tms.v1.BackupRetention
+	48, // 35: tms.v1.BackupPolicy.next_time:type_name -> google.protobuf.Timestamp
+	32, // 36: tms.v1.BackupPolicy.last_success:type_name -> tms.v1.BackupPolicyOutcome
+	32, // 37: tms.v1.BackupPolicy.last_failure:type_name -> tms.v1.BackupPolicyOutcome
+	32, // 38: tms.v1.BackupPolicy.last_drill:type_name -> tms.v1.BackupPolicyOutcome
+	33, // 39: tms.v1.BackupPolicy.last_sweep:type_name -> tms.v1.BackupPolicySweep
+	48, // 40: tms.v1.BackupPolicy.create_time:type_name -> google.protobuf.Timestamp
+	48, // 41: tms.v1.BackupPolicyOutcome.time:type_name -> google.protobuf.Timestamp
+	48, // 42: tms.v1.BackupPolicySweep.time:type_name -> google.protobuf.Timestamp
+	48, // 43: tms.v1.NativeBackupPolicy.next_time:type_name -> google.protobuf.Timestamp
+	32, // 44: tms.v1.NativeBackupPolicy.last_success:type_name -> tms.v1.BackupPolicyOutcome
+	32, // 45: tms.v1.NativeBackupPolicy.last_failure:type_name -> tms.v1.BackupPolicyOutcome
+	31, // 46: tms.v1.CreateBackupPolicyRequest.policy:type_name -> tms.v1.BackupPolicy
+	31, // 47: tms.v1.ListBackupPoliciesResponse.policies:type_name -> tms.v1.BackupPolicy
+	34, // 48: tms.v1.ListBackupPoliciesResponse.native:type_name -> tms.v1.NativeBackupPolicy
+	31, // 49: tms.v1.UpdateBackupPolicyRequest.policy:type_name -> tms.v1.BackupPolicy
+	14, // 50: tms.v1.BackupTenant.AliasesEntry.value:type_name -> tms.v1.BackupAlias
+	14, // 51: tms.v1.BackupRestorePlan.AliasesEntry.value:type_name -> tms.v1.BackupAlias
+	1,  // 52: tms.v1.BackupService.PutRepository:input_type -> tms.v1.PutBackupRepositoryRequest
+	2,  // 53: tms.v1.BackupService.VerifyRepository:input_type -> tms.v1.VerifyBackupRepositoryRequest
+	3,  // 54: tms.v1.BackupService.ListRepositories:input_type -> tms.v1.ListBackupRepositoriesRequest
+	5,  // 55: tms.v1.BackupService.RemoveRepository:input_type -> tms.v1.RemoveBackupRepositoryRequest
+	7,  // 56: tms.v1.BackupService.ImportRepository:input_type -> tms.v1.ImportBackupRepositoryRequest
+	10, // 57: tms.v1.BackupService.CreateSnapshot:input_type -> tms.v1.CreateBackupSnapshotRequest
+	16, // 58: tms.v1.BackupService.GetSnapshot:input_type -> tms.v1.GetBackupSnapshotRequest
+	17, // 59: tms.v1.BackupService.ListSnapshots:input_type -> tms.v1.ListBackupSnapshotsRequest
+	19, // 60: tms.v1.BackupService.DeleteSnapshot:input_type -> tms.v1.DeleteBackupSnapshotRequest
+	20, // 61: tms.v1.BackupService.PlanRestore:input_type -> tms.v1.StartBackupRestoreRequest
+	20, // 62: tms.v1.BackupService.StartRestore:input_type -> tms.v1.StartBackupRestoreRequest
+	25, // 63: tms.v1.BackupService.GetRestore:input_type -> tms.v1.GetBackupRestoreRequest
+	26, // 64: tms.v1.BackupService.ListRestores:input_type -> tms.v1.ListBackupRestoresRequest
+	28, // 65: tms.v1.BackupService.RemoveRestore:input_type -> tms.v1.RemoveBackupRestoreRequest
+	29, // 66: tms.v1.BackupService.StartDrill:input_type -> tms.v1.StartBackupDrillRequest
+	35, // 67: tms.v1.BackupService.CreatePolicy:input_type -> tms.v1.CreateBackupPolicyRequest
+	36, // 68: tms.v1.BackupService.GetPolicy:input_type -> tms.v1.GetBackupPolicyRequest
+	37, // 69: tms.v1.BackupService.ListPolicies:input_type -> tms.v1.ListBackupPoliciesRequest
+	39, // 70: tms.v1.BackupService.UpdatePolicy:input_type -> tms.v1.UpdateBackupPolicyRequest
+	40, // 71: tms.v1.BackupService.DeletePolicy:input_type -> tms.v1.DeleteBackupPolicyRequest
+	42, // 72: tms.v1.BackupService.RunPolicy:input_type -> tms.v1.RunBackupPolicyRequest
+	0,  // 73: tms.v1.BackupService.PutRepository:output_type -> tms.v1.BackupRepository
+	0,  // 74: tms.v1.BackupService.VerifyRepository:output_type -> tms.v1.BackupRepository
+	4,  // 75: tms.v1.BackupService.ListRepositories:output_type -> tms.v1.ListBackupRepositoriesResponse
+	6,  // 76: tms.v1.BackupService.RemoveRepository:output_type -> tms.v1.RemoveBackupRepositoryResponse
+	8,  // 77: tms.v1.BackupService.ImportRepository:output_type -> tms.v1.ImportBackupRepositoryResponse
+	12, // 78: tms.v1.BackupService.CreateSnapshot:output_type -> tms.v1.BackupSnapshot
+	12, // 79: tms.v1.BackupService.GetSnapshot:output_type -> tms.v1.BackupSnapshot
+	18, // 80: tms.v1.BackupService.ListSnapshots:output_type -> tms.v1.ListBackupSnapshotsResponse
+	12, // 81: tms.v1.BackupService.DeleteSnapshot:output_type -> tms.v1.BackupSnapshot
+	21, // 82: tms.v1.BackupService.PlanRestore:output_type -> tms.v1.BackupRestorePlan
+	24, // 83: tms.v1.BackupService.StartRestore:output_type -> tms.v1.BackupRestore
+	24, // 84: tms.v1.BackupService.GetRestore:output_type -> tms.v1.BackupRestore
+	27, // 85: tms.v1.BackupService.ListRestores:output_type -> tms.v1.ListBackupRestoresResponse
+	24, // 86: tms.v1.BackupService.RemoveRestore:output_type -> tms.v1.BackupRestore
+	24, // 87: tms.v1.BackupService.StartDrill:output_type -> tms.v1.BackupRestore
+	31, // 88: tms.v1.BackupService.CreatePolicy:output_type -> tms.v1.BackupPolicy
+	31, // 89: tms.v1.BackupService.GetPolicy:output_type -> tms.v1.BackupPolicy
+	38, // 90: tms.v1.BackupService.ListPolicies:output_type -> tms.v1.ListBackupPoliciesResponse
+	31, // 91: tms.v1.BackupService.UpdatePolicy:output_type -> tms.v1.BackupPolicy
+	41, // 92: tms.v1.BackupService.DeletePolicy:output_type -> tms.v1.DeleteBackupPolicyResponse
+	12, // 93: tms.v1.BackupService.RunPolicy:output_type -> tms.v1.BackupSnapshot
+	73, // [73:94] is the sub-list for method output_type
+	52, // [52:73] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_backup_proto_init() }
@@ -2613,7 +3730,7 @@ func file_tms_v1_backup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_backup_proto_rawDesc), len(file_tms_v1_backup_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

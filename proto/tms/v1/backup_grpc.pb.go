@@ -33,6 +33,13 @@ const (
 	BackupService_GetRestore_FullMethodName       = "/tms.v1.BackupService/GetRestore"
 	BackupService_ListRestores_FullMethodName     = "/tms.v1.BackupService/ListRestores"
 	BackupService_RemoveRestore_FullMethodName    = "/tms.v1.BackupService/RemoveRestore"
+	BackupService_StartDrill_FullMethodName       = "/tms.v1.BackupService/StartDrill"
+	BackupService_CreatePolicy_FullMethodName     = "/tms.v1.BackupService/CreatePolicy"
+	BackupService_GetPolicy_FullMethodName        = "/tms.v1.BackupService/GetPolicy"
+	BackupService_ListPolicies_FullMethodName     = "/tms.v1.BackupService/ListPolicies"
+	BackupService_UpdatePolicy_FullMethodName     = "/tms.v1.BackupService/UpdatePolicy"
+	BackupService_DeletePolicy_FullMethodName     = "/tms.v1.BackupService/DeletePolicy"
+	BackupService_RunPolicy_FullMethodName        = "/tms.v1.BackupService/RunPolicy"
 )
 
 // BackupServiceClient is the client API for BackupService service.
@@ -75,6 +82,24 @@ type BackupServiceClient interface {
 	ListRestores(ctx context.Context, in *ListBackupRestoresRequest, opts ...grpc.CallOption) (*ListBackupRestoresResponse, error)
 	// RemoveRestore removes what a restore has put beside a tenant.
 	RemoveRestore(ctx context.Context, in *RemoveBackupRestoreRequest, opts ...grpc.CallOption) (*BackupRestore, error)
+	// StartDrill restores a tenant beside, compares it with the snapshot's
+	// record and removes it again. Get and ListRestores tell the outcome.
+	StartDrill(ctx context.Context, in *StartBackupDrillRequest, opts ...grpc.CallOption) (*BackupRestore, error)
+	// CreatePolicy has snapshots taken by the clock and old ones removed.
+	CreatePolicy(ctx context.Context, in *CreateBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error)
+	// GetPolicy returns a policy.
+	GetPolicy(ctx context.Context, in *GetBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error)
+	// ListPolicies returns all policies, and those that the search engine runs
+	// on its own.
+	ListPolicies(ctx context.Context, in *ListBackupPoliciesRequest, opts ...grpc.CallOption) (*ListBackupPoliciesResponse, error)
+	// UpdatePolicy replaces what a policy says. The etag must be the one last
+	// read.
+	UpdatePolicy(ctx context.Context, in *UpdateBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error)
+	// DeletePolicy forgets a policy. Its snapshots stay, and are no longer
+	// removed by themselves.
+	DeletePolicy(ctx context.Context, in *DeleteBackupPolicyRequest, opts ...grpc.CallOption) (*DeleteBackupPolicyResponse, error)
+	// RunPolicy takes a snapshot by a policy now; its next run stays as it is.
+	RunPolicy(ctx context.Context, in *RunBackupPolicyRequest, opts ...grpc.CallOption) (*BackupSnapshot, error)
 }
 
 type backupServiceClient struct {
@@ -225,6 +250,76 @@ func (c *backupServiceClient) RemoveRestore(ctx context.Context, in *RemoveBacku
 	return out, nil
 }
 
+func (c *backupServiceClient) StartDrill(ctx context.Context, in *StartBackupDrillRequest, opts ...grpc.CallOption) (*BackupRestore, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupRestore)
+	err := c.cc.Invoke(ctx, BackupService_StartDrill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) CreatePolicy(ctx context.Context, in *CreateBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupPolicy)
+	err := c.cc.Invoke(ctx, BackupService_CreatePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) GetPolicy(ctx context.Context, in *GetBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupPolicy)
+	err := c.cc.Invoke(ctx, BackupService_GetPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) ListPolicies(ctx context.Context, in *ListBackupPoliciesRequest, opts ...grpc.CallOption) (*ListBackupPoliciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBackupPoliciesResponse)
+	err := c.cc.Invoke(ctx, BackupService_ListPolicies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) UpdatePolicy(ctx context.Context, in *UpdateBackupPolicyRequest, opts ...grpc.CallOption) (*BackupPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupPolicy)
+	err := c.cc.Invoke(ctx, BackupService_UpdatePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) DeletePolicy(ctx context.Context, in *DeleteBackupPolicyRequest, opts ...grpc.CallOption) (*DeleteBackupPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteBackupPolicyResponse)
+	err := c.cc.Invoke(ctx, BackupService_DeletePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *backupServiceClient) RunPolicy(ctx context.Context, in *RunBackupPolicyRequest, opts ...grpc.CallOption) (*BackupSnapshot, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupSnapshot)
+	err := c.cc.Invoke(ctx, BackupService_RunPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BackupServiceServer is the server API for BackupService service.
 // All implementations should embed UnimplementedBackupServiceServer
 // for forward compatibility.
@@ -265,6 +360,24 @@ type BackupServiceServer interface {
 	ListRestores(context.Context, *ListBackupRestoresRequest) (*ListBackupRestoresResponse, error)
 	// RemoveRestore removes what a restore has put beside a tenant.
 	RemoveRestore(context.Context, *RemoveBackupRestoreRequest) (*BackupRestore, error)
+	// StartDrill restores a tenant beside, compares it with the snapshot's
+	// record and removes it again. Get and ListRestores tell the outcome.
+	StartDrill(context.Context, *StartBackupDrillRequest) (*BackupRestore, error)
+	// CreatePolicy has snapshots taken by the clock and old ones removed.
+	CreatePolicy(context.Context, *CreateBackupPolicyRequest) (*BackupPolicy, error)
+	// GetPolicy returns a policy.
+	GetPolicy(context.Context, *GetBackupPolicyRequest) (*BackupPolicy, error)
+	// ListPolicies returns all policies, and those that the search engine runs
+	// on its own.
+	ListPolicies(context.Context, *ListBackupPoliciesRequest) (*ListBackupPoliciesResponse, error)
+	// UpdatePolicy replaces what a policy says. The etag must be the one last
+	// read.
+	UpdatePolicy(context.Context, *UpdateBackupPolicyRequest) (*BackupPolicy, error)
+	// DeletePolicy forgets a policy. Its snapshots stay, and are no longer
+	// removed by themselves.
+	DeletePolicy(context.Context, *DeleteBackupPolicyRequest) (*DeleteBackupPolicyResponse, error)
+	// RunPolicy takes a snapshot by a policy now; its next run stays as it is.
+	RunPolicy(context.Context, *RunBackupPolicyRequest) (*BackupSnapshot, error)
 }
 
 // UnimplementedBackupServiceServer should be embedded to have
@@ -315,6 +428,27 @@ func (UnimplementedBackupServiceServer) ListRestores(context.Context, *ListBacku
 }
 func (UnimplementedBackupServiceServer) RemoveRestore(context.Context, *RemoveBackupRestoreRequest) (*BackupRestore, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveRestore not implemented")
+}
+func (UnimplementedBackupServiceServer) StartDrill(context.Context, *StartBackupDrillRequest) (*BackupRestore, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartDrill not implemented")
+}
+func (UnimplementedBackupServiceServer) CreatePolicy(context.Context, *CreateBackupPolicyRequest) (*BackupPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePolicy not implemented")
+}
+func (UnimplementedBackupServiceServer) GetPolicy(context.Context, *GetBackupPolicyRequest) (*BackupPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPolicy not implemented")
+}
+func (UnimplementedBackupServiceServer) ListPolicies(context.Context, *ListBackupPoliciesRequest) (*ListBackupPoliciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPolicies not implemented")
+}
+func (UnimplementedBackupServiceServer) UpdatePolicy(context.Context, *UpdateBackupPolicyRequest) (*BackupPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdatePolicy not implemented")
+}
+func (UnimplementedBackupServiceServer) DeletePolicy(context.Context, *DeleteBackupPolicyRequest) (*DeleteBackupPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePolicy not implemented")
+}
+func (UnimplementedBackupServiceServer) RunPolicy(context.Context, *RunBackupPolicyRequest) (*BackupSnapshot, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunPolicy not implemented")
 }
 func (UnimplementedBackupServiceServer) testEmbeddedByValue() {}
 
@@ -588,6 +722,132 @@ func _BackupService_RemoveRestore_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BackupService_StartDrill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartBackupDrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).StartDrill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_StartDrill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).StartDrill(ctx, req.(*StartBackupDrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_CreatePolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateBackupPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).CreatePolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_CreatePolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).CreatePolicy(ctx, req.(*CreateBackupPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_GetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBackupPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).GetPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_GetPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).GetPolicy(ctx, req.(*GetBackupPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_ListPolicies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBackupPoliciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).ListPolicies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_ListPolicies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).ListPolicies(ctx, req.(*ListBackupPoliciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_UpdatePolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateBackupPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).UpdatePolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_UpdatePolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).UpdatePolicy(ctx, req.(*UpdateBackupPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_DeletePolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteBackupPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).DeletePolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_DeletePolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).DeletePolicy(ctx, req.(*DeleteBackupPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BackupService_RunPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunBackupPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BackupServiceServer).RunPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BackupService_RunPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BackupServiceServer).RunPolicy(ctx, req.(*RunBackupPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BackupService_ServiceDesc is the grpc.ServiceDesc for BackupService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -650,6 +910,34 @@ var BackupService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveRestore",
 			Handler:    _BackupService_RemoveRestore_Handler,
+		},
+		{
+			MethodName: "StartDrill",
+			Handler:    _BackupService_StartDrill_Handler,
+		},
+		{
+			MethodName: "CreatePolicy",
+			Handler:    _BackupService_CreatePolicy_Handler,
+		},
+		{
+			MethodName: "GetPolicy",
+			Handler:    _BackupService_GetPolicy_Handler,
+		},
+		{
+			MethodName: "ListPolicies",
+			Handler:    _BackupService_ListPolicies_Handler,
+		},
+		{
+			MethodName: "UpdatePolicy",
+			Handler:    _BackupService_UpdatePolicy_Handler,
+		},
+		{
+			MethodName: "DeletePolicy",
+			Handler:    _BackupService_DeletePolicy_Handler,
+		},
+		{
+			MethodName: "RunPolicy",
+			Handler:    _BackupService_RunPolicy_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

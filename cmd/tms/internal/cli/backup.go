@@ -23,7 +23,7 @@ Snapshots are the search engine's own, in a repository that is registered with
 templates, counts) is kept in the database and inside the snapshot.`,
 	}
 	clientFlags(cmd)
-	cmd.AddCommand(a.backupRepoCommand(), a.backupCreateCommand(), a.backupListCommand(), a.backupShowCommand(), a.backupDeleteCommand(), a.backupRestoreCommand())
+	cmd.AddCommand(a.backupRepoCommand(), a.backupCreateCommand(), a.backupListCommand(), a.backupShowCommand(), a.backupDeleteCommand(), a.backupRestoreCommand(), a.backupPolicyCommand(), a.backupDrillCommand())
 	return cmd
 }
 

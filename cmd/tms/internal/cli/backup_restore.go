@@ -113,7 +113,7 @@ func (a *app) followRestore(ctx context.Context, s *session, r *tmsv1.BackupRest
 		return err
 	}
 	if wait && r.GetState() == "failed" {
-		return &outcomeError{fmt.Sprintf("restore %s failed: %s", r.GetId(), r.GetReason())}
+		return &outcomeError{fmt.Sprintf("%s failed: %s", r.GetId(), r.GetReason())}
 	}
 	return nil
 }
@@ -126,7 +126,11 @@ func (a *app) printRestore(s *session, r *tmsv1.BackupRestore) error {
 	if r.GetBeside() != "" {
 		where = "beside, under " + r.GetBeside() + "."
 	}
-	return writeFields(a.out, "restore", r.GetId(), "snapshot", r.GetSnapshot(), "tenant", r.GetTenantId(), "where", where,
+	what := "restore"
+	if r.GetDrill() {
+		what = "drill"
+	}
+	return writeFields(a.out, what, r.GetId(), "snapshot", r.GetSnapshot(), "tenant", r.GetTenantId(), "where", where,
 		"resources", strings.Join(r.GetResources(), ", "), "state", r.GetState(), "reason", r.GetReason(),
 		"rehearsed", verificationText(r.GetRehearsal()), "verified", verificationText(r.GetVerification()),
 		"set aside", strings.Join(r.GetPlan().GetAside(), ", "), "writes refused", durationText(r.GetFence().AsDuration()), "engine", durationText(r.GetEngine().AsDuration()),

@@ -12,10 +12,13 @@ import (
 type keptBackups struct {
 	service *backups.Service
 	work    db.QueuePart
+	// policies are what is due by the clock.
+	policies db.QueuePart
 }
 
 func keepBackups(database *db.DB, engine *elastic.Client, catalogue backups.Catalogue, owner string, log *slog.Logger) keptBackups {
 	store := db.NewBackups(database)
 	runner := backups.NewRunner(store, engine, catalogue, owner, log)
-	return keptBackups{backups.NewService(store, engine, catalogue, nil), db.BackupWork(store, runner)}
+	service := backups.NewService(store, engine, catalogue, nil)
+	return keptBackups{service, db.BackupWork(store, runner), db.PolicyWork(store, backups.NewScheduler(service, log))}
 }

@@ -188,7 +188,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
-	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, db.WebhookWork(webhookStore, webhooks))
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks))
 	if err != nil {
 		return server.Config{}, err
 	}

@@ -1,0 +1,280 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/tracardi/tms/backups"
+	"github.com/tracardi/tms/tenants"
+)
+
+// policyBody is the part of a policy that no query looks into.
+type policyBody struct {
+	Schedule    string            `json:"schedule"`
+	Zone        string            `json:"time_zone"`
+	Selection   backups.Selection `json:"selection"`
+	Digest      bool              `json:"digest,omitempty"`
+	Drill       bool              `json:"drill,omitempty"`
+	Retention   backups.Retention `json:"retention"`
+	Paused      bool              `json:"paused,omitempty"`
+	Edition     int64             `json:"edition"`
+	LastSuccess *backups.Outcome  `json:"last_success,omitempty"`
+	LastFailure *backups.Outcome  `json:"last_failure,omitempty"`
+	LastDrill   *backups.Outcome  `json:"last_drill,omitempty"`
+	LastSweep   *backups.Sweep    `json:"last_sweep,omitempty"`
+}
+
+func policyJSON(p *backups.Policy) ([]byte, error) {
+	for _, o := range []*backups.Outcome{p.LastSuccess, p.LastFailure, p.LastDrill} {
+		if o != nil {
+			o.Reason = clean(o.Reason)
+		}
+	}
+	raw, err := json.Marshal(policyBody{
+		p.Schedule, p.Zone, p.Selection, p.Digest, p.Drill, p.Retention, p.Paused, p.Edition, p.LastSuccess, p.LastFailure, p.LastDrill, p.LastSweep,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("body of policy %s: %w", p.Name, err)
+	}
+	return raw, nil
+}
+
+func scanPolicy(row pgx.CollectableRow) (*backups.Policy, error) {
+	var p backups.Policy
+	var raw []byte
+	var next *time.Time
+	if err := row.Scan(&p.Name, &p.Repository, &raw, &next, &p.RetainAt, &p.CreatedBy, &p.CreatedAt, &p.Revision); err != nil {
+		return nil, err
+	}
+	var b policyBody
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return nil, fmt.Errorf("body of policy %s: %w", p.Name, err)
+	}
+	p.Schedule, p.Zone, p.Selection, p.Digest, p.Drill, p.Retention, p.Paused = b.Schedule, b.Zone, b.Selection, b.Digest, b.Drill, b.Retention, b.Paused
+	p.Edition, p.LastSuccess, p.LastFailure, p.LastDrill, p.LastSweep = b.Edition, b.LastSuccess, b.LastFailure, b.LastDrill, b.LastSweep
+	p.NextAt = timeOrZero(next)
+	return &p, nil
+}
+
+func policies(ctx context.Context, q querier, where string, args ...any) ([]*backups.Policy, error) {
+	rows, err := q.Query(ctx, `
+		select name, repository, body, next_at, retain_at, created_by, created_at, revision from backup_policies where `+where, args...)
+	if err != nil {
+		return nil, failure(err)
+	}
+	out, err := pgx.CollectRows(rows, scanPolicy)
+	return out, failure(err)
+}
+
+// CreatePolicy implements backups.PolicyStore.
+func (b *Backups) CreatePolicy(ctx context.Context, p *backups.Policy, a tenants.Audit) error {
+	body, err := policyJSON(p)
+	if err != nil {
+		return err
+	}
+	err = b.db.inTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			insert into backup_policies (name, repository, body, next_at, retain_at, created_by, created_at) values ($1, $2, $3, $4, $5, $6, $7)`,
+			p.Name, p.Repository, body, timeOrNull(p.NextAt), p.RetainAt, p.CreatedBy, p.CreatedAt)
+		if err != nil {
+			return err
+		}
+		return appendAudit(ctx, tx, a)
+	})
+	switch {
+	case violates(err, "backup_policies_pkey"):
+		return backups.ErrExists
+	case violates(err, "backup_policies_repository_fkey"):
+		return absent(pgx.ErrNoRows, "repository "+p.Repository)
+	}
+	return err
+}
+
+// Policy implements backups.PolicyStore.
+func (b *Backups) Policy(ctx context.Context, name string) (*backups.Policy, error) {
+	return onePolicy(ctx, b.db.pool, name, "")
+}
+
+func onePolicy(ctx context.Context, q querier, name, lock string) (*backups.Policy, error) {
+	found, err := policies(ctx, q, `name = $1`+lock, name)
+	if err == nil && len(found) == 0 {
+		err = absent(pgx.ErrNoRows, "policy "+name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// Policies implements backups.PolicyStore.
+func (b *Backups) Policies(ctx context.Context) ([]*backups.Policy, error) {
+	return policies(ctx, b.db.pool, `true order by name`)
+}
+
+// ChangePolicy implements backups.PolicyStore.
+func (b *Backups) ChangePolicy(ctx context.Context, name string, a *tenants.Audit, change func(*backups.Policy) error) (*backups.Policy, error) {
+	var p *backups.Policy
+	err := b.db.inTx(ctx, func(tx pgx.Tx) (err error) {
+		if p, err = changePolicy(ctx, tx, name, change); err != nil || a == nil {
+			return err
+		}
+		return appendAudit(ctx, tx, *a)
+	})
+	if violates(err, "backup_policies_repository_fkey") {
+		err = absent(pgx.ErrNoRows, "repository")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func changePolicy(ctx context.Context, tx pgx.Tx, name string, change func(*backups.Policy) error) (*backups.Policy, error) {
+	p, err := onePolicy(ctx, tx, name, ` for update`)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(p); err != nil {
+		return nil, err
+	}
+	body, err := policyJSON(p)
+	if err != nil {
+		return nil, err
+	}
+	// A time read back is compared with this one: Postgres knows microseconds.
+	p.NextAt, p.RetainAt = p.NextAt.Truncate(time.Microsecond), p.RetainAt.Truncate(time.Microsecond)
+	err = tx.QueryRow(ctx, `
+		update backup_policies set repository = $2, body = $3, next_at = $4, retain_at = $5, revision = revision + 1
+		where name = $1 returning revision`,
+		name, p.Repository, body, timeOrNull(p.NextAt), p.RetainAt).Scan(&p.Revision)
+	return p, err
+}
+
+// DeletePolicy implements backups.PolicyStore.
+func (b *Backups) DeletePolicy(ctx context.Context, name string, a tenants.Audit) error {
+	return b.db.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from backup_policies where name = $1`, name)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return absent(pgx.ErrNoRows, "policy "+name)
+		}
+		if _, err := tx.Exec(ctx, `update backup_runs set policy = '' where policy = $1`, name); err != nil {
+			return err
+		}
+		return appendAudit(ctx, tx, a)
+	})
+}
+
+// DuePolicies implements backups.PolicyStore.
+func (b *Backups) DuePolicies(ctx context.Context, limit int) ([]string, error) {
+	rows, err := b.db.pool.Query(ctx, `
+		select name from backup_policies p
+		where next_at <= now()
+			or next_at is not null and retain_at <= now()
+			or exists (select from backup_runs r where r.policy = p.name and r.policy <> '' and r.settled_at is null and not r.working)
+		order by name limit $1`, limit)
+	if err != nil {
+		return nil, failure(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return names, failure(err)
+}
+
+// Unsettled implements backups.PolicyStore.
+func (b *Backups) Unsettled(ctx context.Context, policy string) ([]*backups.Run, error) {
+	return runs(ctx, b.db.pool, `policy = $1 and policy <> '' and settled_at is null and not working order by finished_at, id`, policy)
+}
+
+// Settle implements backups.PolicyStore. The policy's row comes first, as in
+// every transaction that locks both.
+func (b *Backups) Settle(ctx context.Context, policy, run string, change func(*backups.Policy) error) error {
+	return b.db.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := changePolicy(ctx, tx, policy, change); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update backup_runs set settled_at = now() where id = $1 and policy = $2 and settled_at is null`, run, policy)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = backups.ErrConflict
+		}
+		return err
+	})
+}
+
+// LeastDrilled implements backups.PolicyStore.
+func (b *Backups) LeastDrilled(ctx context.Context, among []string) (string, error) {
+	var tenant string
+	err := b.db.pool.QueryRow(ctx, `
+		select t from unnest($1::text[]) t
+		order by (select max(created_at) from backup_runs where kind = 'restore' and tenants[1] = t and body @> '{"restore": {"drill": true}}') nulls first, t
+		limit 1`, among).Scan(&tenant)
+	return tenant, absent(err, "tenant")
+}
+
+// policyArgs is a wake-up for one policy; its own row says what is to be done.
+type policyArgs struct {
+	Policy string `json:"policy"`
+	Slot   int64  `json:"slot"` // unix time in units of freshness
+}
+
+// Kind implements river.JobArgs.
+func (policyArgs) Kind() string { return "backup_policy" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (policyArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+
+// policyWorker is a turn on one policy.
+type policyWorker struct {
+	river.WorkerDefaults[policyArgs]
+	scheduler *backups.Scheduler
+	log       *slog.Logger
+}
+
+// policyLimit bounds a turn: lists of snapshots are what takes long.
+const policyLimit = 5 * time.Minute
+
+// Work implements river.Worker. Errors are logged and not returned: the policy
+// stays due.
+func (w *policyWorker) Work(ctx context.Context, job *river.Job[policyArgs]) error {
+	ctx, cancel := context.WithTimeout(ctx, policyLimit)
+	defer cancel()
+	if err := w.scheduler.Work(ctx, job.Args.Policy); err != nil && ctx.Err() == nil && !errors.Is(err, backups.ErrNotFound) {
+		w.log.Warn("backup policy's turn ended early", "policy", job.Args.Policy, "error", err)
+	}
+	return nil
+}
+
+// PolicyWork lets a Queue wake and do policies.
+func PolicyWork(store *Backups, scheduler *backups.Scheduler) QueuePart {
+	return QueuePart{
+		register: func(ws *river.Workers, log *slog.Logger) error {
+			if err := river.AddWorkerSafely(ws, &policyWorker{scheduler: scheduler, log: log}); err != nil {
+				return fmt.Errorf("queue: %w", err)
+			}
+			return nil
+		},
+		attach: func(*Queue) {},
+		due: func(ctx context.Context, q *Queue) error {
+			names, err := store.DuePolicies(ctx, workers)
+			if err != nil || len(names) == 0 {
+				return err
+			}
+			jobs := make([]river.InsertManyParams, len(names))
+			for i, name := range names {
+				jobs[i] = river.InsertManyParams{Args: policyArgs{Policy: name, Slot: time.Now().Unix() / int64(freshness/time.Second)}}
+			}
+			return store.db.inTx(ctx, func(tx pgx.Tx) error {
+				_, err := q.client.InsertManyTx(ctx, tx, jobs)
+				return err
+			})
+		},
+	}
+}
