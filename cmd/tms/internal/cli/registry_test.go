@@ -164,8 +164,8 @@ func TestReleases(t *testing.T) {
 	b := setup(t)
 	var all []struct{ Version, Prefix string }
 	run(t, b.client, "release", "list", "-o", "json").decode(t, &all)
-	require.Len(t, all, 3)
-	assert.Equal(t, "08x", all[1].Prefix)
+	require.Len(t, all, 4)
+	assert.Equal(t, "08x", all[2].Prefix)
 	shown := run(t, b.client, "release", "show", "0.8.2")
 	assert.Zero(t, shown.code)
 	assert.Contains(t, shown.out, "tracardi-profile")
