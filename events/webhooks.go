@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,7 +93,7 @@ func (s *Webhooks) Create(ctx context.Context, c tenants.Caller, w *Webhook) (*W
 		return nil, err
 	}
 	w.ID, w.Secret, w.CreatedBy, w.CreatedAt = "wh"+strings.ToLower(rand.Text()[:14]), newSecret(), c.KeyID, s.c.Now()
-	made, err := s.c.Store.CreateWebhook(ctx, w, s.audit(c, "webhook.create", w.ID, map[string]any{"types": w.Types}))
+	made, err := s.c.Store.CreateWebhook(ctx, w, s.audit(c, "webhook.create", w.ID, map[string]any{"after": w.shown(changeable)}))
 	if err != nil {
 		return nil, err
 	}
@@ -114,19 +116,43 @@ type WebhookUpdate struct {
 	Mask    []string
 }
 
+// changeable are the fields that a caller may set.
+var changeable = []string{"display_name", "url", "types", "enabled"}
+
+// shown are fields for the audit trail. Of the address only the host: paths
+// and queries hold secrets of receivers.
+func (w *Webhook) shown(fields []string) map[string]any {
+	out := map[string]any{}
+	for _, f := range fields {
+		switch f {
+		case "display_name":
+			out[f] = w.DisplayName
+		case "url":
+			out[f] = "***"
+			if u, err := url.Parse(w.URL); err == nil {
+				out[f] = u.Scheme + "://" + u.Host + "/***"
+			}
+		case "types":
+			out[f] = w.Types
+		case "enabled":
+			out[f] = w.Enabled
+		}
+	}
+	return out
+}
+
 // Update changes a webhook. Enabling it lets it go on where it stopped.
 func (s *Webhooks) Update(ctx context.Context, c tenants.Caller, r WebhookUpdate) (*Webhook, error) {
 	for _, f := range r.Mask {
-		switch f {
-		case "display_name", "url", "types", "enabled":
-		default:
+		if !slices.Contains(changeable, f) {
 			return nil, invalid("update_mask", fmt.Sprintf("%.64q cannot be changed: name some of display_name, url, types, enabled", f))
 		}
 	}
 	if len(r.Mask) == 0 {
 		return nil, invalid("update_mask", "is empty: name some of display_name, url, types, enabled")
 	}
-	a := s.audit(c, "webhook.update", r.Webhook.ID, map[string]any{"fields": r.Mask})
+	detail := map[string]any{"fields": r.Mask} // completed under the lock, before it is written
+	a := s.audit(c, "webhook.update", r.Webhook.ID, detail)
 	return s.c.Store.ChangeWebhook(ctx, r.Webhook.ID, a, func(w *Webhook) error {
 		if r.Etag != tenants.AnyEtag && r.Etag != w.Etag() {
 			return &tenants.Error{
@@ -134,6 +160,7 @@ func (s *Webhooks) Update(ctx context.Context, c tenants.Caller, r WebhookUpdate
 				Remedy: "read it again and repeat the change, or send *", Metadata: map[string]string{"etag": w.Etag()},
 			}
 		}
+		detail["before"] = w.shown(r.Mask)
 		for _, f := range r.Mask {
 			switch f {
 			case "display_name":
@@ -146,6 +173,7 @@ func (s *Webhooks) Update(ctx context.Context, c tenants.Caller, r WebhookUpdate
 				w.Enabled, w.Reason = r.Webhook.Enabled, ""
 			}
 		}
+		detail["after"] = w.shown(r.Mask)
 		w.Failures, w.FailingSince, w.LastError, w.NextAt = 0, time.Time{}, "", s.c.Now()
 		return w.validate(s.c.Sender)
 	})

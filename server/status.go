@@ -175,16 +175,18 @@ func backupStatus(e *backups.Error) *status.Status {
 
 func validationStatus(e *protovalidate.ValidationError) *status.Status {
 	bad := &errdetails.BadRequest{}
-	message := ""
+	message, first := "", ""
 	for _, v := range e.Violations {
 		field, text := protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: text})
 		if message != "" {
 			message += "; "
+		} else {
+			first = field
 		}
 		message += field + ": " + text
 	}
-	return detailed(codes.InvalidArgument, message, info(string(tenants.ReasonInvalidField), nil), bad)
+	return detailed(codes.InvalidArgument, message, info(string(tenants.ReasonInvalidField), meta("field", first)), bad)
 }
 
 func withRemedy(message, remedy string) string {

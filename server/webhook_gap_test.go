@@ -87,10 +87,10 @@ func TestWebhookIsToldWhatItLost(t *testing.T) {
 		Data   struct{ From, To int64 }
 	}
 	require.NoError(t, json.Unmarshal([]byte(h.r.got[3].body), &body))
-	require.EqualValues(t, []int64{2, 3, 3}, []int64{body.Data.From, body.Data.To, body.Number})
+	require.Equal(t, []int64{2, 3, 3}, []int64{body.Data.From, body.Data.To, body.Number})
 	require.Equal(t, "gap_2_3", h.r.got[3].header.Get("webhook-id"))
 	gap := h.hook().GetGap()
-	require.EqualValues(t, []int64{2, 3}, []int64{gap.GetFrom(), gap.GetTo()})
+	require.Equal(t, []int64{2, 3}, []int64{gap.GetFrom(), gap.GetTo()})
 	trail, err := h.audit.List(h.admin(), &tmsv1.ListAuditRequest{Action: "webhook.gap"})
 	require.NoError(t, err)
 	require.Len(t, trail.GetRecords(), 1)
@@ -151,4 +151,24 @@ func TestWebhookSecretRotates(t *testing.T) {
 	for _, s := range []string{h.secret, second.GetSecret(), third.GetSecret()} {
 		require.NotContains(t, h.log.String()+trail.String(), s)
 	}
+}
+
+// The trail says what was changed, from what to what, and keeps the secrets of
+// the receiver's that its address may hold.
+func TestWebhookChangesAreAuditedInFull(t *testing.T) {
+	t.Parallel()
+	h := setupHook(t)
+	off := false
+	_, err := h.hooks.Update(h.admin(), &tmsv1.UpdateWebhookRequest{Webhook: &tmsv1.Webhook{
+		Id: h.id, Etag: "*", Url: h.r.URL + "/secret?token=secret", Types: []string{"tenant.created"}, Enabled: &off,
+	}})
+	require.NoError(t, err)
+	trail, err := h.audit.List(h.admin(), &tmsv1.ListAuditRequest{Action: "webhook.update"})
+	require.NoError(t, err)
+	require.Len(t, trail.GetRecords(), 1)
+	require.Equal(t, map[string]any{
+		"fields": []any{"enabled", "types", "url"},
+		"before": map[string]any{"enabled": true, "types": []any{}, "url": h.r.URL + "/***"},
+		"after":  map[string]any{"enabled": false, "types": []any{"tenant.created"}, "url": h.r.URL + "/***"},
+	}, trail.GetRecords()[0].GetDetail().AsMap())
 }

@@ -38,6 +38,7 @@ type bundle struct {
 	catalogue *releases.Catalogue
 	servers   []*child.Server
 	keys      child.Keys
+	env       []string // further NAME=value of the servers
 	dir       string
 }
 
@@ -63,7 +64,7 @@ func (b *bundle) serve(n int) *bundle {
 	b.t.Helper()
 	for range n {
 		log := filepath.Join(b.dir, fmt.Sprintf("serve-%d.log", len(b.servers)))
-		s := child.Serve(child.Config{Binary: binary, DatabaseURL: b.database, ElasticURLs: []string{b.engine}, Keys: b.keys, LogPath: log})
+		s := child.Serve(child.Config{Binary: binary, DatabaseURL: b.database, ElasticURLs: []string{b.engine}, Keys: b.keys, Env: b.env, LogPath: log})
 		require.NoError(b.t, s.Start(b.ctx))
 		b.servers = append(b.servers, s)
 		b.t.Cleanup(func() {
