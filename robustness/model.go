@@ -145,8 +145,8 @@ func (s *site) judgeTenant(ctx context.Context, t *tenant, list []*tmsv1.Rollout
 	}
 	release, err := s.catalogue.Get(registered.GetRelease())
 	if err != nil {
-		find("registry", "the registry says release "+registered.GetRelease())
-		return nil
+		find("registry", "the registry says release "+registered.GetRelease()+": "+err.Error())
+		return nil //nolint:nilerr // it is the finding
 	}
 	if err := s.judgeBlocks(ctx, t, release.Prefix, find); err != nil {
 		return err

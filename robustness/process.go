@@ -118,7 +118,7 @@ func lateChanges(ctx context.Context, s *site, k strike) (func(context.Context) 
 	select {
 	case <-caught:
 		if k.Draw%5 != 0 { // more of the batch may follow the first
-			time.Sleep(time.Duration(k.Draw%50) * time.Millisecond)
+			sleep(ctx, time.Duration(k.Draw%50)*time.Millisecond)
 		}
 		takeover := s.watchTakeover(ctx, p)
 		if err := p.server.Pause(); err != nil {
