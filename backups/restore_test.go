@@ -45,6 +45,10 @@ func roundTrip(t *testing.T, url string) {
 	require.Positive(t, snap.Snapshot.Docs)
 	require.NotContains(t, b.must("GET", "/_cat/indices?h=index", ""), backups.ManifestIndex(snap.ID))
 
+	// A purge may rely on it for whom nothing was written since.
+	b.verified(acme, snap.ID)
+	b.verified(other, "")
+
 	// Beside, for a look.
 	look := b.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: other.Name(), Beside: "look-" + other.Name()})
 	require.Equal(t, len(look.Restore.Plan.Indices), look.Restore.Verified.Indices)
@@ -60,6 +64,7 @@ func roundTrip(t *testing.T, url string) {
 	require.True(t, backups.HasReason(err, backups.ReasonRefused), "%v", err)
 	require.ErrorContains(t, err, "would be overwritten")
 	b.must("POST", "/08x."+acme.Name()+".*/_delete_by_query?refresh=true&conflicts=proceed", `{"query":{"match_all":{}}}`)
+	b.verified(acme, "")
 	back := b.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true})
 	require.NotNil(t, back.Restore.Rehearsed)
 	require.Equal(t, back.Restore.Verified.Indices, back.Restore.Verified.Digested, "nobody wrote to acme")
@@ -77,6 +82,14 @@ func roundTrip(t *testing.T, url string) {
 	require.NoError(t, err)
 	b.until(backups.RunSnapshot, snap.ID, func(r *backups.Run) bool { return r.State == backups.StateDeleted })
 	require.False(t, strings.Contains(b.must("GET", "/_snapshot/"+repo.Name+"/_all", ""), snap.ID))
+}
+
+// verified asks for the snapshot that a purge could rely on.
+func (b *bundle) verified(t *fleet.Tenant, want string) {
+	b.t.Helper()
+	name, err := b.service.Verified(b.ctx, t.Name(), time.Time{})
+	require.NoError(b.t, err)
+	require.Equal(b.t, want, name)
 }
 
 // TestBackToBeforeAnUpgrade upgrades behind a snapshot, deletes the old version
