@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/internal/devstack"
@@ -145,4 +147,46 @@ func TestStrangersAreLimited(t *testing.T) {
 	}
 	_, err := b.tenants.List(b.admin(), &tmsv1.ListTenantsRequest{})
 	require.NoError(t, err)
+}
+
+// With notifications it is a matter of milliseconds; the key's tokens die with
+// it, and rotation without overlap acts like revocation.
+func TestRevocationIsNotified(t *testing.T) {
+	t.Parallel()
+	one := setup(t)
+	two := setupOn(t, one.dsn, 0)
+	for reason, end := range map[string]func(id string) error{
+		"KEY_REVOKED": func(id string) error {
+			_, err := one.keys.Revoke(one.admin(), &tmsv1.RevokeApiKeyRequest{Id: id})
+			return err
+		},
+		"KEY_EXPIRED": func(id string) error {
+			_, err := one.keys.Rotate(one.admin(), &tmsv1.RotateApiKeyRequest{Id: id, Overlap: durationpb.New(0)})
+			return err
+		},
+	} {
+		id, key := one.key(tenants.RoleInstance)
+		var token string
+		require.Eventually(t, func() bool {
+			r := two.http("GET", "/api-key/"+key, "", "")
+			return r.code == http.StatusOK && json.Unmarshal([]byte(r.body), &token) == nil
+		}, patience, tick)
+		for _, credential := range []string{key, token} {
+			_, err := two.tenants.Check(two.as(credential), &tmsv1.CheckTenantRequest{Id: "acme"})
+			require.NoError(t, err)
+		}
+		require.NoError(t, end(id))
+		ended := time.Now()
+		for _, credential := range []string{key, token} {
+			require.Eventually(t, func() bool {
+				began := time.Now()
+				_, err := two.tenants.Check(two.as(credential), &tmsv1.CheckTenantRequest{Id: "acme"})
+				if err == nil {
+					assert.Less(t, began.Sub(ended), time.Second)
+					return false
+				}
+				return reasonOf(err) == reason
+			}, patience, time.Millisecond)
+		}
+	}
 }
