@@ -47,34 +47,34 @@ func readOp(d *document, n *yaml.Node, what string) (Op, bool) {
 }
 
 // read fills in what the file says.
-func (op *Op) read(d *document, f map[string]*yaml.Node, what string) {
-	op.From, op.To, op.Field = d.text(f["from"], "from"), d.text(f["to"], "to"), d.text(f["field"], "field")
-	op.Onto, op.Only, op.Reason = d.text(f["onto"], "onto"), d.text(f["only"], "only"), d.text(f["reason"], "reason")
+func (o *Op) read(d *document, f map[string]*yaml.Node, what string) {
+	o.From, o.To, o.Field = d.text(f["from"], "from"), d.text(f["to"], "to"), d.text(f["field"], "field")
+	o.Onto, o.Only, o.Reason = d.text(f["onto"], "onto"), d.text(f["only"], "only"), d.text(f["reason"], "reason")
 	if e := f["on_error"]; e != nil {
-		op.OnError = e.Value // null without quotes is YAML's null and means the same here
+		o.OnError = e.Value // null without quotes is YAML's null and means the same here
 	}
-	op.By, op.Script, op.Mode = d.text(f["by"], "by"), d.text(f["script"], "script"), d.text(f["mode"], "mode")
+	o.By, o.Script, o.Mode = d.text(f["by"], "by"), d.text(f["script"], "script"), d.text(f["mode"], "mode")
 	if v := f["values"]; v != nil {
-		op.Values = map[string]any{}
+		o.Values = map[string]any{}
 		for _, e := range d.entries(v, what+": values") {
-			op.Values[e.name] = d.value(e.value, "values")
+			o.Values[e.name] = d.value(e.value, "values")
 		}
 	}
 	if v := f["value"]; v != nil {
-		op.Value = d.value(v, "value")
+		o.Value = d.value(v, "value")
 	}
 	if u := f["under"]; u != nil && u.Kind == yaml.ScalarNode {
-		op.Under = []string{u.Value}
+		o.Under = []string{u.Value}
 	} else {
 		for _, e := range d.items(u, "under") {
-			op.Under = append(op.Under, d.text(e, "under"))
+			o.Under = append(o.Under, d.text(e, "under"))
 		}
 	}
 	if w := f["when"]; w != nil {
 		g := d.fields(w, what+": when", "field", "is", "equals")
-		op.When = &Condition{Field: d.text(g["field"], "field"), Is: d.text(g["is"], "is")}
+		o.When = &Condition{Field: d.text(g["field"], "field"), Is: d.text(g["is"], "is")}
 		if e := g["equals"]; e != nil {
-			op.When.Equals = d.value(e, "equals")
+			o.When.Equals = d.value(e, "equals")
 		}
 	}
 }

@@ -94,7 +94,7 @@ func policyToProto(p *backups.Policy) *tmsv1.BackupPolicy {
 	out := &tmsv1.BackupPolicy{
 		Name: p.Name, Schedule: p.Schedule, TimeZone: p.Zone, Repository: p.Repository, Digest: p.Digest, Drill: p.Drill, Paused: p.Paused,
 		Selection: &tmsv1.BackupSelection{All: p.Selection.All, Tenants: p.Selection.Tenants, Labels: p.Selection.Labels},
-		Retention: &tmsv1.BackupRetention{MinCount: int32(p.Retention.Min), MaxCount: int32(p.Retention.Max)}, //nolint:gosec // came as int32
+		Retention: &tmsv1.BackupRetention{MinCount: int32(p.Retention.Min), MaxCount: int32(p.Retention.Max)},
 		Etag:      strconv.FormatInt(p.Edition, 10), NextTime: stamp(p.NextAt), CreatedBy: p.CreatedBy, CreateTime: stamp(p.CreatedAt),
 		LastSuccess: outcomeToProto(p.LastSuccess), LastFailure: outcomeToProto(p.LastFailure), LastDrill: outcomeToProto(p.LastDrill),
 	}

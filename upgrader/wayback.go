@@ -167,7 +167,7 @@ func (l lineage) back(doc, old map[string]any) (back map[string]any, lost []stri
 		return nil, nil, err
 	}
 	if err := l.transform.Apply(forth); err != nil {
-		return back, []string{"the document as a whole: " + err.Error()}, nil
+		return back, []string{"the document as a whole: " + err.Error()}, nil //nolint:nilerr // it goes back and is listed
 	}
 	return back, releases.Lacking(doc, forth), nil
 }

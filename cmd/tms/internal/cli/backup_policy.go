@@ -102,7 +102,7 @@ func days(text string) (*durationpb.Duration, error) {
 		return nil, nil //nolint:nilnil // none is a value
 	}
 	if n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16); err == nil && strings.HasSuffix(text, "d") {
-		return durationpb.New(time.Duration(n) * 24 * time.Hour), nil //nolint:gosec // 16 bits
+		return durationpb.New(time.Duration(n) * 24 * time.Hour), nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
