@@ -192,3 +192,29 @@ func (a *app) releaseSchemaCommand() *cobra.Command {
 		},
 	}
 }
+
+func (a *app) releaseSaveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "save DIR", Short: "Keep a bundle in the database of TMS, for all its processes",
+		Long: `Keep a bundle in the database of the TMS at --addr, for all its processes. The
+same bundle again changes nothing; a version that is known with other content is
+refused (exit code 3), because rollouts and proofs name it.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		files, err := bundleDir(args[0])
+		if err != nil {
+			return usage(cmd, err)
+		}
+		version, digest, err := releases.Identify(files)
+		if err != nil {
+			return bundleRefused(err)
+		}
+		if err := a.saveBundle(cmd, files, version, "bundle of a directory"); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "release %s is saved, digest %s\n", version, shortDigest(digest))
+		return err
+	}
+	return cmd
+}
