@@ -36,11 +36,12 @@ var (
 		tenants.CodeExhausted:          codes.ResourceExhausted,
 	}
 	upgradeCodes = map[upgrader.Reason]codes.Code{
-		upgrader.ReasonInvalid:     codes.InvalidArgument,
-		upgrader.ReasonNotFound:    codes.NotFound,
-		upgrader.ReasonRefused:     codes.FailedPrecondition,
-		upgrader.ReasonWrongState:  codes.FailedPrecondition,
-		upgrader.ReasonUnavailable: codes.Unavailable,
+		upgrader.ReasonInvalid:       codes.InvalidArgument,
+		upgrader.ReasonRequestReused: codes.InvalidArgument,
+		upgrader.ReasonNotFound:      codes.NotFound,
+		upgrader.ReasonRefused:       codes.FailedPrecondition,
+		upgrader.ReasonWrongState:    codes.FailedPrecondition,
+		upgrader.ReasonUnavailable:   codes.Unavailable,
 	}
 	backupCodes = map[backups.Reason]codes.Code{
 		backups.ReasonInvalid:    codes.InvalidArgument,

@@ -19,11 +19,12 @@ type Reason string
 
 // Reasons.
 const (
-	ReasonInvalid     Reason = "INVALID"           // a field is wrong
-	ReasonNotFound    Reason = "ROLLOUT_NOT_FOUND" // no such rollout, or no such tenant in it
-	ReasonRefused     Reason = "ROLLOUT_REFUSED"   // preconditions not met: see Refusals
-	ReasonWrongState  Reason = "WRONG_STATE"       // the command makes no sense now
-	ReasonUnavailable Reason = "UNAVAILABLE"       // search engine or database not reachable
+	ReasonInvalid       Reason = "INVALID"           // a field is wrong
+	ReasonNotFound      Reason = "ROLLOUT_NOT_FOUND" // no such rollout, or no such tenant in it
+	ReasonRefused       Reason = "ROLLOUT_REFUSED"   // preconditions not met: see Refusals
+	ReasonRequestReused Reason = "REQUEST_ID_REUSED" // see Request.RequestID
+	ReasonWrongState    Reason = "WRONG_STATE"       // the command makes no sense now
+	ReasonUnavailable   Reason = "UNAVAILABLE"       // search engine or database not reachable
 )
 
 // ServiceError is every error that Service returns on purpose.
@@ -79,7 +80,8 @@ type Request struct {
 	ToRelease string
 	Options   Options
 	// RequestID makes Start idempotent: a second start with the same id
-	// returns the first one's rollout. Optional.
+	// returns the first one's rollout, or ReasonRequestReused when it asks for
+	// something else. Optional.
 	RequestID string
 	Caller    string
 }
@@ -187,14 +189,8 @@ func unavailable(err error) error {
 // workers. Refusals come back as a ServiceError with ReasonRefused and leave
 // nothing behind.
 func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
-	if req.RequestID != "" {
-		r, err := s.store.RolloutByRequest(ctx, req.RequestID)
-		if err == nil {
-			return r, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
+	if r, err := s.repeated(ctx, req); r != nil || err != nil {
+		return r, err
 	}
 	plan, err := s.Plan(ctx, req)
 	if err != nil {
@@ -218,6 +214,10 @@ func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
 		return nil, err
 	}
 	if err := s.store.CreateRollout(ctx, r, moves, req.RequestID); err != nil {
+		// The same call may have been made twice at once; one of them won.
+		if first, again := s.repeated(ctx, req); first != nil || again != nil {
+			return first, again
+		}
 		return nil, err
 	}
 	return s.Get(ctx, r.ID)

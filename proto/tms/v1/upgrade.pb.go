@@ -87,7 +87,7 @@ type StartRolloutRequest struct {
 	// Options of the rollout.
 	Options *RolloutOptions `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
 	// Makes the call idempotent: the same request_id answers with the rollout
-	// started the first time.
+	// started the first time. With other values it is refused.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
