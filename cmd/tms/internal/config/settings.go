@@ -30,6 +30,32 @@ func (d Database) Check() error {
 	return nil
 }
 
+// Secrets protect what is stored.
+type Secrets struct {
+	Secret    string `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
+	OldSecret string `env:"TMS_SECRET_OLD" secret:"all" help:"the former SECRET, still accepted for tokens and install tokens, while SECRET is being changed"`
+}
+
+// Check says in one sentence what is missing or too weak.
+func (s Secrets) Check() error {
+	switch {
+	case s.Secret == "":
+		return errors.New("SECRET is not set: set it to a long random string, for instance from `openssl rand -hex 32`, the same for every process")
+	case len(s.Secret) < minSecret:
+		return fmt.Errorf("SECRET has %d bytes: use at least %d random ones, for instance from `openssl rand -hex 32`", len(s.Secret), minSecret)
+	}
+	return nil
+}
+
+// Registry is what commands need that work on the database alone.
+type Registry struct {
+	Database
+	Secrets
+}
+
+// Check says in one sentence each what is missing.
+func (r Registry) Check() error { return errors.Join(r.Database.Check(), r.Secrets.Check()) }
+
 // Dev says where the embedded servers live.
 type Dev struct {
 	DevDir    string `flag:"dev-dir" env:"TMS_DEV_DIR" help:"data of the embedded servers; default is tms/dev in the user's cache"`
@@ -56,11 +82,10 @@ type Serve struct {
 	ElasticAPIKey string   `env:"TMS_ELASTIC_API_KEY" secret:"all" help:"encoded API key for the search cluster, instead of user and password"`
 	ElasticCACert string   `flag:"elastic-ca-cert" env:"TMS_ELASTIC_CA_CERT" help:"PEM file with the authorities to trust for the search cluster"`
 	InstanceKey   string   `env:"API_KEY" secret:"all" help:"API key of the Tracardi containers, role instance"`
-	Secret        string   `env:"SECRET" secret:"all" help:"long random string: signs tokens and encrypts install tokens"`
-	OldSecret     string   `env:"TMS_SECRET_OLD" secret:"all" help:"the former SECRET, still accepted for tokens and install tokens, while SECRET is being changed"`
-	AdminKey      string   `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
-	HTTPAddr      string   `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
-	GRPCAddr      string   `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
+	Secrets
+	AdminKey string `env:"TMS_ADMIN_KEY" secret:"all" help:"bootstrap API key with role admin"`
+	HTTPAddr string `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
+	GRPCAddr string `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
 	TLS
 	DefaultRelease  string        `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
 	RateLimit       float64       `flag:"rate-limit" env:"TMS_RATE_LIMIT" default:"2000" help:"calls per second and API key in each process, fifty times as many where memory answers; 0 for no limit"`
@@ -120,11 +145,8 @@ func (s Serve) Check() error {
 	if err := s.Database.Check(); err != nil {
 		wrong = append(wrong, err)
 	}
-	switch {
-	case s.Secret == "":
-		wrong = append(wrong, errors.New("SECRET is not set: set it to a long random string, for instance from `openssl rand -hex 32`, the same for every process"))
-	case len(s.Secret) < minSecret:
-		wrong = append(wrong, fmt.Errorf("SECRET has %d bytes: use at least %d random ones, for instance from `openssl rand -hex 32`", len(s.Secret), minSecret))
+	if err := s.Secrets.Check(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if len(s.ElasticURLs) == 0 {
 		wrong = append(wrong, errors.New("TMS_ELASTIC_URLS is not set: set it to the addresses of the search cluster, for instance http://localhost:9200"))
