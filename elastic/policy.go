@@ -17,12 +17,12 @@ import (
 // lifecycle management (x-pack) or OpenSearch's snapshot management (a
 // plugin). A distribution without them has none.
 func (c *Client) NativePolicies(ctx context.Context) ([]backups.NativePolicy, error) {
-	info, err := c.Info(ctx)
+	id, err := c.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
 	read := c.slmPolicies
-	if info.Product == OpenSearch {
+	if id.Product == OpenSearch {
 		read = c.smPolicies
 	}
 	found, err := read(ctx)

@@ -143,6 +143,9 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"backups/run.go", `(?m)^\s*State\w+\s+State = "(\w+)"`, "docs/backups.md"},
 		{"backups/restore_plan.go", `\badd\("(\w+)"`, "docs/backups.md"},
 		{"backups/service.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
+		{"backups/drill.go", `Code:\s+"(\w+)"`, "docs/backup-policies.md"},
+		{"db/registry_import.go", `CopyError\{\s*"(\w+)"`, "docs/disaster-recovery.md"},
+		{"db/registry_read.go", `CopyError\{"(\w+)"`, "docs/disaster-recovery.md"},
 		{"upgrader/snapshots.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
 		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
 	} {
