@@ -77,17 +77,16 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	if len(fields) < 2 || fields[0] != "tms" || !word.MatchString(fields[1]) {
 		return 0
 	}
-	// The name of a command is one word, or two below a group.
+	// The name of a command is one word, two below a group, three below a
+	// group in a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "dev"}
+	subgroups := []string{"upgrade quarantine", "backup repo", "backup policy", "backup drill", "backup restore"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
-		if subgroup := strings.Join(name, " "); subgroup == "upgrade quarantine" && len(fields) > 3 && word.MatchString(fields[3]) {
+		if slices.Contains(subgroups, strings.Join(name, " ")) && len(fields) > 3 && word.MatchString(fields[3]) {
 			name = fields[1:4]
 		}
-	}
-	if len(fields) > 3 && fields[1] == "backup" && fields[2] == "repo" && word.MatchString(fields[3]) {
-		name = fields[1:4]
 	}
 	text := h.of(t, name)
 	assert.Contains(t, text, "tms "+strings.Join(name, " "), "%s:%d: no such command", file, s.line)
