@@ -12,6 +12,7 @@ import (
 
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -134,12 +135,23 @@ func names(runs []*backups.Run) (out []string) {
 // as if nothing were, and the drill tells. Retention keeps the older one.
 func TestDrillFindsCorruption(t *testing.T) {
 	t.Parallel()
-	b := setup(t, devtest.Engine(t))
+	for _, kind := range []devstack.EngineKind{devstack.Elasticsearch717, devstack.OpenSearch219} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			drillCorruption(t, devtest.EngineOf(t, kind))
+		})
+	}
+}
+
+func drillCorruption(t *testing.T, url string) {
+	b := setup(t, url)
 	b.scheduled()
 	repo := b.repository(backups.KindFS)
 	acme := b.tenant("0.8.1", 60)
-	snap := b.snapshot(repo.Name, backups.SnapshotOrder{Selection: only(acme)})
-	_, err := b.service.Drill(b.ctx, caller, backups.DrillOrder{Tenant: "nobody-known"})
+	_, err := b.service.CreatePolicy(b.ctx, caller, backups.Policy{Name: "yearly", Schedule: "0 0 1 1 *", Repository: repo.Name, Selection: only(acme)})
+	require.NoError(t, err)
+	older, snap := b.runPolicy("yearly"), b.runPolicy("yearly")
+	_, err = b.service.Drill(b.ctx, caller, backups.DrillOrder{Tenant: "nobody-known"})
 	require.True(t, backups.HasReason(err, backups.ReasonRefused), "%v", err)
 	drill, err := b.service.Drill(b.ctx, caller, backups.DrillOrder{Tenant: acme.Name()})
 	require.NoError(t, err)
@@ -159,6 +171,24 @@ func TestDrillFindsCorruption(t *testing.T) {
 	all, err := b.store.Runs(b.ctx, backups.Filter{Kind: backups.RunRestore, Drills: true, Tenant: acme.Name(), Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, all, 2, "both outcomes are kept")
+
+	// The newest one is in doubt: one more than max stays.
+	_, err = b.store.ChangePolicy(b.ctx, "yearly", nil, func(p *backups.Policy) error {
+		p.Retention.Max, p.RetainAt, p.LastSweep = 1, time.Now(), nil
+		return nil
+	})
+	require.NoError(t, err)
+	b.policyUntil("yearly", func(p *backups.Policy) bool { return p.LastSweep != nil })
+	require.Equal(t, []string{snap.ID, older.ID}, names(b.madeBy("yearly")))
+}
+
+// runPolicy takes a snapshot by a policy, which must succeed and be noted.
+func (b *bundle) runPolicy(name string) *backups.Run {
+	b.t.Helper()
+	r, err := b.service.RunPolicy(b.ctx, caller, name, "")
+	require.NoError(b.t, err)
+	b.policyUntil(name, func(p *backups.Policy) bool { return p.LastSuccess != nil && p.LastSuccess.Run == r.ID })
+	return b.until(backups.RunSnapshot, r.ID, ended)
 }
 
 // rot flips a byte in the middle of every file of data in a repository, and
@@ -169,7 +199,7 @@ func rot(t *testing.T, location string) (n int) {
 		if err != nil || d.IsDir() || !strings.HasPrefix(d.Name(), "__") {
 			return err
 		}
-		raw, err := os.ReadFile(path) //nolint:gosec // of the test's own repository
+		raw, err := os.ReadFile(path)
 		if err != nil || len(raw) == 0 {
 			return err
 		}

@@ -239,6 +239,10 @@ func replaceTables(ctx context.Context, tx pgx.Tx, tables []copiedTable, s *Copy
 // ahead of it are told of a gap.
 const eventGap = 1_000_000_000
 
+// epochGap is by how many epochs of leases are raised: more than a tenant can
+// have had owners since. Owners' names in the engine are made of them.
+const epochGap = 1_000_000
+
 // purgeRespite is how long deleted tenants stay at least after an import: one
 // may have been undeleted since the copy was made.
 const purgeRespite = "7 days"
@@ -252,8 +256,10 @@ var held = []struct{ what, sql string }{
 		update backup_runs set state = 'failed', working = false, finished_at = now(), revision = revision + 1,
 			body = jsonb_set(body, '{reason}', '"given up by the import of the registry"')
 		where working`},
-	{"", `update backup_runs set lease_owner = '', lease_until = null, epoch = epoch + 1`},
-	{"", `update rollout_tenants set lease_owner = '', lease_until = null, epoch = epoch + 1`},
+	{"", fmt.Sprintf(`update backup_runs set lease_owner = '', lease_until = null, epoch = epoch + %d`, epochGap)},
+	// A lease that has run out: whoever comes next keeps former owners out of
+	// the engine before anything else.
+	{"", fmt.Sprintf(`update rollout_tenants set lease_owner = '', lease_until = now(), epoch = epoch + %d`, epochGap)},
 	{"", `insert into event_log default values on conflict do nothing`},
 	{"", fmt.Sprintf(`update event_log set head = head + %[1]d, floor = head + %[1]d, expiries_until = now()`, eventGap)},
 }

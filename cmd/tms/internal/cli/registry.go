@@ -121,7 +121,7 @@ func withCopy(path string, read func(io.Reader) error) error {
 	f := os.Stdin
 	if path != "-" {
 		var err error
-		if f, err = os.Open(path); err != nil { //nolint:gosec // the operator names it
+		if f, err = os.Open(path); err != nil {
 			return fmt.Errorf("read the copy: %w", err)
 		}
 		defer func() { _ = f.Close() }() // only read
