@@ -66,7 +66,7 @@ func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
 			if err := beginDue(ctx, store, purges, q.log); err != nil {
 				return err
 			}
-			ids, err := store.duePurges(ctx, workers)
+			ids, err := dueOperations(ctx, store.registry.db.pool, tenants.KindPurge, workers)
 			if err != nil || len(ids) == 0 {
 				return err
 			}

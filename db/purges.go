@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tracardi/tms/tenants"
 )
@@ -25,14 +26,14 @@ var _ tenants.PurgeStore = (*Purges)(nil)
 // NewPurges returns the store of purges of the registry's tenants.
 func NewPurges(r *Registry) *Purges { return &Purges{registry: r} }
 
-const operationColumns = `id, kind, tenant_id, state, without_snapshot, snapshot, result, reason, message,
+const operationColumns = `id, kind, tenant_id, version, state, without_snapshot, snapshot, result, reason, message,
 	created_by, created_at, updated_at, finished_at, attempts`
 
 func scanOperation(row pgx.CollectableRow) (*tenants.Operation, error) {
 	var o tenants.Operation
 	var result []byte
 	var finished *time.Time
-	err := row.Scan(&o.ID, &o.Kind, &o.TenantID, &o.State, &o.WithoutSnapshot, &o.Snapshot, &result, &o.Reason, &o.Message,
+	err := row.Scan(&o.ID, &o.Kind, &o.TenantID, &o.Version, &o.State, &o.WithoutSnapshot, &o.Snapshot, &result, &o.Reason, &o.Message,
 		&o.CreatedBy, &o.CreatedAt, &o.UpdatedAt, &finished, &o.Attempts)
 	if err != nil {
 		return nil, err
@@ -179,12 +180,12 @@ func notRestoring(ctx context.Context, tx pgx.Tx, tenant string) error {
 	}
 }
 
-// duePurges lists operations that wait for a worker.
-func (p *Purges) duePurges(ctx context.Context, limit int) ([]string, error) {
-	rows, err := p.registry.db.pool.Query(ctx, `
+// dueOperations lists operations of a kind that wait for a worker.
+func dueOperations(ctx context.Context, q querier, kind string, limit int) ([]string, error) {
+	rows, err := q.Query(ctx, `
 		select id from operations
-		where state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())
-		order by next_at limit $1`, limit)
+		where kind = $1 and state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())
+		order by next_at limit $2`, kind, limit)
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -194,7 +195,11 @@ func (p *Purges) duePurges(ctx context.Context, limit int) ([]string, error) {
 
 // ClaimPurge implements tenants.PurgeStore.
 func (p *Purges) ClaimPurge(ctx context.Context, id, owner string, lease time.Duration) (*tenants.Operation, error) {
-	rows, err := p.registry.db.pool.Query(ctx, `
+	return claimOperation(ctx, p.registry.db.pool, id, owner, lease)
+}
+
+func claimOperation(ctx context.Context, q querier, id, owner string, lease time.Duration) (*tenants.Operation, error) {
+	rows, err := q.Query(ctx, `
 		update operations set lease_owner = $2, lease_until = now() + $3::interval, attempts = attempts + 1, updated_at = now()
 		where id = $1 and state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())
 		returning `+operationColumns, id, owner, lease)
@@ -211,16 +216,25 @@ func (p *Purges) ClaimPurge(ctx context.Context, id, owner string, lease time.Du
 // ReleasePurge implements tenants.PurgeStore. A claim that was lost meanwhile
 // is left to its new owner.
 func (p *Purges) ReleasePurge(ctx context.Context, op *tenants.Operation, owner string, pause time.Duration) error {
+	return failure(releaseOperation(ctx, p.registry.db.pool, op, owner, pause))
+}
+
+// executor is a pool or a transaction.
+type executor interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+func releaseOperation(ctx context.Context, e executor, op *tenants.Operation, owner string, pause time.Duration) error {
 	result, err := json.Marshal(op.Result)
 	if err != nil {
 		return fmt.Errorf("result of operation %s: %w", op.ID, err)
 	}
-	_, err = p.registry.db.pool.Exec(ctx, `
+	_, err = e.Exec(ctx, `
 		update operations set state = $3, result = $4, reason = $5, message = $6, finished_at = $7,
 			next_at = now() + $8::interval, updated_at = now(), lease_owner = '', lease_until = null
 		where id = $1 and lease_owner = $2 and state = 'running'`,
 		op.ID, owner, string(op.State), result, string(op.Reason), clean(op.Message), timeOrNull(op.FinishedAt), pause)
-	return failure(err)
+	return err
 }
 
 // ErasePurged implements tenants.PurgeStore.

@@ -87,7 +87,18 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 	if violates(err, "rollout_tenants_working_key") {
 		return tenantTaken(err)
 	}
-	return beingRestored(err)
+	return beingRestored(beingCleaned(err))
+}
+
+// beingCleaned names what the guard of cleanups has refused.
+func beingCleaned(err error) error {
+	if !violates(err, "rollout_tenants_cleaned") {
+		return err
+	}
+	return &upgrader.ServiceError{
+		Reason: upgrader.ReasonRefused, Message: "a version of a tenant is being removed",
+		Remedy: "see `tms operation list`; wait for its end", Err: err,
+	}
 }
 
 // beingRestored names what the guard of restores has refused.

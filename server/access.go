@@ -128,6 +128,9 @@ var access = map[string]rule{
 	tmsv1.BackupService_DeletePolicy_FullMethodName: {tenants.PermBackups, fleet},
 	tmsv1.BackupService_RunPolicy_FullMethodName:    {tenants.PermBackups, fleet},
 
+	tmsv1.CleanupService_Plan_FullMethodName: {tenants.PermRead, of((*tmsv1.PlanCleanupRequest).GetTenants)},
+	tmsv1.CleanupService_Run_FullMethodName:  {tenants.PermPurge, of((*tmsv1.RunCleanupRequest).GetTenants)},
+
 	tmsv1.ReleaseService_List_FullMethodName: {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:  {tenants.PermRead, free},
 	tmsv1.ReleaseService_Save_FullMethodName: {tenants.PermUpgrades, fleet},

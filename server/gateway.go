@@ -58,6 +58,7 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterEventServiceHandler,
 		tmsv1.RegisterBackupServiceHandler,
 		tmsv1.RegisterWebhookServiceHandler,
+		tmsv1.RegisterCleanupServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {
@@ -71,7 +72,7 @@ func (s *Server) buildHTTP() error {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", s.serveReady)
-	(&tracardi{tenants: s.cfg.Tenants, auth: s.cfg.Auth, throttle: s.limits, strangers: s.strangers, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
+	(&tracardi{tenants: s.cfg.Tenants, cleanups: s.cfg.Cleanups, auth: s.cfg.Auth, throttle: s.limits, strangers: s.strangers, release: s.defaultRelease(), log: s.cfg.Logger}).register(mux)
 	guardedMux := hardened(mux)
 	if s.cfg.HTTPClientCerts {
 		guardedMux = certified(guardedMux)

@@ -49,6 +49,7 @@ var mayCall = map[string]string{
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
 	"AuditService.List":     operators,
 	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners,
+	"CleanupService.Plan": readers, "CleanupService.Run": operators,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
@@ -277,6 +278,8 @@ func routes(t *testing.T) []route {
 		route{call: "delete", method: "DELETE", path: "/tenant/acme", roles: tracardi},
 		route{call: "list", method: "GET", path: "/tenant", roles: tracardi, free: true},
 		route{call: "list", method: "GET", path: "/tenants", roles: tracardi, free: true},
+		route{call: "clean", method: "DELETE", path: "/indices/version/0.7.4", roles: operators},
+		route{call: "clean", method: "DELETE", path: "/indices?db_version=074&codename=acme", roles: operators},
 	)
 }
 
@@ -300,8 +303,8 @@ func binding(r *annotations.HttpRule) (method, path string) {
 var bodies = map[string]string{
 	"TenantService.Create": `{"id": "acme"}`, "TenantService.BatchCheck": `{"ids": ["acme"]}`, "TenantService.Update": `{"etag": "x"}`,
 	"UpgradeService.Plan": `{"options": {"tenants": ["acme"]}}`, "UpgradeService.Start": `{"options": {"tenants": ["acme"]}}`,
-	"FleetService.Import": `{"tenants": ["acme"]}`,
-	"create":              `{"id": "acme", "name": 7}`,
+	"FleetService.Import": `{"tenants": ["acme"]}`, "CleanupService.Plan": `{"tenants": ["acme"]}`, "CleanupService.Run": `{"tenants": ["acme"]}`,
+	"create": `{"id": "acme", "name": 7}`,
 }
 
 func TestAccessMatrixOfREST(t *testing.T) {

@@ -42,7 +42,7 @@ func (s *operationService) List(ctx context.Context, r *tmsv1.ListOperationsRequ
 
 func operationToProto(o *tenants.Operation) *tmsv1.Operation {
 	return &tmsv1.Operation{
-		Id: o.ID, Kind: o.Kind, TenantId: o.TenantID, State: string(o.State),
+		Id: o.ID, Kind: o.Kind, TenantId: o.TenantID, Version: o.Version, State: string(o.State),
 		WithoutSnapshot: o.WithoutSnapshot, Snapshot: o.Snapshot, Reason: string(o.Reason), Message: o.Message,
 		CreatedBy: o.CreatedBy, CreateTime: stamp(o.CreatedAt), UpdateTime: stamp(o.UpdatedAt), FinishTime: stamp(o.FinishedAt),
 		Attempts: int32(o.Attempts),

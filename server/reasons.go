@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tracardi/tms/backups"
+	"github.com/tracardi/tms/cleanup"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -69,6 +70,8 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonDomainTaken), codes.AlreadyExists, "The domain belongs to another tenant.", "Change that tenant first."},
 	{reasonReleaseExists, codes.AlreadyExists, "The version of a release is known with other content.", "Give the bundle a further number, such as 0.8.3.1."},
 	{string(tenants.ReasonEtagMismatch), codes.Aborted, "The tenant was changed meanwhile; the metadata holds the stored etag.", "Read again and repeat the change."},
+	{string(cleanup.ReasonChanged), codes.Aborted, "What was planned for a cleanup is not what is there now.", "Look at a new plan with `tms cleanup plan`."},
+	{string(cleanup.ReasonRefused), codes.FailedPrecondition, "A version cannot be removed; PreconditionFailure lists all that stands in the way.", "Follow the remedy of each, see docs/operations.md."},
 	{reasonConflict, codes.Aborted, "Somebody else changed it meanwhile.", "Read again and repeat the command."},
 	{string(tenants.ReasonWrongState), codes.FailedPrecondition, "Not possible in the present state.", "See the remedy in the metadata."},
 	{string(tenants.ReasonSnapshotRequired), codes.FailedPrecondition, "A purge needs a verified snapshot of the tenant.", "Take one, or waive it with without_snapshot."},

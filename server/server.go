@@ -134,6 +134,7 @@ type Config struct {
 	Upgrades  Upgrades
 	Fleet     Fleet
 	Backups   Backups
+	Cleanups  Cleanups
 	// Verification is what Upgrades has proven.
 	Verification Verification
 	Watches      Watches
@@ -219,6 +220,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
+	tmsv1.RegisterCleanupServiceServer(s.grpc, &cleanupService{s.cfg.Cleanups})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tracardi/tms/backups"
+	"github.com/tracardi/tms/cleanup"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
@@ -62,6 +63,7 @@ func statusOf(err error) *status.Status {
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
 	var backup *backups.Error
+	var clean *cleanup.Error
 	var invalid *protovalidate.ValidationError
 	var engine *upgrader.EngineError
 	var bundle *releases.BundleError
@@ -73,6 +75,8 @@ func statusOf(err error) *status.Status {
 		return upgradeStatus(upgrade)
 	case errors.As(err, &backup):
 		return backupStatus(backup)
+	case errors.As(err, &clean):
+		return cleanupStatus(clean)
 	case errors.As(err, &invalid):
 		return validationStatus(invalid)
 	case errors.As(err, &bundle):

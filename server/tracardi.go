@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracardi/tms/cleanup"
 	"github.com/tracardi/tms/tenants"
 )
 
@@ -16,6 +17,7 @@ import (
 // every request of its own, and the gateway would triple the cost.
 type tracardi struct {
 	tenants   Tenants
+	cleanups  Cleanups
 	auth      Authenticator
 	throttle  *throttle
 	strangers *throttle
@@ -31,6 +33,9 @@ func (h *tracardi) register(mux *http.ServeMux) {
 		"GET /tenants":        h.list,
 		"GET /tenant/{id}":    h.get,
 		"DELETE /tenant/{id}": h.remove,
+
+		"DELETE /indices/version/{version}": h.removeVersion,
+		"DELETE /indices":                   h.removeIndices,
 	} {
 		mux.Handle(pattern, private(handler))
 	}
@@ -105,6 +110,11 @@ func (h *tracardi) answer(w http.ResponseWriter, v any) {
 // tenant "", about none; light is as in throttle. It has answered when ok is
 // false.
 func (h *tracardi) caller(w http.ResponseWriter, r *http.Request, tenant string, light bool) (p tenants.Principal, ok bool) {
+	return h.permitted(w, r, tenant, light, tenants.PermTracardi)
+}
+
+// permitted is caller for a permission other than that of Tracardi's key.
+func (h *tracardi) permitted(w http.ResponseWriter, r *http.Request, tenant string, light bool, need tenants.Permission) (p tenants.Principal, ok bool) {
 	given := bearer(r.Header.Get("Authorization"))
 	if given == "" {
 		given = r.Header.Get("X-Api-Key")
@@ -113,7 +123,7 @@ func (h *tracardi) caller(w http.ResponseWriter, r *http.Request, tenant string,
 	if err = h.strangers.stranger(hostOf(r.RemoteAddr), err); err == nil {
 		err = h.throttle.admit(p.KeyID, light)
 	}
-	if err == nil && !p.Role.Can(tenants.PermTracardi) {
+	if err == nil && !p.Role.Can(need) {
 		err = refusedRole(p, r.Pattern)
 	}
 	if err == nil && tenant != "" && !p.MayTouch(tenant) {
@@ -222,6 +232,11 @@ func (h *tracardi) create(w http.ResponseWriter, r *http.Request) {
 // fail is the error table of these routes.
 func (h *tracardi) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *tenants.Error
+	var c *cleanup.Error
+	if errors.As(err, &c) {
+		writeDetail(w, http.StatusConflict, c.Error())
+		return
+	}
 	if !errors.As(err, &e) {
 		h.log.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "error", chain(err))
 		writeDetail(w, http.StatusInternalServerError, "internal error")

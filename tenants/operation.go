@@ -23,7 +23,8 @@ const KindPurge = "tenant.purge"
 type Operation struct {
 	ID       string
 	Kind     string
-	TenantID string
+	TenantID string // "" when it is about no single tenant
+	Version  string // release that is removed, of a cleanup
 	State    OperationState
 	// WithoutSnapshot is the caller's waiver of a verified snapshot; otherwise
 	// Snapshot names the one that was verified.
@@ -40,7 +41,7 @@ type Operation struct {
 	Attempts   int
 }
 
-// PurgeResult counts what a purge removed, over all attempts, and says when
+// PurgeResult counts what a purge or a cleanup removed, over all attempts, and says when
 // it was proven that nothing remains.
 type PurgeResult struct {
 	Indices     int       `json:"indices"`
@@ -49,6 +50,8 @@ type PurgeResult struct {
 	Quarantined int       `json:"quarantined"` // documents
 	Keys        int       `json:"keys"`        // restricted to this tenant alone
 	ProvenAt    time.Time `json:"proven_at"`
+	// Turns are attempts of a cleanup that got on and left the rest to the next.
+	Turns int `json:"turns,omitempty"`
 }
 
 // OperationFilter selects operations, newest first.

@@ -80,7 +80,7 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	// The name of a command is one word, two below a group, three below a
 	// group in a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "cleanup", "dev"}
 	subgroups := []string{"upgrade quarantine", "backup repo", "backup policy", "backup drill", "backup restore"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
@@ -146,6 +146,9 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"db/registry_import.go", `CopyError\{\s*"(\w+)"`, "docs/disaster-recovery.md"},
 		{"db/registry_read.go", `CopyError\{"(\w+)"`, "docs/disaster-recovery.md"},
 		{"upgrader/snapshots.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
+		{"cleanup/judgement.go", `\.refuse\("(\w+)"`, "docs/operations.md"},
+		{"cleanup/service.go", `(?:Code: |\.refuse\()"(\w+)"`, "docs/operations.md"},
+		{"cleanup/ports.go", `(?m)^\s*Claim\w+\s+= "(\w+)"`, "docs/operations.md"},
 		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, one.document))

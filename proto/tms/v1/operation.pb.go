@@ -29,9 +29,9 @@ type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the operation.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What is done; always tenant.purge for now.
+	// What is done: tenant.purge or version.cleanup.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The tenant it is about.
+	// The tenant it is about; empty for a cleanup.
 	TenantId string `protobuf:"bytes,3,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
 	// One of: running, succeeded, failed. A running operation is tried again by
 	// itself, also when the process that worked on it has died.
@@ -55,7 +55,9 @@ type Operation struct {
 	// When it ended; unset while it runs.
 	FinishTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=finish_time,json=finishTime,proto3" json:"finish_time,omitempty"`
 	// How often it was tried.
-	Attempts      int32 `protobuf:"varint,14,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts int32 `protobuf:"varint,14,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The release that a cleanup removes.
+	Version       string `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,12 +190,19 @@ func (x *Operation) GetAttempts() int32 {
 	return 0
 }
 
-// PurgeResult counts what a purge removed, over all attempts.
+func (x *Operation) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// PurgeResult counts what a purge or a cleanup removed, over all attempts.
 type PurgeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Indices of all versions and environments.
 	Indices int32 `protobuf:"varint,1,opt,name=indices,proto3" json:"indices,omitempty"`
-	// Aliases of all environments.
+	// Aliases of all environments; of a cleanup, static ones that were corrected.
 	Aliases int32 `protobuf:"varint,2,opt,name=aliases,proto3" json:"aliases,omitempty"`
 	// Index templates of all versions and environments.
 	Templates int32 `protobuf:"varint,3,opt,name=templates,proto3" json:"templates,omitempty"`
@@ -201,7 +210,8 @@ type PurgeResult struct {
 	Quarantined int32 `protobuf:"varint,4,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
 	// API keys that were restricted to the tenant alone.
 	Keys int32 `protobuf:"varint,5,opt,name=keys,proto3" json:"keys,omitempty"`
-	// When it was proven that nothing of the tenant remains; unset before.
+	// When it was proven that nothing of the tenant, or nothing of the plan,
+	// remains; unset before.
 	ProofTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=proof_time,json=proofTime,proto3" json:"proof_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -457,7 +467,7 @@ var File_tms_v1_operation_proto protoreflect.FileDescriptor
 
 const file_tms_v1_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x16tms/v1/operation.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x03\n" +
+	"\x16tms/v1/operation.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x04\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1b\n" +
@@ -477,7 +487,8 @@ const file_tms_v1_operation_proto_rawDesc = "" +
 	"updateTime\x12;\n" +
 	"\vfinish_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishTime\x12\x1a\n" +
-	"\battempts\x18\x0e \x01(\x05R\battempts\"\xd0\x01\n" +
+	"\battempts\x18\x0e \x01(\x05R\battempts\x12\x18\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\"\xd0\x01\n" +
 	"\vPurgeResult\x12\x18\n" +
 	"\aindices\x18\x01 \x01(\x05R\aindices\x12\x18\n" +
 	"\aaliases\x18\x02 \x01(\x05R\aaliases\x12\x1c\n" +

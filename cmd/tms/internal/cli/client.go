@@ -33,6 +33,7 @@ type session struct {
 	proofs     tmsv1.VerificationServiceClient
 	events     tmsv1.EventServiceClient
 	webhooks   tmsv1.WebhookServiceClient
+	cleanups   tmsv1.CleanupServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -80,7 +81,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
 		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
-		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"},
+		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"}, {"service": "tms.v1.CleanupService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -122,7 +123,8 @@ func dial(settings config.Client) (*session, error) {
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
 		backups: tmsv1.NewBackupServiceClient(conn),
-		conn:    conn, settings: settings,
+		cleanups: tmsv1.NewCleanupServiceClient(conn),
+		conn:     conn, settings: settings,
 	}, nil
 }
 

@@ -110,9 +110,17 @@ func (a *app) printEnd(s *session, op *tmsv1.Operation) error {
 		return err
 	}
 	if op.GetState() == "failed" {
-		return &outcomeError{fmt.Sprintf("%s of %s failed: %s", op.GetKind(), op.GetTenantId(), op.GetMessage())}
+		return &outcomeError{fmt.Sprintf("%s of %s failed: %s", op.GetKind(), subjectOf(op), op.GetMessage())}
 	}
 	return nil
+}
+
+// subjectOf is the tenant or the version that an operation is about.
+func subjectOf(op *tmsv1.Operation) string {
+	if op.GetVersion() != "" {
+		return op.GetVersion()
+	}
+	return op.GetTenantId()
 }
 
 func (a *app) printOperations(s *session, all []*tmsv1.Operation) error {
@@ -121,9 +129,9 @@ func (a *app) printOperations(s *session, all []*tmsv1.Operation) error {
 	}
 	var rows [][]string
 	for _, op := range all {
-		rows = append(rows, []string{op.GetId(), op.GetKind(), op.GetTenantId(), op.GetState(), stamp(op.GetCreateTime()), stamp(op.GetFinishTime()), op.GetCreatedBy(), op.GetMessage()})
+		rows = append(rows, []string{op.GetId(), op.GetKind(), subjectOf(op), op.GetState(), stamp(op.GetCreateTime()), stamp(op.GetFinishTime()), op.GetCreatedBy(), op.GetMessage()})
 	}
-	return writeTable(a.out, []string{"operation", "kind", "tenant", "state", "created", "finished", "by", "message"}, rows)
+	return writeTable(a.out, []string{"operation", "kind", "of", "state", "created", "finished", "by", "message"}, rows)
 }
 
 func (a *app) printOperation(s *session, op *tmsv1.Operation) error {
@@ -136,7 +144,7 @@ func (a *app) printOperation(s *session, op *tmsv1.Operation) error {
 		snapshot = "waived"
 	}
 	return writeFields(a.out,
-		"operation", op.GetId(), "kind", op.GetKind(), "tenant", op.GetTenantId(), "state", op.GetState(),
+		"operation", op.GetId(), "kind", op.GetKind(), "tenant", op.GetTenantId(), "version", op.GetVersion(), "state", op.GetState(),
 		"reason", op.GetReason(), "message", op.GetMessage(), "snapshot", snapshot,
 		"removed", fmt.Sprintf("%d indices, %d aliases, %d templates, %d quarantined documents, %d keys", r.GetIndices(), r.GetAliases(), r.GetTemplates(), r.GetQuarantined(), r.GetKeys()),
 		"proven", stamp(r.GetProofTime()), "asked for by", op.GetCreatedBy(), "created", stamp(op.GetCreateTime()), "finished", stamp(op.GetFinishTime()),

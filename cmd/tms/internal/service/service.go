@@ -188,7 +188,8 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
-	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks))
+	cleaned := cleanVersions(database, registry, engine, catalogue, kept.service, self, log)
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work)
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -208,7 +209,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
-		Backups: kept.service,
+		Backups: kept.service, Cleanups: cleaned.service,
 	}, nil
 }
 
