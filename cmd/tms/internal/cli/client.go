@@ -122,7 +122,7 @@ func dial(settings config.Client) (*session, error) {
 		operations: tmsv1.NewOperationServiceClient(conn), fleet: tmsv1.NewFleetServiceClient(conn),
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
-		backups: tmsv1.NewBackupServiceClient(conn),
+		backups:  tmsv1.NewBackupServiceClient(conn),
 		cleanups: tmsv1.NewCleanupServiceClient(conn),
 		conn:     conn, settings: settings,
 	}, nil
