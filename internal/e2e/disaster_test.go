@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/internal/devstack/devtest"
+	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
 
 // offline runs a command that works on a database alone.
@@ -33,6 +34,9 @@ func TestPostgresIsLost(t *testing.T) {
 	b.ok("backup", "policy", "create", "nightly", "--schedule", "30 2 * * *", "--all", "--drill")
 	b.ok("key", "create", "--name", "portal", "--role", "viewer")
 	done := b.upgrade("0.8.2", "--tenant", acme.Name())
+	code, held := b.rollout("start", "--to", "0.8.2", "--tenant", globex.Name(), "--switch", "hold")
+	require.Zero(t, code)
+	b.until(held.GetId(), func(r *tmsv1.Rollout) bool { return r.GetTenants()[0].GetState() == "compared" })
 	file := filepath.Join(b.dir, "registry.tms")
 	b.okOffline(b.database, "registry", "export", file)
 	require.NotZero(t, b.offline(b.database, "registry", "export", file).code, "a copy is not overwritten")
@@ -70,7 +74,12 @@ func TestPostgresIsLost(t *testing.T) {
 	code, r := b.rollout("rollback", done.GetId(), "--wait")
 	require.Zero(t, code, describe(r))
 	t.Log(acme.judge("0.8.1", done.GetId()))
-	t.Log(globex.judge("0.8.1"))
+
+	// The other one has waited, and goes on when it is told to.
+	require.Equal(t, "paused", b.until(held.GetId(), func(*tmsv1.Rollout) bool { return true }).GetState())
+	b.ok("upgrade", "resume", held.GetId())
+	b.ok("upgrade", "switch", held.GetId(), "--wait")
+	t.Log(globex.judge("0.8.2", held.GetId()))
 }
 
 // ok insists on a command and returns what it printed.
