@@ -69,7 +69,13 @@ func TestPolicy(t *testing.T) {
 	b := setup(t, devtest.Engine(t))
 	repo := b.repository(backups.KindFS)
 	acme, globex := b.tenant("0.8.1", 40), b.tenant("0.8.1", 20)
-	_, err := b.service.CreatePolicy(b.ctx, caller, backups.Policy{Name: "hourly", Schedule: "@hourly", Selection: only(acme, globex), Drill: true, Digest: true, Retention: backups.Retention{Max: 1}})
+	// Registered and not installed: nothing of it can be drilled.
+	empty := devtest.Prefix(t)
+	_, err := b.db.Pool().Exec(b.ctx, `insert into tenants (id, install_token, release, cluster) values ($1, '', '0.8.1', 'default')`, empty)
+	require.NoError(t, err)
+	all := only(acme, globex)
+	all.Tenants = append(all.Tenants, empty)
+	_, err = b.service.CreatePolicy(b.ctx, caller, backups.Policy{Name: "hourly", Schedule: "@hourly", Selection: all, Drill: true, Digest: true, Retention: backups.Retention{Max: 1}})
 	require.NoError(t, err)
 	_, err = b.service.CreatePolicy(b.ctx, caller, backups.Policy{Name: "hourly", Schedule: "@daily", Selection: only(acme)})
 	require.True(t, backups.HasReason(err, backups.ReasonWrongState), "%v", err)
@@ -87,13 +93,19 @@ func TestPolicy(t *testing.T) {
 	require.Equal(t, "policy hourly", made[0].Snapshot.Purpose)
 	drilled := p.LastDrill.Tenant
 
-	// The next drill is the other tenant's, and the first snapshot goes.
+	// The next drill is the other tenant's, and the first snapshot goes. A
+	// tenant that is gone is left out, and named.
+	for _, set := range []string{`deleted_at = now(), purge_at = now()`, `purge_started_at = now()`, `purged_at = now()`} {
+		_, err = b.db.Pool().Exec(b.ctx, `update tenants set `+set+` where id = $1`, empty)
+		require.NoError(t, err)
+	}
 	second, err := b.service.RunPolicy(b.ctx, caller, "hourly", "again")
 	require.NoError(t, err)
 	p = b.policyUntil("hourly", func(p *backups.Policy) bool {
 		return p.LastSuccess.Run == second.ID && p.LastDrill.Tenant != drilled && p.LastSweep != nil
 	})
 	require.True(t, p.LastDrill.OK, p.LastDrill.Reason)
+	require.Contains(t, p.LastSuccess.Reason, "without "+empty)
 	b.until(backups.RunSnapshot, made[0].ID, func(r *backups.Run) bool { return r.State == backups.StateDeleted })
 	require.Equal(t, []string{second.ID}, names(b.madeBy("hourly")))
 	require.NotContains(t, b.must("GET", "/_cat/indices?h=index", ""), "tms-drill-"+acme.Name())

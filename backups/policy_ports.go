@@ -32,8 +32,9 @@ type PolicyStore interface {
 	// Settle is ChangePolicy and the note on the run in one; ErrConflict when
 	// the run was settled before.
 	Settle(ctx context.Context, policy, run string, change func(*Policy) error) error
-	// LeastDrilled is the one of some tenants whose last drill is longest ago.
-	LeastDrilled(ctx context.Context, tenants []string) (string, error)
+	// LeastDrilled is the tenant whose last drill is longest ago, of those that
+	// have indices in a snapshot; "" when none has.
+	LeastDrilled(ctx context.Context, snapshot string) (string, error)
 
 	// Ended returns the snapshots of all repositories whose runs have ended
 	// and were not deleted.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tracardi/tms/tenants"
@@ -117,6 +118,9 @@ func (s *Scheduler) settle(ctx context.Context, name string, r *Run) error {
 	}
 	o := &Outcome{Run: r.ID, At: r.FinishedAt, OK: r.State == StateSuccess, Reason: r.Reason}
 	var refusal *Outcome
+	if o.OK && r.Kind == RunSnapshot {
+		o.Reason = leftOut(p.Selection, r)
+	}
 	if o.OK && r.Kind == RunSnapshot && p.Drill {
 		if refusal, err = s.drill(ctx, name, r); err != nil {
 			return err
@@ -147,10 +151,23 @@ func (s *Scheduler) settle(ctx context.Context, name string, r *Run) error {
 	return err
 }
 
+// leftOut tells which tenants a policy names and a snapshot has not, because
+// they were purged.
+func leftOut(sel Selection, r *Run) string {
+	if len(sel.Labels) > 0 {
+		return "" // they may have lost the label
+	}
+	gone := slices.DeleteFunc(slices.Clone(sel.Tenants), func(t string) bool { return slices.Contains(r.Tenants, t) })
+	if len(gone) == 0 {
+		return ""
+	}
+	return "without " + strings.Join(gone, ", ") + ", no longer registered"
+}
+
 // drill begins the drill after a snapshot; what was refused is the outcome.
 func (s *Scheduler) drill(ctx context.Context, policy string, snap *Run) (*Outcome, error) {
-	tenant, err := s.service.store.LeastDrilled(ctx, snap.Tenants)
-	if err != nil {
+	tenant, err := s.service.store.LeastDrilled(ctx, snap.ID)
+	if err != nil || tenant == "" {
 		return nil, err
 	}
 	_, err = s.service.Drill(ctx, byPolicy(policy), DrillOrder{Tenant: tenant, Snapshot: snap.ID, Policy: policy, RequestID: "drill " + snap.ID})

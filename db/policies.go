@@ -210,13 +210,17 @@ func (b *Backups) Settle(ctx context.Context, policy, run string, change func(*b
 }
 
 // LeastDrilled implements backups.PolicyStore.
-func (b *Backups) LeastDrilled(ctx context.Context, among []string) (string, error) {
+func (b *Backups) LeastDrilled(ctx context.Context, snapshot string) (string, error) {
 	var tenant string
 	err := b.db.pool.QueryRow(ctx, `
-		select t from unnest($1::text[]) t
-		order by (select max(created_at) from backup_runs where kind = 'restore' and tenants[1] = t and body @> '{"restore": {"drill": true}}') nulls first, t
-		limit 1`, among).Scan(&tenant)
-	return tenant, absent(err, "tenant")
+		select m.tenant from backup_manifests m
+		where m.snapshot = $1 and jsonb_array_length(m.body->'indices') > 0
+		order by (select max(created_at) from backup_runs where kind = 'restore' and tenants @> array[m.tenant] and body @> '{"restore": {"drill": true}}') nulls first, m.tenant
+		limit 1`, snapshot).Scan(&tenant)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return tenant, failure(err)
 }
 
 // policyArgs is a wake-up for one policy; its own row says what is to be done.
