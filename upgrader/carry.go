@@ -196,8 +196,13 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 		}
 		if changed {
 			todo = append(todo, r)
-		} else {
-			clean = append(clean, d.ID)
+			continue
+		}
+		clean = append(clean, d.ID)
+		if s.aside.neverWent(r.index, d.ID) { // somebody has brought it since
+			if err := s.takeBack(ctx, r.index, d.ID); err != nil {
+				return err
+			}
 		}
 	}
 	s.update(func() { s.t.Record.Return.Unchanged += int64(len(clean)) })

@@ -113,7 +113,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 			return err
 		}
 		for id, d := range docs {
-			if kind := s.aside.kind(index, id); kind == QuarantineRefused || kind == QuarantineDropped {
+			if s.aside.neverWent(index, id) {
 				continue
 			}
 			if s.t.Record.Return.Disturbed && len(s.aside.of(index, QuarantineLeftover)) < MaxQuarantine {
@@ -211,8 +211,7 @@ func (s *session) tallyBack(ctx context.Context, w *wayBack, n map[string]int64)
 	}
 	for _, index := range w.olds {
 		t.target += n[index]
-		stayed := slices.Concat(s.aside.of(index, QuarantineRefused), s.aside.of(index, QuarantineDropped), s.aside.of(index, QuarantineDuplicate))
-		found, err := s.engine.FindIDs(ctx, []string{index}, stayed)
+		found, err := s.engine.FindIDs(ctx, []string{index}, s.aside.stayed(index))
 		if err != nil {
 			return t, err
 		}

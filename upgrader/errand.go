@@ -204,6 +204,11 @@ func (s *session) carryOut(ctx context.Context, e *Errand) error {
 // endErrand takes the intent back; a tenant that failed and is repaired goes
 // on with its upgrade, verification first.
 func (s *session) endErrand(ctx context.Context, e *Errand) error {
+	if s.t.State == TenantFailed {
+		if err := s.saveCounts(ctx); err != nil {
+			return err
+		}
+	}
 	s.t.IntentDone = s.t.Intent
 	s.t.Quarantined = s.aside.counting()
 	if e == nil {

@@ -51,6 +51,14 @@ func (g *guard) underKey() []AliasAction {
 	return []AliasAction{{Remove: true, MustExist: true, Index: g.home, Alias: g.key()}, {Index: g.home, Alias: g.key()}}
 }
 
+// settle has another old index bear the key, "" for none.
+func (g *guard) settle(home string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.home = home
+	delete(g.held, g.key())
+}
+
 func (g *guard) hold(alias string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -161,13 +169,34 @@ func (s *session) fenceOff(ctx context.Context) error {
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
 }
 
+// findHome gives the key to an old index that exists: the first one may have
+// been deleted, and what is cancelled because of that must be undone.
+func (s *session) findHome(ctx context.Context) error {
+	if s.guard.home == "" {
+		return nil
+	}
+	there, err := s.engine.Indices(ctx, s.t.Record.OldIndices...)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(there, func(ix Index) bool { return ix.Name == s.guard.home }) {
+		return nil
+	}
+	home := ""
+	if len(there) > 0 {
+		home = there[0].Name
+	}
+	s.guard.settle(home)
+	return nil
+}
+
 // writesInto says whether an index is one that the tenant's documents are on
 // their way into, and that nobody else writes to yet.
 func (s *session) writesInto(index string) bool {
 	switch {
 	case s.t.State.Returning():
 		return s.isOld(index) || slices.Contains(s.t.Record.Return.Made, index)
-	case s.t.State.BeforeSwitch():
+	case s.t.State.BeforeSwitch(), s.t.State == TenantFailed: // a repair, a redrive
 		return s.moveTo(index) != nil
 	}
 	return false

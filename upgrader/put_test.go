@@ -44,19 +44,20 @@ func TestBulkRefusals(t *testing.T) {
 		{Index: "i", ID: "bad", Source: json.RawMessage(`{}`)},
 	}
 	e := &moodyEngine{refusals: map[string]int{"race": 1, "bad": 99}, busy: 2}
-	s := &session{engine: e}
+	s := &session{engine: e, wrote: map[string]int64{}}
 	refused, err := s.bulk(t.Context(), ops)
 	require.NoError(t, err)
 	require.Len(t, refused, 1)
 	require.Contains(t, refused[2].Reason, "cannot be changed")
 	require.Equal(t, 97, e.refusals["bad"])
+	require.EqualValues(t, 2, s.wrote["i"], "what is refused takes no sequence number")
 	require.Equal(t, 3, e.calls, "all, the busy ones, the refused ones")
 }
 
 // A block or a missing index is no fault of a document.
 func TestBulkIntoBlockedTarget(t *testing.T) {
 	t.Parallel()
-	s := &session{engine: blockedEngine{}}
+	s := &session{engine: blockedEngine{}, wrote: map[string]int64{}}
 	_, err := s.bulk(t.Context(), []BulkOp{{Index: "i", ID: "1", Source: json.RawMessage(`{}`)}})
 	require.ErrorContains(t, err, "blocked")
 	require.Equal(t, OutcomeFail, outcomeOf(err))

@@ -19,6 +19,7 @@ type asideDoc struct {
 	kind     QuarantineKind
 	target   string
 	resolved bool
+	arrived  bool // a redrive has written it into the new version
 }
 
 func (d asideDoc) counts() bool { return d.kind.Counts() && !d.resolved }
@@ -42,7 +43,7 @@ func (q *quarantine) add(d Quarantined) {
 	if old, ok := ids[d.ID]; ok {
 		q.uncount(old)
 	}
-	fresh := asideDoc{kind: d.Kind, target: d.Target, resolved: d.Resolved}
+	fresh := asideDoc{kind: d.Kind, target: d.Target, resolved: d.Resolved, arrived: d.Resolved && d.Outcome == string(OutcomeWritten)}
 	ids[d.ID] = fresh
 	q.n++
 	if fresh.counts() {
@@ -66,7 +67,8 @@ func (q *quarantine) drop(index, id string) {
 	}
 }
 
-// resolve marks documents that are done: they stay known, and count no more.
+// resolve marks documents that a redrive has written: they stay known, and
+// count no more.
 func (q *quarantine) resolve(index string, ids ...string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -78,7 +80,7 @@ func (q *quarantine) resolve(index string, ids ...string) {
 		if d.counts() {
 			q.sum--
 		}
-		d.resolved = true
+		d.resolved, d.arrived = true, true
 		q.docs[index][id] = d
 	}
 }
@@ -91,11 +93,30 @@ func (q *quarantine) has(index, id string) bool {
 	return ok
 }
 
-// kind is why a document is kept aside, "" when it is not.
-func (q *quarantine) kind(index, id string) QuarantineKind {
+// neverWent says that nobody has ever seen a document of the old version in
+// the new one: it was left out, and no redrive has written it since.
+func (q *quarantine) neverWent(index, id string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.docs[index][id].kind
+	return q.docs[index][id].neverWent()
+}
+
+func (d asideDoc) neverWent() bool {
+	return (d.kind == QuarantineRefused || d.kind == QuarantineDropped) && !d.arrived
+}
+
+// stayed lists the ids of an index of the old version that have nothing of
+// their own in the new one: left out, or twins of documents that went forth.
+func (q *quarantine) stayed(index string) []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []string
+	for id, d := range q.docs[index] {
+		if d.neverWent() || d.kind == QuarantineDuplicate {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // of lists the ids kept aside from an index, of one kind or of all ("").

@@ -72,6 +72,9 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 		s.t.State = TenantReturnFenced
 	}
 	if s.t.State == TenantSwitched {
+		if err := s.mayReturn(ctx); err != nil {
+			return OutcomeRetry, err
+		}
 		if err := s.beginReturn(ctx); err != nil {
 			return OutcomeRetry, err
 		}
@@ -79,12 +82,43 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 	if r := s.t.Record.Return; r.At == nil {
 		r.At = map[string]Checkpoint{}
 	}
+	if r := s.t.Record.Return; s.t.State == TenantReturnFenced && r.Opened && len(s.open) == 0 {
+		r.Disturbed = true // perhaps: a worker has died with it open
+	}
 	if s.t.State == TenantReturning {
 		if o, err := s.approach(ctx); err != nil || o != OutcomeDone {
 			return o, err
 		}
 	}
 	return s.returnFenced(ctx)
+}
+
+// mayReturn fails before anything is changed when there is no old version to
+// return to, or when readers are on a later one: what was written there would
+// not come back.
+func (s *session) mayReturn(ctx context.Context) error {
+	there, err := s.engine.Indices(ctx, s.t.Record.OldIndices...)
+	if err != nil {
+		return err
+	}
+	for _, name := range s.t.Record.OldIndices {
+		if !slices.ContainsFunc(there, func(ix Index) bool { return ix.Name == name }) {
+			return failf("index %s of the old version is gone; restore it from a snapshot or, when nobody needs it, make an empty index of that name; then roll back again", name)
+		}
+	}
+	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	if err != nil {
+		return err
+	}
+	for _, alias := range sortedKeys(now) {
+		for _, name := range now[alias] {
+			n, ok := ParseIndexName(name)
+			if ok && n.Mode != Static && n.Prefix != s.l.to.Prefix && !s.isOld(name) {
+				return failf("alias %s points to index %s, which is neither of %s nor of %s; when a later rollout brought it there, roll that one back first", alias, name, s.l.from.Version, s.l.to.Version)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *session) beginReturn(ctx context.Context) error {

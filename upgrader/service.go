@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -347,7 +348,17 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 	if c.WithoutSnapshot {
 		said += ".without_snapshot"
 	}
+	var releases map[string]string
+	if name == "rollback" {
+		var err error
+		if releases, err = s.releasesOf(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	err := s.store.ChangeRollout(ctx, c.RolloutID, c.Caller, said, func(r *Rollout) error {
+		if err := s.movedOn(r, c, releases); err != nil {
+			return err
+		}
 		for _, id := range c.Tenants {
 			if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
 				return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}
@@ -366,4 +377,50 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 		return nil, err
 	}
 	return s.Get(ctx, c.RolloutID)
+}
+
+// releasesOf reads the releases that a command's tenants are on.
+func (s *Service) releasesOf(ctx context.Context, c Command) (map[string]string, error) {
+	r, err := s.Get(ctx, c.RolloutID)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, t := range r.Tenants {
+		if t.State == TenantSwitched && c.concerns(t.TenantID) {
+			ids = append(ids, t.TenantID)
+		}
+	}
+	out := map[string]string{}
+	if len(ids) == 0 {
+		return out, nil // an empty list would mean the whole fleet
+	}
+	fleet, err := s.store.Fleet(ctx, ids)
+	for _, t := range fleet {
+		out[t.ID] = t.Release
+	}
+	return out, err
+}
+
+// movedOn refuses to roll tenants back that are on indices of another release
+// than the rollout's by now: what was written there would not come back.
+func (s *Service) movedOn(r *Rollout, c Command, on map[string]string) error {
+	to, err := s.catalogue.Get(r.ToRelease)
+	if err != nil || len(on) == 0 {
+		return nil // its worker says so
+	}
+	var why []string
+	for _, t := range r.Tenants {
+		now, known := on[t.TenantID]
+		if !known || t.State != TenantSwitched || t.Indices == 0 || !c.concerns(t.TenantID) {
+			continue
+		}
+		if rel, err := s.catalogue.Get(now); err == nil && rel.Prefix != to.Prefix {
+			why = append(why, t.TenantID+" is on "+now)
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return wrongState(r, "it brought its tenants to "+r.ToRelease+", but by now "+strings.Join(why, ", ")+"; roll back the rollout that brought them there first, or name the others with --tenant")
 }

@@ -212,6 +212,11 @@ func (s *session) book(ctx context.Context, step Step, o Outcome, err error) err
 			s.t.IntentDone = IntentCancel // came too late
 		}
 	}
+	if s.t.State.BeforeSwitch() || s.t.State == TenantFailed {
+		if err := s.saveCounts(ctx); err != nil {
+			return err
+		}
+	}
 	if s.t.State.Ended() && (before != s.t.State) {
 		s.t.FinishedAt = now
 	}
@@ -281,9 +286,9 @@ func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
 	s.mu.Lock()
 	rows := make([]Move, len(moves))
 	for i, m := range moves {
+		m.Wrote = s.wrote[m.Target]
 		rows[i] = *m
 		rows[i].Copies = append([]Copy(nil), m.Copies...)
-		rows[i].Wrote = s.wrote[m.Target]
 		for j := range rows[i].Copies {
 			rows[i].Copies[j].Streamed = maps.Clone(rows[i].Copies[j].Streamed)
 		}

@@ -17,10 +17,34 @@ func (s *session) countWrites(ops []BulkOp, results []BulkResult) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, res := range results {
-		if res.OK {
-			s.wrote[ops[i].Index]++
+		s.wrote[ops[i].Index] += operations(&ops[i], res)
+	}
+}
+
+// operations is how many sequence numbers an operation has taken. One with a
+// script is a deletion first, which is performed even where the engine drops
+// or refuses what the script has made.
+func operations(op *BulkOp, res BulkResult) int64 {
+	switch {
+	case op.Script != "" && res.OK:
+		return 2
+	case op.Script != "" && (res.Dropped() || res.Status == 400), res.OK:
+		return 1
+	}
+	return 0
+}
+
+// saveCounts stores what the targets have taken since their moves were stored.
+func (s *session) saveCounts(ctx context.Context) error {
+	var changed []*Move
+	s.mu.Lock()
+	for _, m := range s.moves {
+		if s.wrote[m.Target] != m.Wrote {
+			changed = append(changed, m)
 		}
 	}
+	s.mu.Unlock()
+	return s.saveMoves(ctx, changed...)
 }
 
 // countClone counts what a clone has from its source.

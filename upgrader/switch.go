@@ -180,6 +180,9 @@ func (s *session) undo(ctx context.Context) error {
 	if err := s.cancelTasks(ctx); err != nil {
 		return err
 	}
+	if err := s.findHome(ctx); err != nil {
+		return err
+	}
 	if !s.t.Record.FencedAt.IsZero() {
 		if err := s.unfence(ctx); err != nil {
 			return err
@@ -285,8 +288,12 @@ func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
 // index with the owner's key goes last: the others are deleted under it.
 func (s *session) finalize(ctx context.Context) error {
 	var names []string
-	if len(s.t.Record.OldIndices) > 0 {
-		there, err := s.engine.Indices(ctx, s.t.Record.OldIndices...)
+	old := slices.Clone(s.t.Record.OldIndices)
+	if r := s.t.Record.Return; r != nil { // of a rollback that failed
+		old = append(old, r.Made...)
+	}
+	if len(old) > 0 {
+		there, err := s.engine.Indices(ctx, old...)
 		if err != nil {
 			return err
 		}
