@@ -182,7 +182,7 @@ func TestCleanup(t *testing.T) {
 	done := b.await(op.ID)
 	require.Equal(t, tenants.OperationSucceeded, done.State, done.Message)
 	require.False(t, done.Result.ProvenAt.IsZero())
-	require.Greater(t, done.Result.Turns, 0)
+	require.Positive(t, done.Result.Turns)
 	require.Empty(t, b.standing("08x."+name+".*"))
 	templates, err := b.engine.Templates(b.ctx, "template.08x."+name+".*")
 	require.NoError(t, err)
