@@ -126,6 +126,7 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 			MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed),
 		},
 	}
+	out.Forecast = forecastToProto(p.Forecast)
 	for _, t := range p.Tenants {
 		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
 			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes,
@@ -135,6 +136,16 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 		out.Refusals = append(out.Refusals, &tmsv1.Refusal{Code: r.Code, TenantId: r.TenantID, Message: r.Message, Remedy: r.Remedy})
 	}
 	return out
+}
+
+func forecastToProto(f upgrader.Forecast) *tmsv1.FleetForecast {
+	return &tmsv1.FleetForecast{
+		Documents: f.Docs, Bytes: f.Bytes, DurationSeconds: round(f.Duration.Seconds()),
+		MeasuredTenants: int32(f.Rate.Tenants), DocumentsPerSecond: round(f.Rate.PerSecond),
+		Until: stamp(f.Until), CalendarShards: int32(f.CalendarShards), ShardsAfter: int32(f.ShardsAfter),
+		LargestWave: int32(f.LargestWave), Waves: int32(f.Waves),
+		Disk: &tmsv1.DiskForecast{Total: f.Disk.Total, Used: f.Disk.Used, Peak: f.Disk.Peak, After: f.Disk.After, Limit: f.Disk.Limit, Watermark: f.Disk.Watermark},
+	}
 }
 
 // seconds between two times, up to now while there is no end.

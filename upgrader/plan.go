@@ -122,21 +122,18 @@ func findType(m map[string]any, typ, at string) string {
 }
 
 // finish adds what concerns the fleet as a whole and sorts.
-func (p *planner) finish() *Plan {
+func (p *planner) finish(sim simulator) *Plan {
 	s := ShardForecast{Now: p.view.Shards.Open, MaxPerNode: p.view.Shards.MaxPerNode, DataNodes: p.view.Shards.DataNodes, Limit: p.view.Shards.Limit()}
 	for _, t := range p.plan.Tenants {
 		s.New += t.Shards
 	}
-	s.Peak = s.Now + s.New
+	sim.simulate(p.catalogue, p.plan)
+	s.Peak = p.plan.Forecast.ShardsPeak
 	if s.DataNodes > 0 {
 		s.Needed = (s.Peak + s.DataNodes - 1) / s.DataNodes
 	}
 	p.plan.Shards = s
-	if s.New > 0 && s.Peak > s.Limit {
-		p.refuse("", "shard_limit",
-			fmt.Sprintf("%d shards are open and %d new ones are needed while both versions stand: %d, but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)", s.Now, s.New, s.Peak, s.Limit, s.MaxPerNode, s.DataNodes),
-			fmt.Sprintf("set cluster.max_shards_per_node to %d or more, add data nodes, or take fewer tenants at once", s.Needed))
-	}
+	p.check()
 	slices.SortFunc(p.plan.Tenants, func(a, b TenantPlan) int { return strings.Compare(a.TenantID, b.TenantID) })
 	slices.SortStableFunc(p.plan.Refusals, func(a, b Refusal) int { return strings.Compare(a.TenantID, b.TenantID) })
 	return p.plan
@@ -178,6 +175,7 @@ func planTenant(l *layout, tenant string, v TenantView, now time.Time, o Options
 		tp.Moves = append(tp.Moves, m)
 		tp.Shards += shardsOf(l.resource(m.Resource)) * (1 + m.Replicas)
 	}
+	tp.footprint()
 	return tp
 }
 

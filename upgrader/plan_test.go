@@ -40,6 +40,8 @@ type planCase struct {
 	catalogue *releases.Catalogue
 	options   Options
 	cluster   ClusterView
+	disk      DiskBudget
+	rate      CopyRate
 	fleet     []FleetTenant
 	view      TenantView
 	to        string
@@ -66,7 +68,7 @@ func (c *planCase) plan(t require.TestingT) *Plan {
 	for _, f := range p.candidates(c.fleet) {
 		p.tenant(f, c.view)
 	}
-	return p.finish()
+	return p.finish(simulator{now: c.cluster.Now, budget: c.cluster.Shards, disk: c.disk, rate: c.rate})
 }
 
 // One row per refusal: code, what it must name, and what makes it happen.
@@ -85,6 +87,16 @@ func TestPlanRefusals(t *testing.T) {
 		{"rollout_active", []string{"r42"}, func(c *planCase) { c.fleet[0].ActiveRollout = "r42" }},
 		{"tenant_without_indices", []string{"08x.acme.*"}, func(c *planCase) { c.view = TenantView{} }},
 		{"shard_limit", []string{"950", "1000", "cluster.max_shards_per_node"}, func(c *planCase) { c.cluster.Shards.Open = 950 }},
+		{"shard_limit", []string{"not even one"}, func(c *planCase) { c.cluster.Shards.Open = 999 }},
+		{"shard_limit", []string{"calendar adds 54", "2026-12-02"}, func(c *planCase) {
+			c.cluster.Shards.Open, c.rate = 850, CopyRate{Tenants: 1, Typical: 10 * 24 * time.Hour}
+		}},
+		{"disk_headroom", []string{"watermark low", "850"}, func(c *planCase) {
+			c.disk = DiskBudget{Total: 1000, Used: 800, Limit: 850, Watermark: "low"}
+			st := c.view.OldStats["08x.acme.tracardi-rule"]
+			st.Bytes = 51
+			c.view.OldStats["08x.acme.tracardi-rule"] = st
+		}},
 		{"flattened_unsupported", []string{"elasticsearch 7.10.2", "consent-data-compliance", "settings"}, func(c *planCase) { c.cluster.Info.Flattened, c.cluster.Info.Version = "", "7.10.2" }},
 		{"target_in_use", []string{"0820.acme.tracardi-rule", "acme.tracardi-rule"}, func(c *planCase) {
 			c.view.New = []Index{{Name: "0820.acme.tracardi-rule", Aliases: []string{"acme.tracardi-rule"}}}

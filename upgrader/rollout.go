@@ -439,6 +439,7 @@ type Plan struct {
 	Tenants   []TenantPlan // sorted by TenantID
 	Refusals  []Refusal
 	Shards    ShardForecast
+	Forecast  Forecast
 }
 
 // TenantPlan is the part of a plan that belongs to one tenant.
@@ -452,6 +453,8 @@ type TenantPlan struct {
 	Shards int // new shards, replicas included
 	Record TenantRecord
 	Notes  []string
+	// Footprint is what it needs beside shards, and gives back.
+	Footprint Footprint
 }
 
 // ShardForecast is the use of the cluster's shard limit.

@@ -65,6 +65,8 @@ type Service struct {
 	engine    Engine
 	catalogue *releases.Catalogue
 	snapshots Snapshots // nil: none are taken
+	disks     Disks     // nil: plans do not tell of disk
+	rates     Rates     // nil: plans do not tell how long it takes
 	now       func() time.Time
 }
 
@@ -135,7 +137,11 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	if err := s.lookAtAll(ctx, p, p.candidates(fleet), target); err != nil {
 		return nil, unavailable(err)
 	}
-	return p.finish(), nil
+	sim, err := s.simulator(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	return p.finish(sim), nil
 }
 
 // planLooks is the number of tenants that are looked at at once while they are

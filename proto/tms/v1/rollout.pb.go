@@ -965,7 +965,9 @@ type RolloutPlan struct {
 	// Everything that stands in the way; a rollout starts only when empty.
 	Refusals []*Refusal `protobuf:"bytes,4,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	// Use of the cluster's shard limit.
-	Shards        *ShardForecast `protobuf:"bytes,5,opt,name=shards,proto3" json:"shards,omitempty"`
+	Shards *ShardForecast `protobuf:"bytes,5,opt,name=shards,proto3" json:"shards,omitempty"`
+	// How long it takes, and whether it fits in waves.
+	Forecast      *FleetForecast `protobuf:"bytes,6,opt,name=forecast,proto3" json:"forecast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1031,6 +1033,13 @@ func (x *RolloutPlan) GetRefusals() []*Refusal {
 func (x *RolloutPlan) GetShards() *ShardForecast {
 	if x != nil {
 		return x.Shards
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetForecast() *FleetForecast {
+	if x != nil {
+		return x.Forecast
 	}
 	return nil
 }
@@ -1127,6 +1136,236 @@ func (x *TenantPlan) GetNotes() []string {
 	return nil
 }
 
+// FleetForecast simulates the rollout.
+type FleetForecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Documents to copy.
+	Documents int64 `protobuf:"varint,1,opt,name=documents,proto3" json:"documents,omitempty"`
+	// Bytes of the copies, replicas included, if they are as large as their
+	// sources.
+	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Estimate from what earlier tenants took on this cluster; 0 when none was
+	// measured.
+	DurationSeconds float64 `protobuf:"fixed64,3,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
+	// Tenants that were measured for the estimate.
+	MeasuredTenants int32 `protobuf:"varint,4,opt,name=measured_tenants,json=measuredTenants,proto3" json:"measured_tenants,omitempty"`
+	// Documents per second and tenant of those.
+	DocumentsPerSecond float64 `protobuf:"fixed64,5,opt,name=documents_per_second,json=documentsPerSecond,proto3" json:"documents_per_second,omitempty"`
+	// How far the calendar was looked ahead.
+	Until *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	// Shards of partitions that the calendar adds until then.
+	CalendarShards int32 `protobuf:"varint,7,opt,name=calendar_shards,json=calendarShards,proto3" json:"calendar_shards,omitempty"`
+	// Open shards when every tenant is finalized.
+	ShardsAfter int32 `protobuf:"varint,8,opt,name=shards_after,json=shardsAfter,proto3" json:"shards_after,omitempty"`
+	// Largest number of tenants of which any fit at once.
+	LargestWave int32 `protobuf:"varint,9,opt,name=largest_wave,json=largestWave,proto3" json:"largest_wave,omitempty"`
+	// Waves that it takes when each is finalized before the next begins; 0 when
+	// the whole does not fit that way either.
+	Waves int32 `protobuf:"varint,10,opt,name=waves,proto3" json:"waves,omitempty"`
+	// Disk of all data nodes.
+	Disk          *DiskForecast `protobuf:"bytes,11,opt,name=disk,proto3" json:"disk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetForecast) Reset() {
+	*x = FleetForecast{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetForecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetForecast) ProtoMessage() {}
+
+func (x *FleetForecast) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetForecast.ProtoReflect.Descriptor instead.
+func (*FleetForecast) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FleetForecast) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetDurationSeconds() float64 {
+	if x != nil {
+		return x.DurationSeconds
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetMeasuredTenants() int32 {
+	if x != nil {
+		return x.MeasuredTenants
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetDocumentsPerSecond() float64 {
+	if x != nil {
+		return x.DocumentsPerSecond
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *FleetForecast) GetCalendarShards() int32 {
+	if x != nil {
+		return x.CalendarShards
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetShardsAfter() int32 {
+	if x != nil {
+		return x.ShardsAfter
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetLargestWave() int32 {
+	if x != nil {
+		return x.LargestWave
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetWaves() int32 {
+	if x != nil {
+		return x.Waves
+	}
+	return 0
+}
+
+func (x *FleetForecast) GetDisk() *DiskForecast {
+	if x != nil {
+		return x.Disk
+	}
+	return nil
+}
+
+// DiskForecast is in bytes, replicas included.
+type DiskForecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size of all disks.
+	Total int64 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// Used now.
+	Used int64 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// Used while both versions stand.
+	Peak int64 `protobuf:"varint,3,opt,name=peak,proto3" json:"peak,omitempty"`
+	// Used when every tenant is finalized.
+	After int64 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
+	// Use at which the engine stops; 0 when it watches no disk.
+	Limit int64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The watermark that limit comes from.
+	Watermark     string `protobuf:"bytes,6,opt,name=watermark,proto3" json:"watermark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiskForecast) Reset() {
+	*x = DiskForecast{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiskForecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiskForecast) ProtoMessage() {}
+
+func (x *DiskForecast) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiskForecast.ProtoReflect.Descriptor instead.
+func (*DiskForecast) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DiskForecast) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *DiskForecast) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *DiskForecast) GetPeak() int64 {
+	if x != nil {
+		return x.Peak
+	}
+	return 0
+}
+
+func (x *DiskForecast) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *DiskForecast) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *DiskForecast) GetWatermark() string {
+	if x != nil {
+		return x.Watermark
+	}
+	return ""
+}
+
 // ShardForecast simulates the shard limit for the whole rollout.
 type ShardForecast struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1150,7 +1389,7 @@ type ShardForecast struct {
 
 func (x *ShardForecast) Reset() {
 	*x = ShardForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1401,7 @@ func (x *ShardForecast) String() string {
 func (*ShardForecast) ProtoMessage() {}
 
 func (x *ShardForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1414,7 @@ func (x *ShardForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardForecast.ProtoReflect.Descriptor instead.
 func (*ShardForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ShardForecast) GetNow() int32 {
@@ -1335,14 +1574,15 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xe8\x01\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\x9b\x02\n" +
 	"\vRolloutPlan\x12\x1d\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tR\ttoRelease\x120\n" +
 	"\aoptions\x18\x02 \x01(\v2\x16.tms.v1.RolloutOptionsR\aoptions\x12,\n" +
 	"\atenants\x18\x03 \x03(\v2\x12.tms.v1.TenantPlanR\atenants\x12+\n" +
 	"\brefusals\x18\x04 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\x12-\n" +
-	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\"\xb7\x01\n" +
+	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
+	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xb7\x01\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
@@ -1350,7 +1590,27 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04path\x18\x03 \x03(\tR\x04path\x12'\n" +
 	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
-	"\x05notes\x18\x06 \x03(\tR\x05notes\"\xba\x01\n" +
+	"\x05notes\x18\x06 \x03(\tR\x05notes\"\xac\x03\n" +
+	"\rFleetForecast\x12\x1c\n" +
+	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +
+	"\x10duration_seconds\x18\x03 \x01(\x01R\x0fdurationSeconds\x12)\n" +
+	"\x10measured_tenants\x18\x04 \x01(\x05R\x0fmeasuredTenants\x120\n" +
+	"\x14documents_per_second\x18\x05 \x01(\x01R\x12documentsPerSecond\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12'\n" +
+	"\x0fcalendar_shards\x18\a \x01(\x05R\x0ecalendarShards\x12!\n" +
+	"\fshards_after\x18\b \x01(\x05R\vshardsAfter\x12!\n" +
+	"\flargest_wave\x18\t \x01(\x05R\vlargestWave\x12\x14\n" +
+	"\x05waves\x18\n" +
+	" \x01(\x05R\x05waves\x12(\n" +
+	"\x04disk\x18\v \x01(\v2\x14.tms.v1.DiskForecastR\x04disk\"\x96\x01\n" +
+	"\fDiskForecast\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x12\n" +
+	"\x04peak\x18\x03 \x01(\x03R\x04peak\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\x03R\x05after\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1c\n" +
+	"\twatermark\x18\x06 \x01(\tR\twatermark\"\xba\x01\n" +
 	"\rShardForecast\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x05R\x03now\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x05R\x05added\x12\x12\n" +
@@ -1374,7 +1634,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -1385,38 +1645,43 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*Refusal)(nil),               // 6: tms.v1.Refusal
 	(*RolloutPlan)(nil),           // 7: tms.v1.RolloutPlan
 	(*TenantPlan)(nil),            // 8: tms.v1.TenantPlan
-	(*ShardForecast)(nil),         // 9: tms.v1.ShardForecast
-	nil,                           // 10: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 11: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 12: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*FleetForecast)(nil),         // 9: tms.v1.FleetForecast
+	(*DiskForecast)(nil),          // 10: tms.v1.DiskForecast
+	(*ShardForecast)(nil),         // 11: tms.v1.ShardForecast
+	nil,                           // 12: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 13: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 14: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	13, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	10, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	14, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	14, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	15, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	12, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	16, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	16, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
 	0,  // 4: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
 	2,  // 5: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	11, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	13, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
 	4,  // 7: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	14, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	14, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	16, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	16, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
 	5,  // 10: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
 	3,  // 11: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	12, // 12: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	14, // 13: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	14, // 12: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	16, // 13: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
 	0,  // 14: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
 	8,  // 15: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
 	6,  // 16: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	9,  // 17: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	5,  // 18: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	11, // 17: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	9,  // 18: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	5,  // 19: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	16, // 20: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	10, // 21: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -1431,7 +1696,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

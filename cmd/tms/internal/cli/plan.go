@@ -58,16 +58,12 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 			return err
 		}
 	}
-	return a.printNotes(p)
-}
-
-func (a *app) printForecast(f *tmsv1.ShardForecast) error {
-	_, err := fmt.Fprintf(a.out, "\nshards: %d now, %d more, at most %d at once; limit %d (%d per node, %d data nodes)\n",
-		f.GetNow(), f.GetAdded(), f.GetPeak(), f.GetLimit(), f.GetMaxPerNode(), f.GetDataNodes())
-	if err == nil && f.GetNeeded() > f.GetMaxPerNode() {
-		_, err = fmt.Fprintf(a.out, "cluster.max_shards_per_node: %d would do\n", f.GetNeeded())
+	if f := p.GetForecast(); f.GetDocuments() > 0 || f.GetLargestWave() > 0 {
+		if err := a.printSimulation(f); err != nil {
+			return err
+		}
 	}
-	return err
+	return a.printNotes(p)
 }
 
 // printNotes prints remarks once, with the tenants they are about: most are
