@@ -113,7 +113,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 			return err
 		}
 		for id, d := range docs {
-			if s.aside.neverWent(index, id) {
+			if s.aside.neverWent(index, id) || s.aside.twinNeverWent(index, id, w.olds) {
 				continue
 			}
 			if s.t.Record.Return.Disturbed && len(s.aside.of(index, QuarantineLeftover)) < MaxQuarantine {

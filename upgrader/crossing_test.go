@@ -156,3 +156,33 @@ func TestRollbackWithoutTheOldVersion(t *testing.T) {
 	require.Zero(t, r.Tenants[0].Record.Return, "nothing was begun")
 	require.Equal(t, "0.8.2", b.registered(tenant.Name()))
 }
+
+// Of twins in two partitions the newer one is dropped by a script that only
+// the engine can run: it is no refused document, and the older one does not
+// take its place.
+func TestTwinDroppedByScript(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.catalogue = b.catalogue.Restrict("rule", "session")
+	b.service = upgrader.NewService(b.store, b.engine, b.catalogue, nil)
+	to, err := b.catalogue.Get("0.8.2")
+	require.NoError(t, err)
+	to.Migration.Steps["session"] = releases.Step{From: "session", Transform: releases.Transform{Ops: []releases.Op{
+		{Kind: releases.OpPainless, Script: "if (ctx._source.app?.name == 'new') { ctx.op = 'noop'; }"},
+	}}}
+	tenant := b.tenant("0.8.1", 1)
+	sessions := "08x." + tenant.Name() + ".tracardi-session-2023-"
+	b.bulk(
+		upgrader.BulkOp{Index: sessions + "1", ID: "twin", Source: json.RawMessage(`{"id":"twin","metadata":{"time":{"insert":"2023-01-01T00:00:00"}}}`)},
+		upgrader.BulkOp{Index: sessions + "2", ID: "twin", Source: json.RawMessage(`{"id":"twin","app":{"name":"new"},"metadata":{"time":{"insert":"2023-02-01T00:00:00"}}}`)})
+	r := b.work(upgrader.NewRunner(b.store, b.engine, b.catalogue, "worker", upgrader.Limits{}, b.log), b.start("0.8.2", upgrader.Options{AllowQuarantine: 1}, tenant).ID, tenant.Name())
+	require.Equal(t, upgrader.TenantSwitched, r.Tenants[0].State, describe(r))
+	require.Empty(t, b.has("0820."+tenant.Name()+".tracardi-session-2023-q1", "twin"))
+	aside, err := b.service.Quarantine(t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID})
+	require.NoError(t, err)
+	kinds := map[string]upgrader.QuarantineKind{}
+	for _, d := range aside {
+		kinds[d.Index] = d.Kind
+	}
+	require.Equal(t, map[string]upgrader.QuarantineKind{sessions + "1": upgrader.QuarantineDuplicate, sessions + "2": upgrader.QuarantineDropped}, kinds)
+}

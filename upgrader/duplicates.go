@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -145,8 +146,18 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 	if err != nil {
 		return err
 	}
+	var remove []BulkOp
 	for i, res := range refused {
-		aside = append(aside, s.quarantined(winners[i].doc, m.Target, QuarantineRefused, res.Type+": "+res.Reason))
+		kind := QuarantineRefused
+		if res.Dropped() {
+			kind = QuarantineDropped
+		}
+		aside = append(aside, s.quarantined(winners[i].doc, m.Target, kind, res.Type+": "+res.Reason))
+		// An older one may have been copied before: it is kept aside as well.
+		remove = append(remove, BulkOp{Index: m.Target, ID: ops[i].ID, Routing: ops[i].Routing, Delete: true})
+	}
+	if bad, err := s.bulk(ctx, remove); err != nil || len(bad) > 0 {
+		return errors.Join(err, refusedError(bad))
 	}
 	if err := s.keepAside(ctx, aside...); err != nil {
 		return err

@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -99,6 +100,15 @@ func (q *quarantine) neverWent(index, id string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.docs[index][id].neverWent()
+}
+
+// twinNeverWent says that a document is the twin of one that never went: then
+// the new version has never had their id, and nobody can have deleted it there.
+func (q *quarantine) twinNeverWent(index, id string, siblings []string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.docs[index][id].kind == QuarantineDuplicate &&
+		slices.ContainsFunc(siblings, func(s string) bool { return q.docs[s][id].neverWent() })
 }
 
 func (d asideDoc) neverWent() bool {
