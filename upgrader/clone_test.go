@@ -84,6 +84,7 @@ func (e *deadlyEngine) UnblockWrites(ctx context.Context, names ...string) error
 // TestWorkerDiesWhileCloning: whoever comes next opens the source, even when
 // the rollout is paused by then, and takes the clone over if there is one.
 func TestWorkerDiesWhileCloning(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, after := range map[string]bool{"before the engine has made it": false, "after": true} {
 		t.Run(name, func(t *testing.T) {

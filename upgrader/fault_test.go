@@ -85,6 +85,7 @@ func (e *dyingEngine) PutSettings(ctx context.Context, s map[string]any, names .
 // growing number of changes, before or after the engine has made it, until
 // one lives long enough. No operator helps.
 func TestWorkerDiesAnywhere(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 2)
@@ -170,6 +171,7 @@ func (s *frozenStore) Extend(ctx context.Context, l *upgrader.Lease, ttl time.Du
 // TestSleeperIsOvertaken: a worker that was stopped behind the fence is
 // overtaken, and changes nothing any more when it wakes up.
 func TestSleeperIsOvertaken(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)

@@ -96,6 +96,7 @@ func (e *tardyEngine) UpdateAliases(ctx context.Context, actions []upgrader.Alia
 // TestLateCallsAreRefused has calls of a dead worker arrive after another one
 // has finished its tenant and writers have gone on.
 func TestLateCallsAreRefused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	for _, kind := range []string{"bulk", "reindex", "switch", "delete"} {

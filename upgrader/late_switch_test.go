@@ -65,6 +65,7 @@ func (e *lateEngine) DeleteTemplate(ctx context.Context, name string) error {
 // TestSwitchCarriedOutLate must not take an unanswered switch for one that did
 // not happen: behind it the new version is written to, and its proof is past.
 func TestSwitchCarriedOutLate(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 2)

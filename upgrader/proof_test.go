@@ -79,6 +79,7 @@ func altered(t *testing.T, d upgrader.Doc, field string) json.RawMessage {
 // found by a recheck, and mended by a repair without touching what the new
 // version has written since.
 func TestRecheckFindsWhatCountsCannot(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)
@@ -147,6 +148,7 @@ func TestRecheckFindsWhatCountsCannot(t *testing.T) {
 // A proof holds while writers go on, and breaks when the old version is
 // changed behind the back of TMS.
 func TestRecheckWatchesTheOldVersion(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)
@@ -187,6 +189,7 @@ func TestRecheckWatchesTheOldVersion(t *testing.T) {
 // A tenant that fails verification names the documents, and a repair lets it
 // go on.
 func TestRepairBeforeTheSwitch(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)

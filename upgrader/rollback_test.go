@@ -71,6 +71,7 @@ func TestRollbackLosesNothing(t *testing.T) {
 
 // TestRollbackOfNothing changes nothing but the aliases.
 func TestRollbackOfNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)
@@ -92,6 +93,7 @@ func TestRollbackOfNothing(t *testing.T) {
 // TestWorkerDiesAnywhereOnTheWayBack lets one worker after the other die in the
 // middle of a rollback, before or after a change, with a writer at work.
 func TestWorkerDiesAnywhereOnTheWayBack(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 2)

@@ -181,6 +181,15 @@ func (b *bundle) notCarried(t *fleet.Tenant) map[fleet.Document]struct{} {
 	return out
 }
 
+// long leaves a test out of the short run, which is the one under the race
+// detector: others take the same ways.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("too long for the race detector")
+	}
+}
+
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {

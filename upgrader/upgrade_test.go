@@ -47,6 +47,7 @@ func (b *bundle) run(to string, o upgrader.Options, tenants ...*fleet.Tenant) *u
 // Forth, back and forth again gives what one upgrade gives, with writes in
 // between; finalize then leaves nothing of the old version.
 func TestForthBackForth(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 2)
@@ -86,6 +87,7 @@ func TestForthBackForth(t *testing.T) {
 // The whole way in one rollout: no version is skipped, no intermediate index
 // is built.
 func TestChain(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.0", 2)
@@ -113,6 +115,7 @@ func TestChain(t *testing.T) {
 
 // Documents that the target refuses are kept aside and stop only their tenant.
 func TestAwkwardDocuments(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 3)
