@@ -31,7 +31,9 @@ func (s *session) cloneAll(ctx context.Context) error {
 			return errors.Join(err, map[bool]error{true: errSteered}[away])
 		}
 		err := s.clone(ctx, m)
-		if err != nil && ctx.Err() == nil && copyRather(err, m.Copies[0].Tries) {
+		// While its source is not open again nothing else is begun: the turn
+		// ends, and the next one opens it first.
+		if err != nil && ctx.Err() == nil && s.t.Record.Cloning == "" && copyRather(err, m.Copies[0].Tries) {
 			err = s.copyInstead(ctx, m, err)
 		}
 		if err != nil {

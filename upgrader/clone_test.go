@@ -119,6 +119,48 @@ func TestWorkerDiesWhileCloning(t *testing.T) {
 	}
 }
 
+// stuckEngine does not open the source of its first clone again, and says so.
+type stuckEngine struct {
+	upgrader.Engine
+	cloned, stuck atomic.Bool
+}
+
+func (e *stuckEngine) Clone(ctx context.Context, source, target string, settings map[string]any) error {
+	e.cloned.Store(true)
+	return e.Engine.Clone(ctx, source, target, settings)
+}
+
+func (e *stuckEngine) UnblockWrites(ctx context.Context, names ...string) error {
+	if e.cloned.Load() && e.stuck.CompareAndSwap(false, true) {
+		return context.DeadlineExceeded
+	}
+	return e.Engine.UnblockWrites(ctx, names...)
+}
+
+// TestCloneIsNotOpened: a source that could not be opened is no reason to copy
+// it instead, with its writers refused for all that time.
+func TestCloneIsNotOpened(t *testing.T) {
+	t.Parallel()
+	b := setup(t).cloneable()
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 300))
+	r := b.start("0.8.2", upgrader.Options{Methods: map[string]upgrader.Method{"log": upgrader.MethodClone}}, tenant)
+	e := &stuckEngine{Engine: b.engine}
+	runner := upgrader.NewRunner(b.store, e, b.catalogue, "stuck", upgrader.Limits{}, b.log)
+	want := 0
+	for _, n := range r.Tenants[0].ByMethod {
+		want += n
+	}
+	clones := b.methods(r)[upgrader.MethodClone]
+	r = b.work(runner, r.ID, tenant.Name())
+	require.True(t, e.stuck.Load())
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	require.Equal(t, clones, b.methods(r)[upgrader.MethodClone])
+	require.Equal(t, want, r.Tenants[0].Indices)
+	require.Empty(t, r.Tenants[0].Record.Cloning)
+	b.judge(tenant, r, "0.8.2")
+}
+
 // blocked names the tenant's old indices that refuse writes.
 func (b *bundle) blocked(tenant *fleet.Tenant) (names []string) {
 	b.t.Helper()
