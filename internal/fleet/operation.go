@@ -101,7 +101,7 @@ func (w *Writer) change(ctx context.Context, r *releases.Release, what action) (
 	if !ok {
 		return operation{}, false, nil
 	}
-	if s.back != nil {
+	if s.back != nil || doc.partition == anywhere {
 		return w.changeReturned(ctx, r, doc, s, what)
 	}
 	res, ok := resource(r, doc.resource)

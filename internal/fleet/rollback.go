@@ -192,8 +192,9 @@ func bare(v any) any {
 	return v
 }
 
-// changeReturned reads a document that came back with a rollback through its
-// alias and changes it where it was found.
+// changeReturned reads a document that came back with a rollback, and has
+// perhaps been changed since, through its alias and changes it where it was
+// found: a rollback chooses the partition.
 func (w *Writer) changeReturned(ctx context.Context, r *releases.Release, doc ref, s state, what action) (operation, bool, error) {
 	t := w.tenant
 	res, ok := resource(r, doc.resource)
@@ -208,10 +209,24 @@ func (w *Writer) changeReturned(ctx context.Context, r *releases.Release, doc re
 	if err := decode(hits[0].Source, &have); err != nil {
 		return operation{}, false, err
 	}
-	if t.compareReturned(r.Version, doc.resource, *s.back, have) != "" {
-		return operation{}, false, nil // in quarantine, or lost: the judge will say
+	same, err := t.sameReturned(r.Version, doc.resource, s, have)
+	if err != nil || !same {
+		return operation{}, false, err // in quarantine, or lost: the judge will say
 	}
 	return w.changed(r, res, doc, hits[0].Index, s, hits[0].Source, what)
+}
+
+// sameReturned says whether what was read is what was acknowledged last: as
+// the rollback brought it, or as a writer has changed it since.
+func (t *Tenant) sameReturned(version, key string, s state, have map[string]any) (bool, error) {
+	if s.back != nil {
+		return t.compareReturned(version, key, *s.back, have) == "", nil
+	}
+	var want map[string]any
+	if err := decode(s.source, &want); err != nil {
+		return false, err
+	}
+	return difference("", want, have) == "", nil
 }
 
 // notCarried says whether the upgrade reports a document as not carried back.
