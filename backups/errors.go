@@ -3,6 +3,8 @@ package backups
 import (
 	"errors"
 	"fmt"
+
+	"github.com/tracardi/tms/upgrader"
 )
 
 // Sentinels of stores and engines.
@@ -34,12 +36,7 @@ const (
 )
 
 // Refusal is one thing that stands in the way.
-type Refusal struct {
-	Code     string // "path_not_allowed", "index_exists", ...
-	TenantID string // "" when it is about no tenant
-	Message  string
-	Remedy   string
-}
+type Refusal = upgrader.Refusal
 
 // Error is every error that Service returns on purpose. It holds no secrets.
 type Error struct {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -67,11 +66,5 @@ func cleanupStatus(e *cleanup.Error) *status.Status {
 	if e.Reason == cleanup.ReasonChanged {
 		code = codes.Aborted
 	}
-	failed := &errdetails.PreconditionFailure{}
-	for _, r := range e.Refusals {
-		failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{
-			Type: r.Code, Subject: r.TenantID, Description: withRemedy(r.Message, r.Remedy),
-		})
-	}
-	return detailed(code, e.Error(), info(string(e.Reason), meta("remedy", e.Remedy)), failed)
+	return refusedStatus(code, e.Error(), info(string(e.Reason), meta("remedy", e.Remedy)), e.Refusals)
 }

@@ -139,17 +139,22 @@ func upgradeStatus(e *upgrader.ServiceError) *status.Status {
 	if !ok {
 		code = codes.Unknown
 	}
-	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
-	if len(e.Refusals) > 0 {
+	return refusedStatus(code, e.Error(), info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy)), e.Refusals)
+}
+
+// refusedStatus lists all that stands in the way, each with its remedy.
+func refusedStatus(code codes.Code, message string, why *errdetails.ErrorInfo, refusals []upgrader.Refusal) *status.Status {
+	details := []protoadapt.MessageV1{why}
+	if len(refusals) > 0 {
 		failed := &errdetails.PreconditionFailure{}
-		for _, r := range e.Refusals {
+		for _, r := range refusals {
 			failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{
 				Type: r.Code, Subject: r.TenantID, Description: withRemedy(r.Message, r.Remedy),
 			})
 		}
 		details = append(details, failed)
 	}
-	return detailed(code, e.Error(), details...)
+	return detailed(code, message, details...)
 }
 
 func bundleStatus(e *releases.BundleError) *status.Status {
@@ -165,17 +170,7 @@ func backupStatus(e *backups.Error) *status.Status {
 	if !ok {
 		code = codes.Unknown
 	}
-	details := []protoadapt.MessageV1{info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy))}
-	if len(e.Refusals) > 0 {
-		failed := &errdetails.PreconditionFailure{}
-		for _, r := range e.Refusals {
-			failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{
-				Type: r.Code, Subject: r.TenantID, Description: withRemedy(r.Message, r.Remedy),
-			})
-		}
-		details = append(details, failed)
-	}
-	return detailed(code, e.Error(), details...)
+	return refusedStatus(code, e.Error(), info(string(e.Reason), meta("field", e.Field, "remedy", e.Remedy)), e.Refusals)
 }
 
 func validationStatus(e *protovalidate.ValidationError) *status.Status {
