@@ -22,7 +22,7 @@ func (s *session) rememberNew(ctx context.Context) error {
 	for _, w := range s.back {
 		for _, name := range w.news {
 			if at := s.t.Record.Return.At[name]; at != nil && w.from != nil {
-				fresh[name] = &remembered{touched: map[string]struct{}{}}
+				fresh[name] = &remembered{touched: map[string]int64{}}
 				copies = append(copies, &Copy{Source: name, Checkpoint: at})
 			}
 		}
@@ -56,7 +56,7 @@ func (s *session) removeVanishedBack(ctx context.Context) error {
 					suspects = append(suspects, id)
 				}
 				for shard, ids := range r.shards {
-					missing, err := s.missing(gctx, name, shard, ids)
+					missing, err := s.missing(gctx, name, shard, ids, r.moved)
 					if err != nil {
 						return err
 					}

@@ -31,8 +31,8 @@ const (
 // up has met since.
 type remembered struct {
 	mu      sync.Mutex
-	shards  map[int][]seqID // ascending; nil when there were too many
-	touched map[string]struct{}
+	shards  map[int][]seqID  // ascending; nil when there were too many
+	touched map[string]int64 // the highest sequence number that catching up met the id at
 }
 
 type seqID struct {
@@ -52,8 +52,15 @@ func (s *session) noteTouched(source string, docs []Doc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, d := range docs {
-		r.touched[d.ID] = struct{}{}
+		r.touched[d.ID] = max(r.touched[d.ID], d.SeqNo)
 	}
+}
+
+// moved says whether catching up met the document further up: then it is no
+// longer where it was remembered, and is looked at by its id anyway.
+func (r *remembered) moved(x seqID) bool {
+	seq, ok := r.touched[x.id]
+	return ok && seq > x.seq
 }
 
 // rememberIDs reads the ids of every source that was written to lately.
@@ -67,7 +74,7 @@ func (s *session) rememberIDs(ctx context.Context) error {
 			if !s.hot[c.Source] {
 				continue
 			}
-			r := &remembered{touched: map[string]struct{}{}}
+			r := &remembered{touched: map[string]int64{}}
 			fresh[c.Source] = r
 			g.Go(func() (err error) { r.shards, err = readIDs(gctx, s.engine, c); return err })
 		}
@@ -131,7 +138,7 @@ func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *r
 		suspects = append(suspects, id)
 	}
 	for shard, ids := range r.shards {
-		missing, err := s.missing(ctx, c.Source, shard, ids)
+		missing, err := s.missing(ctx, c.Source, shard, ids, r.moved)
 		if err != nil {
 			return err
 		}
@@ -148,8 +155,10 @@ func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *r
 }
 
 // missing returns the remembered ids of a shard that no longer stand where
-// they stood: deleted, or written again.
-func (s *session) missing(ctx context.Context, source string, shard int, ids []seqID) ([]string, error) {
+// they stood and have not moved: deleted, or written again without catching up
+// having met them. A stretch that has lost no more than those that moved need
+// not be read again: under a steady writer these are nearly all.
+func (s *session) missing(ctx context.Context, source string, shard int, ids []seqID, moved func(seqID) bool) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -165,7 +174,13 @@ func (s *session) missing(ctx context.Context, source string, shard int, ids []s
 		n := sort.Search(len(ids), func(i int) bool { return ids[i].seq >= start+stretch })
 		part := ids[:n]
 		ids = ids[n:]
-		if counts[start] >= int64(len(part)) {
+		left := int64(len(part))
+		for _, x := range part {
+			if moved(x) {
+				left--
+			}
+		}
+		if counts[start] >= left {
 			continue // nothing can have come to a stretch that was full before
 		}
 		there := map[string]struct{}{}
@@ -179,7 +194,7 @@ func (s *session) missing(ctx context.Context, source string, shard int, ids []s
 			return nil, err
 		}
 		for _, x := range part {
-			if _, ok := there[x.id]; !ok {
+			if _, ok := there[x.id]; !ok && !moved(x) {
 				out = append(out, x.id)
 			}
 		}
