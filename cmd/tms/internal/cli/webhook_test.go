@@ -113,10 +113,10 @@ func TestTenantWatchCommand(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan int, 1)
 	errs := &syncBuffer{}
-	go func() {
+	go func(ctx context.Context, in *io.PipeWriter) { // both variables are used again below
 		ended <- cli.Run(ctx, []string{"tenant", "watch", "--filter", "label.tier:gold", "-o", "json"}, in, errs, b.client.lookup)
 		_ = in.Close()
-	}()
+	}(ctx, in)
 	lines := bufio.NewScanner(out)
 	type message struct {
 		Kind        string
