@@ -57,7 +57,9 @@ func (s *session) noteTouched(source string, docs []Doc) {
 }
 
 // moved says whether catching up met the document further up: then it is no
-// longer where it was remembered, and is looked at by its id anyway.
+// longer where it was remembered, and is looked at by its id anyway. An id that
+// stands on two shards, by routing of its own, could hide a deletion here; the
+// counts of the proof would show it.
 func (r *remembered) moved(x seqID) bool {
 	seq, ok := r.touched[x.id]
 	return ok && seq > x.seq
