@@ -49,21 +49,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Message
-	if e.Field != "" {
-		s = e.Field + ": " + s
-	}
-	for _, r := range e.Refusals {
-		s += "; "
-		if r.TenantID != "" {
-			s += "tenant " + r.TenantID + ": "
-		}
-		s += r.Message
-	}
-	if e.Remedy != "" {
-		s += " (" + e.Remedy + ")"
-	}
-	return s
+	return upgrader.Wording(e.Field, e.Message, e.Remedy, e.Refusals)
 }
 
 func (e *Error) Unwrap() error { return e.Err }

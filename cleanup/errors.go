@@ -24,18 +24,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := e.Message
-	for _, r := range e.Refusals {
-		s += "; "
-		if r.TenantID != "" {
-			s += "tenant " + r.TenantID + ": "
-		}
-		s += r.Message
-	}
-	if e.Remedy != "" {
-		s += " (" + e.Remedy + ")"
-	}
-	return s
+	return upgrader.Wording("", e.Message, e.Remedy, e.Refusals)
 }
 
 func (p *Plan) refuse(code, tenant, remedy, format string, args ...any) {

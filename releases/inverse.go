@@ -322,16 +322,7 @@ func unwrap(n any, path, under []string, bySurrender bool) {
 // convertedFrom names the conversion that leads back to what a field of the
 // source held, "" when the mapping does not say.
 func convertedFrom(mapping map[string]any, path string) string {
-	node := mapping
-	for _, name := range names(path) {
-		props, _ := node["properties"].(map[string]any)
-		next, ok := props[name].(map[string]any)
-		if !ok {
-			return ""
-		}
-		node = next
-	}
-	switch node["type"] {
+	switch typeAt(mapping, path) {
 	case "keyword", "text", "wildcard", "constant_keyword":
 		return "string"
 	case "long", "integer", "short", "byte", "unsigned_long":

@@ -11,7 +11,7 @@ import (
 // of its own. What takes the engine ten seconds to notice is left to longer
 // runs (make robustness).
 func TestStorm(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() { // `make test` runs everything without -short; that is for the race detector
 		t.Skip("a minute of faults")
 	}
 	t.Parallel()

@@ -39,19 +39,26 @@ type ServiceError struct {
 }
 
 func (e *ServiceError) Error() string {
-	s := e.Message
-	if e.Field != "" {
-		s = e.Field + ": " + s
+	return Wording(e.Field, e.Message, e.Remedy, e.Refusals)
+}
+
+// Wording is the text of an error that tells the field, what is wrong with it,
+// all that stands in the way, and the remedy; every part but message may be
+// empty.
+func Wording(field, message, remedy string, refusals []Refusal) string {
+	s := message
+	if field != "" {
+		s = field + ": " + s
 	}
-	for _, r := range e.Refusals {
+	for _, r := range refusals {
 		s += "; "
 		if r.TenantID != "" {
 			s += "tenant " + r.TenantID + ": "
 		}
 		s += r.Message
 	}
-	if e.Remedy != "" {
-		s += " (" + e.Remedy + ")"
+	if remedy != "" {
+		s += " (" + remedy + ")"
 	}
 	return s
 }

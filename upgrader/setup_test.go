@@ -182,7 +182,8 @@ func (b *bundle) notCarried(t *fleet.Tenant) map[fleet.Document]struct{} {
 }
 
 // long leaves a test out of the short run, which is the one under the race
-// detector: others take the same ways.
+// detector: others take the same ways. `make test` runs all of them as well,
+// without -short.
 func long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
