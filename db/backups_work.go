@@ -185,6 +185,8 @@ type backupArgs struct {
 	Slot int64  `json:"slot"` // unix time in units of freshness
 }
 
+func backupWake(id string) river.JobArgs { return backupArgs{Run: id, Slot: slot()} }
+
 // Kind implements river.JobArgs.
 func (backupArgs) Kind() string { return "backup_run" }
 
@@ -211,30 +213,19 @@ func (w *backupWorker) Work(ctx context.Context, job *river.Job[backupArgs]) err
 func BackupWork(store *Backups, runner *backups.Runner) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
-			if err := river.AddWorkerSafely(ws, &backupWorker{runner: runner, log: log}); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
-			return nil
+			return addWorker(ws, &backupWorker{runner: runner, log: log})
 		},
 		attach: func(q *Queue) { store.wake = q.insertBackup },
 		due: func(ctx context.Context, q *Queue) error {
 			ids, err := store.Due(ctx, workers)
-			if err != nil || len(ids) == 0 {
+			if err != nil {
 				return err
 			}
-			return store.db.inTx(ctx, func(tx pgx.Tx) error {
-				for _, id := range ids {
-					if err := q.insertBackup(ctx, tx, id); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return q.wakeAll(ctx, ids, backupWake)
 		},
 	}
 }
 
 func (q *Queue) insertBackup(ctx context.Context, tx pgx.Tx, id string) error {
-	_, err := q.client.InsertTx(ctx, tx, backupArgs{Run: id, Slot: time.Now().Unix() / int64(freshness/time.Second)}, nil)
-	return err
+	return q.wake(ctx, tx, backupWake(id))
 }

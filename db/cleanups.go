@@ -163,6 +163,8 @@ type cleanupArgs struct {
 	Slot      int64  `json:"slot"` // unix time in units of freshness
 }
 
+func cleanupWake(id string) river.JobArgs { return cleanupArgs{Operation: id, Slot: slot()} }
+
 // Kind implements river.JobArgs.
 func (cleanupArgs) Kind() string { return "version_cleanup" }
 
@@ -192,30 +194,19 @@ func (w *cleanupWorker) Work(ctx context.Context, job *river.Job[cleanupArgs]) e
 func CleanupWork(store *Cleanups, service *cleanup.Service) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
-			if err := river.AddWorkerSafely(ws, &cleanupWorker{service: service, log: log}); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
-			return nil
+			return addWorker(ws, &cleanupWorker{service: service, log: log})
 		},
 		attach: func(q *Queue) { store.wake = q.insertCleanup },
 		due: func(ctx context.Context, q *Queue) error {
 			ids, err := dueOperations(ctx, store.db.pool, cleanup.Kind, workers)
-			if err != nil || len(ids) == 0 {
+			if err != nil {
 				return err
 			}
-			return q.store.db.inTx(ctx, func(tx pgx.Tx) error {
-				for _, id := range ids {
-					if err := q.insertCleanup(ctx, tx, id); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return q.wakeAll(ctx, ids, cleanupWake)
 		},
 	}
 }
 
 func (q *Queue) insertCleanup(ctx context.Context, tx pgx.Tx, id string) error {
-	_, err := q.client.InsertTx(ctx, tx, cleanupArgs{Operation: id, Slot: time.Now().Unix() / int64(freshness/time.Second)}, nil)
-	return err
+	return q.wake(ctx, tx, cleanupWake(id))
 }

@@ -229,6 +229,8 @@ type policyArgs struct {
 	Slot   int64  `json:"slot"` // unix time in units of freshness
 }
 
+func policyWake(id string) river.JobArgs { return policyArgs{Policy: id, Slot: slot()} }
+
 // Kind implements river.JobArgs.
 func (policyArgs) Kind() string { return "backup_policy" }
 
@@ -260,25 +262,15 @@ func (w *policyWorker) Work(ctx context.Context, job *river.Job[policyArgs]) err
 func PolicyWork(store *Backups, scheduler *backups.Scheduler) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
-			if err := river.AddWorkerSafely(ws, &policyWorker{scheduler: scheduler, log: log}); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
-			return nil
+			return addWorker(ws, &policyWorker{scheduler: scheduler, log: log})
 		},
 		attach: func(*Queue) {},
 		due: func(ctx context.Context, q *Queue) error {
 			names, err := store.DuePolicies(ctx, workers)
-			if err != nil || len(names) == 0 {
+			if err != nil {
 				return err
 			}
-			jobs := make([]river.InsertManyParams, len(names))
-			for i, name := range names {
-				jobs[i] = river.InsertManyParams{Args: policyArgs{Policy: name, Slot: time.Now().Unix() / int64(freshness/time.Second)}}
-			}
-			return store.db.inTx(ctx, func(tx pgx.Tx) error {
-				_, err := q.client.InsertManyTx(ctx, tx, jobs)
-				return err
-			})
+			return q.wakeAll(ctx, names, policyWake)
 		},
 	}
 }

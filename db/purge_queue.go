@@ -2,9 +2,7 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
@@ -18,6 +16,8 @@ type purgeArgs struct {
 	Operation string `json:"operation"`
 	Slot      int64  `json:"slot"` // unix time in units of freshness
 }
+
+func purgeWake(id string) river.JobArgs { return purgeArgs{Operation: id, Slot: slot()} }
 
 // Kind implements river.JobArgs.
 func (purgeArgs) Kind() string { return "tenant_purge" }
@@ -56,10 +56,7 @@ type QueuePart struct {
 func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
-			if err := river.AddWorkerSafely(ws, &purgeWorker{purges: purges, log: log}); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
-			return nil
+			return addWorker(ws, &purgeWorker{purges: purges, log: log})
 		},
 		attach: func(q *Queue) { store.wake = q.insertPurge },
 		due: func(ctx context.Context, q *Queue) error {
@@ -67,17 +64,10 @@ func PurgeWork(store *Purges, purges *tenants.Purges) QueuePart {
 				return err
 			}
 			ids, err := dueOperations(ctx, store.registry.db.pool, tenants.KindPurge, workers)
-			if err != nil || len(ids) == 0 {
+			if err != nil {
 				return err
 			}
-			return q.store.db.inTx(ctx, func(tx pgx.Tx) error {
-				for _, id := range ids {
-					if err := q.insertPurge(ctx, tx, id); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return q.wakeAll(ctx, ids, purgeWake)
 		},
 	}
 }
@@ -101,6 +91,5 @@ func beginDue(ctx context.Context, store *Purges, purges *tenants.Purges, log *s
 }
 
 func (q *Queue) insertPurge(ctx context.Context, tx pgx.Tx, id string) error {
-	_, err := q.client.InsertTx(ctx, tx, purgeArgs{Operation: id, Slot: time.Now().Unix() / int64(freshness/time.Second)}, nil)
-	return err
+	return q.wake(ctx, tx, purgeWake(id))
 }

@@ -79,8 +79,8 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 	}
 	if runner != nil {
 		ws := river.NewWorkers()
-		if err := river.AddWorkerSafely(ws, &tenantWorker{runner: runner, queue: q}); err != nil {
-			return nil, fmt.Errorf("queue: %w", err)
+		if err := addWorker(ws, &tenantWorker{runner: runner, queue: q}); err != nil {
+			return nil, err
 		}
 		for _, p := range parts {
 			if err := p.register(ws, log); err != nil {
@@ -103,16 +103,47 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 }
 
 func (q *Queue) insert(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error {
+	jobs := make([]river.JobArgs, len(work))
+	for i, w := range work {
+		jobs[i] = tenantArgs{Rollout: w.RolloutID, Tenant: w.TenantID, Epoch: w.Epoch, Slot: slot()}
+	}
+	return q.wake(ctx, tx, jobs...)
+}
+
+// slot is the stretch of time that a wake-up made now belongs to.
+func slot() int64 { return time.Now().Unix() / int64(freshness/time.Second) }
+
+// wake inserts wake-ups of any kind as part of a transaction.
+func (q *Queue) wake(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) error {
 	// A wake-up is due by whoever's clock: River compares its time with the
 	// database's, which ours may be ahead of.
 	long := time.Unix(0, 0)
-	slot := time.Now().Unix() / int64(freshness/time.Second)
-	params := make([]river.InsertManyParams, len(work))
-	for i, w := range work {
-		params[i] = river.InsertManyParams{Args: tenantArgs{Rollout: w.RolloutID, Tenant: w.TenantID, Epoch: w.Epoch, Slot: slot}, InsertOpts: &river.InsertOpts{ScheduledAt: long}}
+	params := make([]river.InsertManyParams, len(jobs))
+	for i, job := range jobs {
+		params[i] = river.InsertManyParams{Args: job, InsertOpts: &river.InsertOpts{ScheduledAt: long}}
 	}
 	_, err := q.client.InsertManyTx(ctx, tx, params)
 	return err
+}
+
+// wakeAll inserts a wake-up for each id, all or none.
+func (q *Queue) wakeAll(ctx context.Context, ids []string, job func(id string) river.JobArgs) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	jobs := make([]river.JobArgs, len(ids))
+	for i, id := range ids {
+		jobs[i] = job(id)
+	}
+	return q.store.db.inTx(ctx, func(tx pgx.Tx) error { return q.wake(ctx, tx, jobs...) })
+}
+
+// addWorker registers the worker of one kind of job.
+func addWorker[T river.JobArgs](ws *river.Workers, w river.Worker[T]) error {
+	if err := river.AddWorkerSafely(ws, w); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	return nil
 }
 
 // Start begins to work and to look for tenants without a living owner.

@@ -2,11 +2,8 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/events"
@@ -18,6 +15,8 @@ type webhookArgs struct {
 	Webhook string `json:"webhook"`
 	Slot    int64  `json:"slot"` // unix time in units of freshness
 }
+
+func webhookWake(id string) river.JobArgs { return webhookArgs{Webhook: id, Slot: slot()} }
 
 // Kind implements river.JobArgs.
 func (webhookArgs) Kind() string { return "webhook_delivery" }
@@ -45,26 +44,15 @@ func (w *webhookWorker) Work(ctx context.Context, job *river.Job[webhookArgs]) e
 func WebhookWork(store *Webhooks, webhooks *events.Webhooks) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
-			if err := river.AddWorkerSafely(ws, &webhookWorker{webhooks: webhooks, log: log}); err != nil {
-				return fmt.Errorf("queue: %w", err)
-			}
-			return nil
+			return addWorker(ws, &webhookWorker{webhooks: webhooks, log: log})
 		},
 		attach: func(*Queue) {},
 		due: func(ctx context.Context, q *Queue) error {
 			ids, err := store.due(ctx, workers)
-			if err != nil || len(ids) == 0 {
+			if err != nil {
 				return err
 			}
-			return store.db.inTx(ctx, func(tx pgx.Tx) error {
-				for _, id := range ids {
-					args := webhookArgs{Webhook: id, Slot: time.Now().Unix() / int64(freshness/time.Second)}
-					if _, err := q.client.InsertTx(ctx, tx, args, nil); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return q.wakeAll(ctx, ids, webhookWake)
 		},
 	}
 }
