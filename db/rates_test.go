@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/tenants"
 )
 
 // Rates come from tenants that were really moved and never held.
 func TestCopyRate(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "aaa", "bbb", "ccc", "held", "empty")
-	none, err := store.CopyRate(t.Context())
+	none, err := store.CopyRate(t.Context(), tenants.DefaultCluster)
 	require.NoError(t, err)
 	require.Zero(t, none)
 	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "aaa", "bbb", "ccc", "empty"), nil, ""))
@@ -34,7 +36,7 @@ func TestCopyRate(t *testing.T) {
 	ended("held", "switched", 100, 3000)
 	ended("empty", "failed", 100, 3000)
 	exec(`update rollouts set options = '{"hold_switch": true}' where id = 'r2'`)
-	rate, err := store.CopyRate(t.Context())
+	rate, err := store.CopyRate(t.Context(), tenants.DefaultCluster)
 	require.NoError(t, err)
 	require.Equal(t, 3, rate.Tenants)
 	require.Equal(t, 4*time.Second, rate.Typical)

@@ -29,7 +29,7 @@ func NewRollouts(d *DB) *Rollouts { return &Rollouts{db: d} }
 // Fleet implements upgrader.Store.
 func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTenant, error) {
 	rows, err := r.db.pool.Query(ctx, `
-		select t.id, t.release, tenant_state(t, now()), coalesce(rt.rollout_id, '')
+		select t.id, t.release, t.cluster, tenant_state(t, now()), coalesce(rt.rollout_id, '')
 		from tenants t
 		left join rollout_tenants rt on rt.tenant_id = t.id and rt.working
 		where t.deleted_at is null and (cardinality($1::text[]) = 0 or t.id = any($1))
@@ -39,7 +39,7 @@ func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTen
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.FleetTenant, error) {
 		var t upgrader.FleetTenant
-		err := row.Scan(&t.ID, &t.Release, &t.State, &t.ActiveRollout)
+		err := row.Scan(&t.ID, &t.Release, &t.Cluster, &t.State, &t.ActiveRollout)
 		return t, err
 	})
 	return out, failure(err)
@@ -151,8 +151,9 @@ func insertTenant(ctx context.Context, tx pgx.Tx, t *upgrader.RolloutTenant) err
 	}
 	_, err = tx.Exec(ctx, `
 		insert into rollout_tenants (rollout_id, tenant_id, from_release, state, switch_allowed, reason, next_at,
-			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at)
-		values ($1, $2, $3, $4, $5, $6, now() + $7::interval, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at, cluster)
+		values ($1, $2, $3, $4, $5, $6, now() + $7::interval, $8, $9, $10, $11, $12, $13, $14, $15,
+			coalesce((select cluster from tenants where id = $2), 'default'))`,
 		t.RolloutID, t.TenantID, t.FromRelease, t.State, t.SwitchAllowed, t.Reason, time.Until(t.NextAt),
 		t.Indices, methods, t.DocsTotal, record, proof, templates, orNull(t.StartedAt), orNull(t.FinishedAt))
 	return err
@@ -187,7 +188,7 @@ func scanRollout(row pgx.CollectableRow) (*upgrader.Rollout, error) {
 
 const tenantInRolloutColumns = `rollout_id, tenant_id, from_release, state, intent, switch_allowed, commands, reason, retriable,
 	attempts, extract(epoch from next_at - now())::float8, epoch, lease_owner, lease_until, indices, by_method, documents, docs_total, quarantined,
-	fence_us, fence_tries, record, proof, started_at, finished_at`
+	fence_us, fence_tries, record, proof, started_at, finished_at, cluster`
 
 func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 	var t upgrader.RolloutTenant
@@ -197,7 +198,7 @@ func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 	var lease, started, finished *time.Time
 	err := row.Scan(&t.RolloutID, &t.TenantID, &t.FromRelease, &t.State, &t.Intent, &t.SwitchAllowed, &t.Commands, &t.Reason, &t.Retriable,
 		&t.Attempts, &due, &t.Epoch, &t.LeaseOwner, &lease, &t.Indices, &methods, &t.Documents, &t.DocsTotal, &t.Quarantined,
-		&fence, &t.FenceTries, &record, &proof, &started, &finished)
+		&fence, &t.FenceTries, &record, &proof, &started, &finished, &t.Cluster)
 	if err != nil {
 		return t, err
 	}

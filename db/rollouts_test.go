@@ -80,7 +80,7 @@ func TestATenantIsInOneWorkingRolloutOnly(t *testing.T) {
 	require.ErrorIs(t, err, upgrader.ErrNotFound, "a refused rollout leaves nothing behind")
 	fleet, err := store.Fleet(t.Context(), nil)
 	require.NoError(t, err)
-	require.Equal(t, []upgrader.FleetTenant{{ID: "acme", Release: "0.8.1", State: "active", ActiveRollout: "r1"}, {ID: "beta", Release: "0.8.1", State: "active"}}, fleet)
+	require.Equal(t, []upgrader.FleetTenant{{ID: "acme", Release: "0.8.1", Cluster: "default", State: "active", ActiveRollout: "r1"}, {ID: "beta", Release: "0.8.1", Cluster: "default", State: "active"}}, fleet)
 }
 
 func TestLeaseIsExclusiveAndFences(t *testing.T) {
@@ -209,7 +209,7 @@ func TestSwitchChangesTheRegistryInTheSameStep(t *testing.T) {
 	require.NoError(t, store.MarkSwitched(t.Context(), l, x, "0.8.2"))
 	fleet, err := store.Fleet(t.Context(), []string{"acme"})
 	require.NoError(t, err)
-	require.Equal(t, []upgrader.FleetTenant{{ID: "acme", Release: "0.8.2", State: "active"}}, fleet)
+	require.Equal(t, []upgrader.FleetTenant{{ID: "acme", Release: "0.8.2", Cluster: "default", State: "active"}}, fleet)
 	ro, err := store.Rollout(t.Context(), "r1")
 	require.NoError(t, err)
 	require.Equal(t, upgrader.RolloutComplete, ro.State)

@@ -12,20 +12,22 @@ import (
 	"github.com/tracardi/tms/upgrader"
 )
 
-// Due implements upgrader.Store. Of each rollout it returns no more tenants
-// than may still be taken in flight: those that have waited longest, and of
-// these the largest first, so that none of them is left alone at the end.
+// Due implements upgrader.Store. Of each rollout it returns no more tenants of
+// a cluster than may still be taken in flight there: those that have waited
+// longest, and of these the largest first, so that none of them is left alone
+// at the end. A cluster that is down so holds up nobody of another one.
 func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select w.rollout_id, w.tenant_id, w.epoch
 		from rollouts ro
+		cross join (select 'default' collate "C" as name union all select name from clusters) c
 		cross join lateral (
 			select count(*) as busy from rollout_tenants
-			where rollout_id = ro.id and working and lease_until > now()
+			where rollout_id = ro.id and cluster = c.name and working and lease_until > now()
 		) b
 		cross join lateral (
 			select rollout_id, tenant_id, epoch, next_at, docs_total from rollout_tenants
-			where rollout_id = ro.id and working and next_at <= now() and (lease_until is null or lease_until <= now())
+			where rollout_id = ro.id and cluster = c.name and working and next_at <= now() and (lease_until is null or lease_until <= now())
 			order by next_at, docs_total desc, tenant_id
 			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
 		) w
@@ -54,7 +56,9 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 		if err != nil {
 			return missing(err, "rollout "+rollout)
 		}
-		err = tx.QueryRow(ctx, `select count(*) from rollout_tenants where rollout_id = $1 and working and lease_until > now()`, rollout).Scan(&busy)
+		err = tx.QueryRow(ctx, `
+			select count(*) from rollout_tenants where rollout_id = $1 and working and lease_until > now()
+				and cluster = (select cluster from rollout_tenants where rollout_id = $1 and tenant_id = $2)`, rollout, tenant).Scan(&busy)
 		if err != nil {
 			return err
 		}
@@ -71,7 +75,7 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 			update rollout_tenants rt
 			set epoch = epoch + 1, lease_owner = $3, lease_until = now() + $4
 			from due where rt.rollout_id = due.rollout_id and rt.tenant_id = due.tenant_id
-			returning rt.epoch, due.unclean`, rollout, tenant, owner, ttl).Scan(&l.Epoch, &l.Takeover)
+			returning rt.epoch, due.unclean, rt.cluster`, rollout, tenant, owner, ttl).Scan(&l.Epoch, &l.Takeover, &l.Cluster)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return upgrader.ErrConflict
 		}
@@ -183,13 +187,13 @@ func (r *Rollouts) MarkSwitched(ctx context.Context, l *upgrader.Lease, t *upgra
 }
 
 // fenceLock is the advisory lock under which a place behind the fence is
-// given out: "tms" in ASCII, and what it is for.
+// of a cluster is given out: "tms" in ASCII, and what it is for.
 const fenceLock = 0x746d7302
 
 // TakeFence implements upgrader.Store.
 func (r *Rollouts) TakeFence(ctx context.Context, l *upgrader.Lease, t *upgrader.RolloutTenant) error {
 	return r.saveTenant(ctx, l, t, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, fenceLock); err != nil {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, hashtext($2))`, fenceLock, l.Cluster); err != nil {
 			return err
 		}
 		busy, err := fencing(ctx, tx, l.TenantID)
@@ -211,7 +215,8 @@ func fencing(ctx context.Context, q interface {
 }, tenant string) (busy bool, err error) {
 	err = q.QueryRow(ctx, `
 		select exists (select from rollout_tenants
-			where working and state in ('fenced', 'verified', 'return_fenced', 'return_verified') and lease_until > now() and tenant_id <> $1)`, tenant).Scan(&busy)
+			where working and state in ('fenced', 'verified', 'return_fenced', 'return_verified') and lease_until > now() and tenant_id <> $1
+				and cluster = (select cluster from rollout_tenants where tenant_id = $1 and working))`, tenant).Scan(&busy)
 	return busy, err
 }
 

@@ -16,6 +16,8 @@ import (
 // registry's back.
 func manyTenants(t *testing.T, b *registryBundle, n int) {
 	t.Helper()
+	_, err := b.db.Pool().Exec(t.Context(), `insert into clusters (name, urls, secret, created_by, created_at, updated_at) values ('other', '{}', '', '', now(), now())`)
+	require.NoError(t, err)
 	for _, sql := range []string{
 		`insert into tenants (id, install_token, labels, release, cluster, suspended, expires_at, display_name)
 			select 't' || md5(g::text), '', case when g % 7 = 0 then '{}' else jsonb_build_object('tier', (array['gold', 'iron'])[g % 2 + 1], 'ring', (g % 5)::text) end,
@@ -30,7 +32,7 @@ func manyTenants(t *testing.T, b *registryBundle, n int) {
 		_, err := b.db.Pool().Exec(t.Context(), sql, n)
 		require.NoError(t, err)
 	}
-	_, err := b.db.Pool().Exec(t.Context(), `vacuum analyze tenants, tenant_labels`)
+	_, err = b.db.Pool().Exec(t.Context(), `vacuum analyze tenants, tenant_labels`)
 	require.NoError(t, err)
 }
 

@@ -9,14 +9,11 @@ package elastic
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +44,12 @@ type Config struct {
 	// CACert is the path of a PEM file with the authorities to trust instead
 	// of the system's.
 	CACert string
+	// CAPEM are the same authorities, not in a file; wins over CACert.
+	CAPEM string
+	// Fingerprint is the SHA-256, in hex, of the server's certificate or of the
+	// authority that signed it; it is trusted then instead of any other
+	// authority.
+	Fingerprint string
 	// Timeout of a call whose context has no deadline; 0 is DefaultTimeout.
 	Timeout time.Duration
 	// OpaqueID is sent as X-Opaque-Id when the context names none.
@@ -130,19 +133,11 @@ func newRoundTripper(cfg Config) (*http.Transport, error) {
 	rt.MaxIdleConns = 0
 	rt.MaxIdleConnsPerHost = connsPerHost
 	rt.DisableCompression = !cfg.Compress
-	if cfg.CACert == "" {
-		return rt, nil
+	trust, err := trusted(cfg)
+	if trust != nil {
+		rt.TLSClientConfig = trust
 	}
-	pem, err := os.ReadFile(cfg.CACert)
-	if err != nil {
-		return nil, fmt.Errorf("search engine CA certificate: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("search engine CA certificate %s: holds no PEM certificate", cfg.CACert)
-	}
-	rt.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	return rt, nil
+	return rt, err
 }
 
 // parseURLs returns the URLs without credentials, and the credentials.

@@ -151,14 +151,18 @@ func (s *Service) addValues(ctx context.Context, r *Rollout, x *Mismatch) error 
 	if m < 0 {
 		return nil
 	}
-	have, err := s.engine.Get(ctx, x.Target, []string{x.ID})
+	engine, err := s.engines.For(ctx, r.Tenants[i].Cluster)
+	if err != nil {
+		return err
+	}
+	have, err := engine.Get(ctx, x.Target, []string{x.ID})
 	if err != nil {
 		return err
 	}
 	x.Have = string(have[x.ID].Source)
 	reader := &session{l: l}
 	for _, c := range moves[m].Copies {
-		want, err := s.engine.Get(ctx, c.Source, []string{x.ID})
+		want, err := engine.Get(ctx, c.Source, []string{x.ID})
 		if err != nil {
 			return err
 		}

@@ -174,6 +174,7 @@ const (
 type RolloutTenant struct {
 	RolloutID   string
 	TenantID    string
+	Cluster     string // where it lives
 	FromRelease string
 	State       TenantState
 	Intent      Intent
@@ -438,8 +439,11 @@ type Plan struct {
 	Options   Options
 	Tenants   []TenantPlan // sorted by TenantID
 	Refusals  []Refusal
-	Shards    ShardForecast
-	Forecast  Forecast
+	// Clusters are those where the tenants live, sorted by name; Shards and
+	// Forecast are their sums, as far as there is one.
+	Clusters []ClusterPlan
+	Shards   ShardForecast
+	Forecast Forecast
 }
 
 // TenantPlan is the part of a plan that belongs to one tenant.

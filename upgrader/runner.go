@@ -66,7 +66,7 @@ const lightDocs = 20_000
 // concurrently for different tenants.
 type Runner struct {
 	store     Store
-	engine    Engine
+	engines   Engines
 	catalogue *releases.Catalogue
 	owner     string
 	snapshots Snapshots // nil: no rollout waits for any
@@ -75,12 +75,13 @@ type Runner struct {
 	now       func() time.Time
 }
 
-// NewRunner wires a Runner; owner names the process in leases.
+// NewRunner wires a Runner whose tenants all live in one cluster, unless
+// WithEngines says more; owner names the process in leases.
 func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, limits Limits, log *slog.Logger) *Runner {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{store: store, engine: engine, catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now}
+	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now}
 }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to
@@ -94,8 +95,12 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	if err != nil {
 		return err
 	}
+	engine, err := r.engines.For(ctx, lease.Cluster)
+	if err != nil {
+		return r.turnAway(ctx, lease, err)
+	}
 	keeper := r.keep(ctx, lease)
-	guarded := newLeasedEngine(r.engine, keeper, lease)
+	guarded := newLeasedEngine(engine, keeper, lease)
 	s := &session{
 		r: r, lease: lease, keeper: keeper, guard: guarded, engine: guarded,
 		hot:   map[string]bool{},
@@ -118,6 +123,21 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 		commands = s.t.Commands
 	}
 	return errors.Join(err, r.store.Release(rctx, lease, next, commands, guarded.unanswered.Load()))
+}
+
+// turnAway gives a tenant back whose cluster cannot be found, and says why in
+// its row.
+func (r *Runner) turnAway(ctx context.Context, lease *Lease, cause error) error {
+	next := r.now().Add(holdPause)
+	_, t, err := r.store.Load(ctx, lease.RolloutID, lease.TenantID)
+	if err == nil {
+		t.Reason, t.NextAt = "cluster "+lease.Cluster+": "+cause.Error(), next
+		err = r.store.SaveTenant(ctx, lease, t)
+	}
+	r.log.Warn("cluster of a tenant not found", "rollout", lease.RolloutID, "tenant", lease.TenantID, "cluster", lease.Cluster, "error", cause)
+	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return errors.Join(err, r.store.Release(rctx, lease, next, -1, lease.Takeover))
 }
 
 // failure is an error that time does not heal.

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tracardi/tms/releases"
 )
 
@@ -69,20 +66,20 @@ func (e *ServiceError) Unwrap() error { return e.Err }
 // command changes rows and returns, workers do the rest.
 type Service struct {
 	store     Store
-	engine    Engine
+	engines   Engines
 	catalogue *releases.Catalogue
 	snapshots Snapshots // nil: none are taken
-	disks     Disks     // nil: plans do not tell of disk
-	rates     Rates     // nil: plans do not tell how long it takes
+	rates     Rates     // nil: plans do not tell how long it takes, nor of disk
 	now       func() time.Time
 }
 
-// NewService wires a Service. now may be nil.
+// NewService wires a Service whose tenants all live in one cluster, unless
+// WithEngines says more. now may be nil.
 func NewService(store Store, engine Engine, catalogue *releases.Catalogue, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	return &Service{store: store, engine: engine, catalogue: catalogue, now: now}
+	return &Service{store: store, engines: Only(engine), catalogue: catalogue, now: now}
 }
 
 // Request asks for a plan or a rollout.
@@ -132,63 +129,9 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := ClusterView{Now: s.now()}
-	if view.Info, err = s.engine.Info(ctx); err == nil {
-		view.Shards, err = s.engine.Shards(ctx)
-	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	p := newPlanner(s.catalogue, target, req.Options, view)
+	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
 	p.fleet(fleet)
-	if err := s.lookAtAll(ctx, p, p.candidates(fleet), target); err != nil {
-		return nil, unavailable(err)
-	}
-	sim, err := s.simulator(ctx, view)
-	if err != nil {
-		return nil, err
-	}
-	return p.finish(sim), nil
-}
-
-// planLooks is the number of tenants that are looked at at once while they are
-// planned: the engine answers from memory, the round trips are what takes time.
-const planLooks = 8
-
-// lookAtAll plans tenants as their views come in; none is kept.
-func (s *Service) lookAtAll(ctx context.Context, p *planner, fleet []FleetTenant, target *releases.Release) error {
-	var mu sync.Mutex
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(planLooks)
-	for _, t := range fleet {
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			tv, err := s.look(gctx, t, target)
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			p.tenant(t, tv)
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// look reads everything of one tenant that the plan needs.
-func (s *Service) look(ctx context.Context, t FleetTenant, target *releases.Release) (TenantView, error) {
-	from, err := s.catalogue.Get(t.Release)
-	if err != nil {
-		return TenantView{}, nil // the planner has refused it already
-	}
-	v, err := lookAt(ctx, s.engine, t.ID, from.Prefix, target.Prefix)
-	if err == nil && len(v.New) > 0 {
-		v.Own, err = s.store.OwnTargets(ctx, t.ID)
-	}
-	return v, err
+	return s.planClusters(ctx, p, fleet)
 }
 
 func unavailable(err error) error {

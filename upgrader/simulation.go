@@ -23,9 +23,9 @@ type DiskBudget struct {
 	Watermark string // that Limit comes from: "low" or "flood_stage"
 }
 
-// Rates remembers how long upgrades took on this cluster.
+// Rates remembers how long upgrades took in each cluster.
 type Rates interface {
-	CopyRate(ctx context.Context) (CopyRate, error)
+	CopyRate(ctx context.Context, cluster string) (CopyRate, error)
 }
 
 // CopyRate is measured over the latest upgraded tenants, from the first step
@@ -244,23 +244,25 @@ func (f Forecast) advice() string {
 	return fmt.Sprintf("any %d fit at once; finalizing each wave before the next, the whole fits in %d waves", f.LargestWave, f.Waves)
 }
 
-// WithSimulation has plans tell disk and duration too; either may be nil.
-func (s *Service) WithSimulation(d Disks, r Rates) *Service {
-	s.disks, s.rates = d, r
+// WithSimulation has plans tell duration too, and disk where the engine is a
+// Disks.
+func (s *Service) WithSimulation(r Rates) *Service {
+	s.rates = r
 	return s
 }
 
 // simulator reads what a simulation needs beside the plan.
-func (s *Service) simulator(ctx context.Context, v ClusterView) (simulator, error) {
+func (s *Service) simulator(ctx context.Context, cluster string, engine Engine, v ClusterView) (simulator, error) {
 	sim := simulator{now: v.Now, budget: v.Shards}
+	if s.rates == nil {
+		return sim, nil
+	}
 	var err error
-	if s.disks != nil {
-		if sim.disk, err = s.disks.Disk(ctx); err != nil {
+	if disks, ok := engine.(Disks); ok {
+		if sim.disk, err = disks.Disk(ctx); err != nil {
 			return sim, unavailable(err)
 		}
 	}
-	if s.rates != nil {
-		sim.rate, err = s.rates.CopyRate(ctx)
-	}
+	sim.rate, err = s.rates.CopyRate(ctx, cluster)
 	return sim, err
 }

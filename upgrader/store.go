@@ -40,7 +40,8 @@ type Store interface {
 	// Due returns tenants that have something to do now and no living owner.
 	Due(ctx context.Context, limit int) ([]Work, error)
 	// Acquire takes the lease of a tenant that is due. ErrConflict: somebody
-	// else has it, it is not due, or the rollout's MaxTenants are in flight.
+	// else has it, it is not due, or the rollout's MaxTenants are in flight in
+	// the tenant's cluster.
 	Acquire(ctx context.Context, rollout, tenant, owner string, ttl time.Duration) (*Lease, error)
 	// Extend renews a lease.
 	Extend(ctx context.Context, l *Lease, ttl time.Duration) error
@@ -60,11 +61,12 @@ type Store interface {
 	// brings the rollout's state up to date. It never touches what the
 	// operator wants, except that IntentDone clears an equal Intent.
 	SaveTenant(ctx context.Context, l *Lease, t *RolloutTenant) error
-	// TakeFence is SaveTenant, unless another tenant is behind its fence and
-	// has a living owner: then nothing is stored and it is ErrConflict. Two
+	// TakeFence is SaveTenant, unless another tenant of the cluster is behind
+	// its fence and has a living owner: then nothing is stored and it is ErrConflict. Two
 	// fences at once would only make each other longer.
 	TakeFence(ctx context.Context, l *Lease, t *RolloutTenant) error
-	// Fencing says whether another tenant than this is behind its fence.
+	// Fencing says whether another tenant of the same cluster than this is
+	// behind its fence.
 	Fencing(ctx context.Context, tenant string) (bool, error)
 	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
 	// in one transaction. It serves the switch and the rollback.
@@ -84,6 +86,7 @@ type Store interface {
 type FleetTenant struct {
 	ID      string
 	Release string
+	Cluster string // where it lives
 	State   string // "active", "suspended", ...
 	// ActiveRollout is the id of an unfinished rollout it is part of.
 	ActiveRollout string
@@ -98,6 +101,7 @@ type Work struct {
 // Lease is the right to work on one tenant of one rollout.
 type Lease struct {
 	RolloutID, TenantID string
+	Cluster             string // where the tenant lives
 	Owner               string
 	Epoch               int64
 	// Takeover says that the owner before has not given its lease back, or not

@@ -197,7 +197,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(engine, rollouts)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
 	feed := events.NewFeed(eventLog, log)
 	background(ctx, done, "event feed", feed.Run)

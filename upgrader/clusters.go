@@ -1,0 +1,248 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/releases"
+)
+
+// DefaultCluster is the cluster that the settings of the process lead to.
+const DefaultCluster = "default"
+
+// Engines finds the engine of a cluster by the name that the registry has for
+// it. It makes no call to the cluster: one that is down is found. A name that
+// nobody has registered is an error that time does not heal by itself. Safe
+// for concurrent use.
+type Engines interface {
+	For(ctx context.Context, cluster string) (Engine, error)
+}
+
+// only is one engine under every name.
+type only struct{ engine Engine }
+
+// Only answers with the same engine for every cluster: an installation with
+// one cluster.
+func Only(e Engine) Engines { return only{e} }
+
+func (o only) For(context.Context, string) (Engine, error) { return o.engine, nil }
+
+// WithEngines has the service find the engines of several clusters.
+func (s *Service) WithEngines(e Engines) *Service {
+	s.engines = e
+	return s
+}
+
+// WithEngines has the runner find the engines of several clusters.
+func (r *Runner) WithEngines(e Engines) *Runner {
+	r.engines = e
+	return r
+}
+
+// ClusterPlan is the part of a plan that belongs to one cluster: each has
+// limits, rates and a forecast of its own.
+type ClusterPlan struct {
+	Cluster  string
+	Tenants  int // with data to move
+	Shards   ShardForecast
+	Forecast Forecast
+}
+
+// byCluster sorts tenants by where they live.
+func byCluster(fleet []FleetTenant) map[string][]FleetTenant {
+	out := map[string][]FleetTenant{}
+	for _, t := range fleet {
+		if t.Cluster == "" {
+			t.Cluster = DefaultCluster
+		}
+		out[t.Cluster] = append(out[t.Cluster], t)
+	}
+	return out
+}
+
+// planClusters plans the candidates cluster by cluster, all at the same time:
+// one that does not answer keeps nobody waiting longer than its deadline. When
+// it is the only one there is nothing to plan, otherwise its tenants are
+// refused and the others' plans are made.
+func (s *Service) planClusters(ctx context.Context, p *planner, fleet []FleetTenant) (*Plan, error) {
+	homes := byCluster(fleet)
+	if len(homes) == 0 {
+		homes[DefaultCluster] = nil
+	}
+	candidates := byCluster(p.candidates(fleet))
+	names := sortedKeys(homes)
+	parts := make([]*Plan, len(names))
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	for i, name := range names {
+		g.Go(func() error {
+			part, err := s.planCluster(gctx, p, name, candidates[name])
+			if err == nil || len(names) == 1 || gctx.Err() != nil {
+				parts[i] = part
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			p.refuseCluster(name, len(homes[name]), err)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i, part := range parts {
+		if part != nil {
+			p.adopt(names[i], part, len(names) > 1)
+		}
+	}
+	p.total()
+	return p.plan, nil
+}
+
+// planCluster plans tenants of one cluster.
+func (s *Service) planCluster(ctx context.Context, whole *planner, cluster string, tenants []FleetTenant) (*Plan, error) {
+	engine, err := s.engines.For(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	view := ClusterView{Now: whole.view.Now}
+	if view.Info, err = engine.Info(ctx); err == nil {
+		view.Shards, err = engine.Shards(ctx)
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	p := newPlanner(s.catalogue, whole.target, whole.plan.Options, view)
+	if err := s.lookAtAll(ctx, p, engine, tenants); err != nil {
+		return nil, unavailable(err)
+	}
+	sim, err := s.simulator(ctx, cluster, engine, view)
+	if err != nil {
+		return nil, err
+	}
+	return p.finish(sim), nil
+}
+
+// refuseCluster says that nothing can be planned in a cluster.
+func (p *planner) refuseCluster(name string, tenants int, err error) {
+	p.refuse("", "cluster_unavailable", fmt.Sprintf("cluster %s, where %d of the tenants live, cannot be planned: %s", name, tenants, err),
+		"wait until it answers (`tms cluster verify "+name+"`), or start with the tenants of the other clusters, named with --tenant")
+}
+
+// adopt takes a cluster's plan over; several says that it is not the only one.
+func (p *planner) adopt(cluster string, part *Plan, several bool) {
+	moving := 0
+	for _, t := range part.Tenants {
+		if len(t.Moves) > 0 {
+			moving++
+		}
+	}
+	for _, r := range part.Refusals {
+		if several && r.TenantID == "" {
+			r.Message = "cluster " + cluster + ": " + r.Message
+		}
+		p.plan.Refusals = append(p.plan.Refusals, r)
+	}
+	p.plan.Tenants = append(p.plan.Tenants, part.Tenants...)
+	p.plan.Clusters = append(p.plan.Clusters, ClusterPlan{Cluster: cluster, Tenants: moving, Shards: part.Shards, Forecast: part.Forecast})
+}
+
+// total sums up what the clusters' plans say and sorts.
+func (p *planner) total() {
+	for i, c := range p.plan.Clusters {
+		if i == 0 {
+			p.plan.Shards, p.plan.Forecast = c.Shards, c.Forecast
+			continue
+		}
+		p.plan.Shards = p.plan.Shards.plus(c.Shards)
+		p.plan.Forecast = p.plan.Forecast.plus(c.Forecast)
+	}
+	slices.SortFunc(p.plan.Tenants, func(a, b TenantPlan) int { return strings.Compare(a.TenantID, b.TenantID) })
+	slices.SortStableFunc(p.plan.Refusals, func(a, b Refusal) int { return strings.Compare(a.TenantID, b.TenantID) })
+}
+
+// plus adds what adds up. The setting in force and the one needed are those of
+// the cluster with less room: numbers of nodes' limits have no sum.
+func (f ShardForecast) plus(o ShardForecast) ShardForecast {
+	tight := f
+	if o.Limit-o.Peak < f.Limit-f.Peak {
+		tight = o
+	}
+	return ShardForecast{
+		Now: f.Now + o.Now, New: f.New + o.New, Peak: f.Peak + o.Peak, Limit: f.Limit + o.Limit, DataNodes: f.DataNodes + o.DataNodes,
+		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed,
+	}
+}
+
+// plus adds what adds up. Clusters work side by side: the time is that of the
+// slowest, and so is the rate that is shown; waves are of each.
+func (f Forecast) plus(o Forecast) Forecast {
+	out := f
+	if o.Duration > f.Duration {
+		out.Duration, out.Rate = o.Duration, o.Rate
+	}
+	if o.Until.After(f.Until) {
+		out.Until = o.Until
+	}
+	out.Docs += o.Docs
+	out.Bytes += o.Bytes
+	out.CalendarShards += o.CalendarShards
+	out.ShardsPeak += o.ShardsPeak
+	out.ShardsAfter += o.ShardsAfter
+	out.LargestWave += o.LargestWave
+	out.Waves = max(f.Waves, o.Waves)
+	if f.Waves == 0 && f.Docs > 0 || o.Waves == 0 && o.Docs > 0 {
+		out.Waves = 0 // somewhere the whole does not fit
+	}
+	out.Disk.Total += o.Disk.Total
+	out.Disk.Used += o.Disk.Used
+	out.Disk.Limit += o.Disk.Limit
+	out.Disk.Peak += o.Disk.Peak
+	out.Disk.After += o.Disk.After
+	return out
+}
+
+// planLooks is the number of tenants that are looked at at once while they are
+// planned: the engine answers from memory, the round trips are what takes time.
+const planLooks = 8
+
+// lookAtAll plans tenants of one cluster as their views come in; none is kept.
+func (s *Service) lookAtAll(ctx context.Context, p *planner, engine Engine, fleet []FleetTenant) error {
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(planLooks)
+	for _, t := range fleet {
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			tv, err := s.look(gctx, engine, t, p.target)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			p.tenant(t, tv)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// look reads everything of one tenant that the plan needs.
+func (s *Service) look(ctx context.Context, engine Engine, t FleetTenant, target *releases.Release) (TenantView, error) {
+	from, err := s.catalogue.Get(t.Release)
+	if err != nil {
+		return TenantView{}, nil // the planner has refused it already
+	}
+	v, err := lookAt(ctx, engine, t.ID, from.Prefix, target.Prefix)
+	if err == nil && len(v.New) > 0 {
+		v.Own, err = s.store.OwnTargets(ctx, t.ID)
+	}
+	return v, err
+}
