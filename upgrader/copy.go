@@ -182,7 +182,7 @@ func (s *session) copyOne(ctx context.Context, m *Move, c *Copy, task string) er
 // its end. A task that met a refused document stops there: the copy goes on
 // document by document.
 func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
-	wait := newPoller(s.r.limits.Poll)
+	wait, dog := newPoller(s.r.limits.Poll), &watchdog{}
 	for {
 		if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 			return errors.Join(err, map[bool]error{true: errSteered}[away])
@@ -201,8 +201,11 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 		case err != nil:
 			return err
 		}
-		s.update(func() { c.Copied = t.Created + t.Updated })
+		s.advance(c, t.Created+t.Updated)
 		if !t.Completed {
+			if err := s.unstall(ctx, m, c, t, dog); err != nil {
+				return err
+			}
 			if err := s.progress(ctx, m); err != nil {
 				return err
 			}
@@ -224,6 +227,7 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
 		return err
 	}
 	script, params := s.l.transformOf(m).Painless()
+	s.update(func() { c.Pace = Pace{} })
 	id, err := s.engine.StartReindex(ctx, Reindex{
 		Source: c.Source, Target: m.Target, Script: script, Params: params,
 		Slices: max(1, c.Shards), RPS: s.rollout.Options.RequestsPerSecond, OpaqueID: s.opaqueID(m, c),
@@ -289,10 +293,8 @@ func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
 			if err != nil {
 				return err
 			}
-			s.update(func() {
-				c.Copied += int64(n)
-				c.Streamed[shard] = read
-			})
+			s.advance(c, c.Copied+int64(n))
+			s.update(func() { c.Streamed[shard] = read })
 			if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 				return errors.Join(err, map[bool]error{true: errSteered}[away])
 			}

@@ -30,6 +30,9 @@ type layout struct {
 	path     []*releases.Release // without from
 	lineages map[string]lineage  // by target resource key
 	gone     map[string]string   // source resource key -> reason
+	// shadow stands in front of the names of all target indices; "" but in a
+	// rehearsal.
+	shadow string
 }
 
 // newLayout prepares the way from one release to a later one.
@@ -155,7 +158,15 @@ func (l *layout) resource(key string) releases.Resource {
 
 // name is the name of a target index.
 func (l *layout) name(tenant string, m Mode, r releases.Resource, partition string) IndexName {
-	return IndexName{Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
+	return IndexName{Shadow: l.shadow, Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
+}
+
+// targets match the indices that a tenant's documents go into.
+func (l *layout) targets(tenant string, with ...Mode) []string {
+	if l.shadow != "" {
+		return []string{l.shadow + "*"}
+	}
+	return tenantPatterns(l.to.Prefix, tenant, with...)
 }
 
 // templates of the new version for one tenant, final, with their aliases.

@@ -36,6 +36,9 @@ func modesOf(r releases.Resource) []Mode {
 //
 //	{mode}{prefix}.{tenant}.{base}[-{partition}]
 type IndexName struct {
+	// Shadow stands in front of everything else in the names of indices that
+	// are only made to be looked at, see Rehearsal; "" in all others.
+	Shadow    string
 	Mode      Mode
 	Prefix    string // of the release
 	Tenant    string
@@ -45,7 +48,7 @@ type IndexName struct {
 
 // String puts the name together.
 func (n IndexName) String() string {
-	s := string(n.Mode) + n.Prefix + "." + n.Tenant + "." + n.Base
+	s := n.Shadow + string(n.Mode) + n.Prefix + "." + n.Tenant + "." + n.Base
 	if n.Partition != "" {
 		s += "-" + n.Partition
 	}

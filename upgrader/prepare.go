@@ -325,7 +325,7 @@ func (m *Move) docs() (n int64) {
 
 // checkSchemas compares every target with what the release wants.
 func (s *session) checkSchemas(ctx context.Context) error {
-	there, err := s.engine.Indices(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	there, err := s.engine.Indices(ctx, s.l.targets(s.t.TenantID, Staging, Production, Static)...)
 	if err != nil {
 		return err
 	}

@@ -331,6 +331,9 @@ type Copy struct {
 	Checkpoint Checkpoint `json:"checkpoint,omitempty"`
 	Streamed   Checkpoint `json:"streamed,omitempty"` // progress of a streaming copy
 	Copied     int64      `json:"copied"`
+	Pace       Pace       `json:"pace,omitzero"`
+	// Stalls counts how often its task got nowhere and was started again.
+	Stalls int `json:"stalls,omitempty"`
 }
 
 // Proof says why the switch was allowed.

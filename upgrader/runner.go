@@ -28,6 +28,9 @@ type Limits struct {
 	StreamDocs int64
 	// Poll is the longest pause between looks at a running task.
 	Poll time.Duration
+	// Stall is how long a copy task may copy nothing before it is cancelled
+	// and started again.
+	Stall time.Duration
 	// QuarantineDocs is the number of documents that a rollout may keep aside,
 	// QuarantineBytes the size of each.
 	QuarantineDocs, QuarantineBytes int
@@ -54,6 +57,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Poll == 0 {
 		l.Poll = time.Second
+	}
+	if l.Stall == 0 {
+		l.Stall = DefaultStall
 	}
 	return l
 }
@@ -101,13 +107,7 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	}
 	keeper := r.keep(ctx, lease)
 	guarded := newLeasedEngine(engine, keeper, lease)
-	s := &session{
-		r: r, lease: lease, keeper: keeper, guard: guarded, engine: guarded,
-		hot:   map[string]bool{},
-		swept: map[string][]string{},
-		open:  map[string]bool{},
-		log:   r.log.With("rollout", rollout, "tenant", tenant, "epoch", lease.Epoch),
-	}
+	s := r.session(lease, keeper, guarded)
 	next, err := s.run(keeper.ctx)
 	keeper.stop()
 	if errors.Is(context.Cause(keeper.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
@@ -138,6 +138,15 @@ func (r *Runner) turnAway(ctx context.Context, lease *Lease, cause error) error 
 	rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	return errors.Join(err, r.store.Release(rctx, lease, next, -1, lease.Takeover))
+}
+
+// session begins a turn on what a lease is for.
+func (r *Runner) session(l *Lease, k *keeper, guarded *leasedEngine) *session {
+	return &session{
+		r: r, lease: l, keeper: k, guard: guarded, engine: guarded,
+		hot: map[string]bool{}, swept: map[string][]string{}, open: map[string]bool{}, wrote: map[string]int64{},
+		log: r.log.With("rollout", l.RolloutID, "tenant", l.TenantID, "epoch", l.Epoch),
+	}
 }
 
 // failure is an error that time does not heal.

@@ -65,12 +65,13 @@ func (e *ServiceError) Unwrap() error { return e.Err }
 // Service is what operators ask for. It is safe for concurrent use; every
 // command changes rows and returns, workers do the rest.
 type Service struct {
-	store     Store
-	engines   Engines
-	catalogue *releases.Catalogue
-	snapshots Snapshots // nil: none are taken
-	rates     Rates     // nil: plans do not tell how long it takes, nor of disk
-	now       func() time.Time
+	store      Store
+	engines    Engines
+	catalogue  *releases.Catalogue
+	snapshots  Snapshots      // nil: none are taken
+	rates      Rates          // nil: plans do not tell how long it takes, nor of disk
+	rehearsals RehearsalStore // nil: there are none
+	now        func() time.Time
 }
 
 // NewService wires a Service whose tenants all live in one cluster, unless

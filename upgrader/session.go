@@ -304,5 +304,5 @@ func (s *session) oldPatterns() []string {
 
 // newPatterns match the new version's indices that move.
 func (s *session) newPatterns() []string {
-	return tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production)
+	return s.l.targets(s.t.TenantID, Staging, Production)
 }
