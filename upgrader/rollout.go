@@ -244,6 +244,8 @@ type TenantRecord struct {
 	// Guard is the epoch of the owner that the guards in the engine are named
 	// after, see guard.go.
 	Guard int64 `json:"guard,omitempty"`
+	// Bytes of the sources' primaries, as planned.
+	Bytes int64 `json:"bytes,omitempty"`
 	// Notes are remarks of the plan and the run, for the operator.
 	Notes []string `json:"notes,omitempty"`
 }

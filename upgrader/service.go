@@ -71,6 +71,8 @@ type Service struct {
 	snapshots  Snapshots      // nil: none are taken
 	rates      Rates          // nil: plans do not tell how long it takes, nor of disk
 	rehearsals RehearsalStore // nil: there are none
+	paces      Paces          // nil: nobody asks for progress
+	stall      time.Duration  // without a step, after which a tenant is said to be stalled
 	now        func() time.Time
 }
 
@@ -192,6 +194,7 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 		t.ByMethod[m.Method]++
 		for _, c := range m.Copies {
 			t.DocsTotal += c.Docs
+			t.Record.Bytes += c.Bytes
 		}
 	}
 	if len(tp.Path) == 1 {

@@ -2,7 +2,7 @@
 -- When a tenant of a rollout last got on: its state or its documents changed.
 -- That it was leased, tried again or failed once more is no progress.
 alter table rollout_tenants add column progressed_at timestamptz not null default now();
-alter table comparison_progress add column at timestamptz not null default now();
+alter table comparison_progress add column saved_at timestamptz not null default now();
 
 -- +goose StatementBegin
 create function rollout_tenants_progress() returns trigger
@@ -22,18 +22,18 @@ create trigger rollout_tenants_progress before update on rollout_tenants
     for each row execute function rollout_tenants_progress();
 
 -- +goose StatementBegin
-create function comparison_progress_at() returns trigger
+create function comparison_progress_saved() returns trigger
     language plpgsql
     as $$
         begin
-            new.at := now();
+            new.saved_at := now();
             return new;
         end
     $$;
 -- +goose StatementEnd
 
-create trigger comparison_progress_at before update on comparison_progress
-    for each row execute function comparison_progress_at();
+create trigger comparison_progress_saved before update on comparison_progress
+    for each row execute function comparison_progress_saved();
 
 -- Whoever changes a rollout, it becomes events; so do the ends of its tenants'
 -- ways. The steps in between do not: a fleet of ten thousand would push
@@ -107,9 +107,9 @@ drop function rollout_tenants_event;
 drop trigger rollouts_event_update on rollouts;
 drop trigger rollouts_event_insert on rollouts;
 drop function rollouts_event;
-drop trigger comparison_progress_at on comparison_progress;
-drop function comparison_progress_at;
+drop trigger comparison_progress_saved on comparison_progress;
+drop function comparison_progress_saved;
 drop trigger rollout_tenants_progress on rollout_tenants;
 drop function rollout_tenants_progress;
-alter table comparison_progress drop column at;
+alter table comparison_progress drop column saved_at;
 alter table rollout_tenants drop column progressed_at;
