@@ -25,7 +25,7 @@ func install(t testing.TB, h *Holding, version string, aliased bool) {
 	r, err := catalogue(t).Get(version)
 	require.NoError(t, err)
 	for _, res := range r.Resources {
-		for _, m := range modesOf(res) {
+		for _, m := range upgrader.ModesOf(res) {
 			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.Tenant, Base: res.Base}
 			if res.Partitioning != releases.Unpartitioned {
 				h.Templates = append(h.Templates, Template{IndexName: n, Name: n.Template(), Aliased: aliased})
@@ -228,12 +228,12 @@ func TestResourcesOfOneReleaseDoNotDecide(t *testing.T) {
 
 func TestTemplateNames(t *testing.T) {
 	t.Parallel()
-	got, ok := newTemplate(upgrader.Template{Name: eventTpl, Body: upgrader.IndexBody{Aliases: map[string]struct{}{"prod-acme.tracardi-event": {}}}})
+	got, ok := newTemplate(catalogue(t), upgrader.Template{Name: eventTpl, Body: upgrader.IndexBody{Aliases: map[string]struct{}{"prod-acme.tracardi-event": {}}}})
 	require.True(t, ok)
 	require.Equal(t, upgrader.IndexName{Mode: upgrader.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-event"}, got.IndexName)
 	require.True(t, got.Aliased)
 	for _, name := range []string{"", "logs", "template.08x", "template.08x.acme", "08x.acme.tracardi-event"} {
-		_, ok := newTemplate(upgrader.Template{Name: name})
+		_, ok := newTemplate(catalogue(t), upgrader.Template{Name: name})
 		require.False(t, ok, name)
 	}
 }

@@ -230,8 +230,8 @@ func (v *verdict) indices() {
 // aliases finds resources of the release that readers cannot reach.
 func (v *verdict) aliases(r *releases.Release) {
 	for _, res := range r.Resources {
-		for _, m := range modesOf(res) {
-			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.Tenant, Base: res.Base}
+		for _, m := range upgrader.ModesOf(res) {
+			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
 			if !v.reaches(n) {
 				v.add(CodeAliasMissing, fmt.Sprintf("alias %s (%s, %s) leads to no index of release %s", n.Alias(), res.Key, modeName(m), r.Version),
 					"hang it on the tenant's index, or let Tracardi install what is missing", n.Alias())
@@ -257,13 +257,13 @@ func (v *verdict) templates(r *releases.Release) {
 		if res.Partitioning == releases.Unpartitioned {
 			continue
 		}
-		for _, m := range modesOf(res) {
-			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.Tenant, Base: res.Base}
-			t, ok := v.held.template(n.Template())
+		for _, m := range upgrader.ModesOf(res) {
+			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
+			t, ok := v.held.template(n.TemplateIn(r))
 			switch {
 			case !ok:
-				v.add(CodeTemplateMissing, fmt.Sprintf("no template %s (%s, %s)", n.Template(), res.Key, modeName(m)),
-					"put it before the next partition begins, which would be made with a wrong mapping and without alias", n.Template())
+				v.add(CodeTemplateMissing, fmt.Sprintf("no template %s (%s, %s)", n.TemplateIn(r), res.Key, modeName(m)),
+					"put it before the next partition begins, which would be made with a wrong mapping and without alias", n.TemplateIn(r))
 			case !t.Aliased:
 				v.add(CodeTemplateNoAlias, fmt.Sprintf("template %s does not hang alias %s on new partitions", t.Name, n.Alias()),
 					"put the alias into the template before the next partition begins", t.Name)

@@ -3,6 +3,7 @@ package adoption
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
@@ -15,6 +16,8 @@ type Holding struct {
 	Indices   []Index // sorted by name
 	Aliases   map[string][]string
 	Templates []Template // sorted by name
+	// adoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	adoptedFrom string
 }
 
 // Index is one index with what matters of it: its mapping is compared and
@@ -97,14 +100,6 @@ func resourceOf(r *releases.Release, n upgrader.IndexName) (releases.Resource, b
 	return releases.Resource{}, false
 }
 
-// modesOf lists the modes in which a resource has indices.
-func modesOf(r releases.Resource) []upgrader.Mode {
-	if r.Static {
-		return []upgrader.Mode{upgrader.Static}
-	}
-	return []upgrader.Mode{upgrader.Staging, upgrader.Production}
-}
-
 // modeName is a mode for people; in names it is a prefix.
 func modeName(m upgrader.Mode) string {
 	switch m {
@@ -117,18 +112,36 @@ func modeName(m upgrader.Mode) string {
 	}
 }
 
-// newTemplate takes {mode}template.{prefix}.{tenant}.{base} apart.
-func newTemplate(t upgrader.Template) (Template, bool) {
+// newTemplate takes {mode}template.{prefix}.{tenant}.{base} apart or, of the
+// releases that name them so, {mode}template.{code name}.{base}.
+func newTemplate(c Catalogue, t upgrader.Template) (Template, bool) {
 	outer, ok := upgrader.ParseIndexName(t.Name)
 	if !ok || outer.Prefix != "template" {
 		return Template{}, false
 	}
 	n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base)
-	if !ok {
-		return Template{}, false
+	if _, err := c.ByPrefix(n.Prefix); !ok || err != nil {
+		// The version is in its pattern only.
+		if n, ok = patternOf(c, t); !ok {
+			return Template{}, false
+		}
 	}
 	_, aliased := t.Body.Aliases[n.Alias()]
 	return Template{IndexName: n, Name: t.Name, Aliased: aliased}, true
+}
+
+// patternOf reads a template without version by what it applies to.
+func patternOf(c Catalogue, t upgrader.Template) (upgrader.IndexName, bool) {
+	for _, p := range t.Patterns {
+		n, ok := upgrader.ParseIndexName(strings.TrimSuffix(p, "-*-*"))
+		if !ok {
+			continue
+		}
+		if r, err := c.ByPrefix(n.Prefix); err == nil && n.TemplateIn(r) == t.Name {
+			return n, true
+		}
+	}
+	return upgrader.IndexName{}, false
 }
 
 // legal says whether the name can be a tenant's id.

@@ -66,17 +66,28 @@ func (s *Service) look(ctx context.Context, id string) (*view, error) {
 	if err := s.rolloutsOf(ctx, id, moving); err != nil {
 		return nil, err
 	}
+	before, err := s.registry.AllTenants(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list registered tenants: %w", err)
+	}
 	names := []string{id}
+	codeNames := map[string]bool{}
+	for _, n := range adoptions(before) {
+		codeNames[n.In(prefixOf(n.AdoptedFrom))] = true
+		if n.Tenant == id {
+			names = n.Names()
+		}
+	}
 	if id == "" {
 		var err error
-		if names, err = s.names(ctx, v); err != nil {
+		if names, err = s.names(ctx, v, codeNames); err != nil {
 			return nil, err
 		}
 	}
 	if err := s.readTenants(ctx, v, names); err != nil {
 		return nil, err
 	}
-	if err := s.templates(ctx, v, id); err != nil {
+	if err := s.templates(ctx, v, id, names); err != nil {
 		return nil, err
 	}
 	if err := s.rolloutsOf(ctx, id, moving); err != nil {
@@ -86,6 +97,7 @@ func (s *Service) look(ctx context.Context, id string) (*view, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list registered tenants: %w", err)
 	}
+	v.unite(adoptions(all))
 	now := s.now()
 	for _, t := range all {
 		if id == "" || t.ID == id {
@@ -113,10 +125,10 @@ func (s *Service) rolloutsOf(ctx context.Context, id string, into map[string]str
 }
 
 // names finds the tenants in the cluster, without reading mappings. Those
-// whose names are no ids are held as far as the figures tell. A tenant all of
+// whose names are neither ids nor code names are held as far as the figures tell. A tenant all of
 // whose indices are closed is not found: closed indices have no statistics,
 // and asking for each of 100,000 registered tenants costs more than it tells.
-func (s *Service) names(ctx context.Context, v *view) ([]string, error) {
+func (s *Service) names(ctx context.Context, v *view, codeNames map[string]bool) ([]string, error) {
 	var patterns []string
 	for _, r := range s.catalogue.List() {
 		for _, m := range allModes {
@@ -133,7 +145,7 @@ func (s *Service) names(ctx context.Context, v *view) ([]string, error) {
 		if !ok {
 			continue
 		}
-		if tenants.ValidateID(n.Tenant) == nil {
+		if codeNames[n.Tenant] || tenants.ValidateID(n.Tenant) == nil {
 			legal[n.Tenant] = true
 			continue
 		}
@@ -211,27 +223,39 @@ func (s *Service) readTenant(ctx context.Context, name string) (*Holding, error)
 	return h, nil
 }
 
-// templates adds the templates, of one tenant or of all.
-func (s *Service) templates(ctx context.Context, v *view, id string) error {
-	for _, r := range s.catalogue.List() {
-		for _, m := range allModes {
-			pattern := string(m) + "template." + r.Prefix + ".*"
-			if id != "" {
-				pattern = string(m) + "template." + r.Prefix + "." + id + ".*"
+// templates adds the templates, of the names or, without id, of all.
+func (s *Service) templates(ctx context.Context, v *view, id string, names []string) error {
+	for _, pattern := range templatePatterns(id, names) {
+		found, err := s.engine.Templates(ctx, pattern)
+		if err != nil {
+			return fmt.Errorf("read templates %s: %w", pattern, err)
+		}
+		for _, t := range found {
+			held, ok := newTemplate(s.catalogue, t)
+			if !ok || id != "" && !slices.Contains(names, held.Tenant) {
+				continue
 			}
-			found, err := s.engine.Templates(ctx, pattern)
-			if err != nil {
-				return fmt.Errorf("read templates %s: %w", pattern, err)
-			}
-			for _, t := range found {
-				if held, ok := newTemplate(t); ok {
-					h := v.held(held.Tenant)
-					h.Templates = append(h.Templates, held)
-				}
-			}
+			h := v.held(held.Tenant)
+			h.Templates = append(h.Templates, held)
 		}
 	}
 	return nil
+}
+
+// templatePatterns match the templates of the names, or of all. Of some
+// releases the names carry no version, so all are looked at.
+func templatePatterns(id string, names []string) []string {
+	var out []string
+	for _, m := range allModes {
+		if id == "" {
+			out = append(out, string(m)+"template.*")
+			continue
+		}
+		for _, name := range names {
+			out = append(out, string(m)+"template.*."+name+".*", string(m)+"template."+name+".*")
+		}
+	}
+	return out
 }
 
 func sortIndices(all []Index) {

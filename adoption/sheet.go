@@ -28,7 +28,7 @@ func sheet(c Catalogue, cluster string, h *Holding, e *Entry) *Sheet {
 		return out
 	}
 	for _, res := range shown.Resources {
-		for _, m := range modesOf(res) {
+		for _, m := range upgrader.ModesOf(res) {
 			out.Rows = append(out.Rows, row(shown, h, res, m))
 		}
 	}
@@ -36,7 +36,7 @@ func sheet(c Catalogue, cluster string, h *Holding, e *Entry) *Sheet {
 }
 
 func row(r *releases.Release, h *Holding, res releases.Resource, m upgrader.Mode) Row {
-	n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.Tenant, Base: res.Base}
+	n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.naming().In(r.Prefix), Base: res.Base}
 	out := Row{Resource: res.Key, Mode: modeName(m), Alias: n.Alias(), Leads: h.Aliases[n.Alias()]}
 	for _, ix := range h.of(r.Prefix) {
 		if ix.Mode == m && ix.Base == res.Base {
@@ -46,7 +46,7 @@ func row(r *releases.Release, h *Holding, res releases.Resource, m upgrader.Mode
 	if res.Partitioning == releases.Unpartitioned {
 		return out
 	}
-	switch t, ok := h.template(n.Template()); {
+	switch t, ok := h.template(n.TemplateIn(r)); {
 	case !ok:
 		out.Template = "missing"
 	case !t.Aliased:

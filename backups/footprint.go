@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tracardi/tms/releases"
@@ -28,34 +27,24 @@ func footprintOf(c Catalogue) footprint {
 	return f
 }
 
-// patterns end in a dot after the tenant, so that "acme" never matches
-// "acme2".
-func (f footprint) patterns(tenant string) (out []string) {
-	for _, m := range modes {
-		for _, p := range f.prefixes {
-			out = append(out, string(m)+p+"."+tenant+".*")
-		}
-	}
-	return out
-}
-
-func aliasPatterns(tenant string) (out []string) {
-	for _, m := range modes {
-		out = append(out, string(m)+tenant+".*")
+// patterns of all versions of a tenant's indices.
+func (f footprint) patterns(tenant upgrader.Naming) (out []string) {
+	for _, p := range f.prefixes {
+		out = append(out, tenant.Patterns(p, modes...)...)
 	}
 	return out
 }
 
 // owns reads a name that a pattern matched again: a tenant's id may be a
 // release's prefix.
-func (f footprint) owns(index, tenant string) bool {
+func (f footprint) owns(index string, tenant upgrader.Naming) bool {
 	n, ok := upgrader.ParseIndexName(index)
-	return ok && n.Tenant == tenant && slices.Contains(f.prefixes, n.Prefix)
+	return ok && tenant.Owns(n) && slices.Contains(f.prefixes, n.Prefix)
 }
 
 // look reads what stands of a tenant. It refreshes first, so that every write
 // up to the sequence numbers read is counted.
-func (f footprint) look(ctx context.Context, e Engine, tenant string) (standing, error) {
+func (f footprint) look(ctx context.Context, e Engine, tenant upgrader.Naming) (standing, error) {
 	var now standing
 	patterns := f.patterns(tenant)
 	earlier, err := e.Stats(ctx, patterns...)
@@ -76,7 +65,7 @@ func (f footprint) look(ctx context.Context, e Engine, tenant string) (standing,
 	for name, st := range now.stats {
 		now.moving[name] = !maps.Equal(st.MaxSeqNo, earlier[name].MaxSeqNo)
 	}
-	aliases, err := e.Aliases(ctx, aliasPatterns(tenant)...)
+	aliases, err := e.Aliases(ctx, tenant.AliasPatterns()...)
 	if err != nil {
 		return now, err
 	}
@@ -91,21 +80,31 @@ func (f footprint) look(ctx context.Context, e Engine, tenant string) (standing,
 	return now, err
 }
 
-// templates of all versions of the tenant, in one call per mode.
-func (f footprint) templates(ctx context.Context, e Engine, tenant string) ([]upgrader.Template, error) {
+// templates of all versions of the tenant, in two calls per mode and name.
+func (f footprint) templates(ctx context.Context, e Engine, tenant upgrader.Naming) ([]upgrader.Template, error) {
 	var out []upgrader.Template
 	for _, m := range modes {
-		found, err := e.Templates(ctx, string(m)+"template.*."+tenant+".*")
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range found {
-			if f.owns(strings.TrimPrefix(t.Name, string(m)+"template."), tenant) {
-				out = append(out, t)
+		for _, name := range tenant.Names() {
+			for _, pattern := range []string{"template.*." + name + ".*", "template." + name + ".*"} {
+				found, err := e.Templates(ctx, string(m)+pattern)
+				if err != nil {
+					return nil, err
+				}
+				for _, t := range found {
+					if f.ownsTemplate(t, tenant) {
+						out = append(out, t)
+					}
+				}
 			}
 		}
 	}
 	return out, nil
+}
+
+// ownsTemplate goes by what a template applies to: of some releases its name
+// does not say the version.
+func (f footprint) ownsTemplate(t upgrader.Template, tenant upgrader.Naming) bool {
+	return slices.ContainsFunc(t.Patterns, func(p string) bool { return f.owns(p, tenant) })
 }
 
 // incomplete names an index with a primary that is not active, "" for none:
@@ -122,7 +121,7 @@ func (s standing) incomplete() string {
 // manifest writes down what stands.
 func (s standing) manifest(snapshot string, t Tenant, c Catalogue, now time.Time) Manifest {
 	m := Manifest{
-		Snapshot: snapshot, Tenant: t.ID, Release: t.Release, Labels: t.Labels, Aliases: s.aliases,
+		Snapshot: snapshot, Tenant: t.ID, AdoptedFrom: t.AdoptedFrom, Release: t.Release, Labels: t.Labels, Aliases: s.aliases,
 		Indices: []IndexRecord{}, Templates: []TemplateRecord{}, TakenAt: now.UTC(),
 	}
 	for _, ix := range s.indices {

@@ -16,16 +16,22 @@ import (
 // Manifest is everything about one tenant in a snapshot that the engine's
 // snapshot does not tell.
 type Manifest struct {
-	Snapshot string            `json:"snapshot"`
-	Tenant   string            `json:"tenant"`
-	Release  string            `json:"release"` // in force, as registered
-	Labels   map[string]string `json:"labels,omitempty"`
-	Indices  []IndexRecord     `json:"indices"` // sorted by name
+	Snapshot string `json:"snapshot"`
+	Tenant   string `json:"tenant"`
+	Release  string `json:"release"` // in force, as registered
+	// AdoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	AdoptedFrom string            `json:"adopted_from,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Indices     []IndexRecord     `json:"indices"` // sorted by name
 	// Aliases is alias -> indices, sorted.
 	Aliases map[string][]string `json:"aliases"`
 	// Templates as the engine rendered them.
 	Templates []TemplateRecord `json:"templates"`
 	TakenAt   time.Time        `json:"taken_at"` // when it was recorded, before the snapshot
+}
+
+func (m *Manifest) naming() upgrader.Naming {
+	return upgrader.Naming{Tenant: m.Tenant, AdoptedFrom: m.AdoptedFrom}
 }
 
 // TemplateRecord is a template, byte for byte.

@@ -228,8 +228,14 @@ type Tenant struct {
 	Release string
 	State   string
 	Labels  map[string]string
+	// AdoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	AdoptedFrom string
 	// Rollout is the id of an unfinished rollout that works on it.
 	Rollout string
+}
+
+func (t Tenant) naming() upgrader.Naming {
+	return upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom}
 }
 
 // Catalogue knows the releases, *releases.Catalogue.

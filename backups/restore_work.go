@@ -44,7 +44,7 @@ func (s *session) planAgain(ctx context.Context) (move, error) {
 // plan reads what stands and decides what a restore would do.
 func plan(ctx context.Context, e Engine, c Catalogue, r Restore, m *Manifest, known []Tenant) (RestorePlan, []Refusal, error) {
 	f := footprintOf(c)
-	now, err := f.look(ctx, e, r.Tenant)
+	now, err := f.look(ctx, e, m.naming())
 	if err != nil {
 		return RestorePlan{}, nil, err
 	}
@@ -419,13 +419,13 @@ func (s *session) reinstate(ctx context.Context) error {
 	if err := s.unblockAliased(ctx, m); err != nil {
 		return err
 	}
-	now, err := s.engine.Aliases(ctx, aliasPatterns(r.Tenant)...)
+	now, err := s.engine.Aliases(ctx, m.naming().AliasPatterns()...)
 	if err != nil {
 		return err
 	}
 	f := footprintOf(s.r.catalogue)
 	for alias, on := range now {
-		now[alias] = slices.DeleteFunc(slices.Clone(on), func(ix string) bool { return !f.owns(ix, r.Tenant) })
+		now[alias] = slices.DeleteFunc(slices.Clone(on), func(ix string) bool { return !f.owns(ix, m.naming()) })
 	}
 	return s.engine.UpdateAliases(ctx, r.Plan.aliasActions(*r, now))
 }

@@ -159,7 +159,15 @@ func (s *Service) unused(ctx context.Context, snapshot string) error {
 // they are now, or as they were at since or later; "" when there is none. The
 // engine is asked whether it still has it. It implements tenants.Snapshots.
 func (s *Service) Verified(ctx context.Context, tenant string, since time.Time) (string, error) {
-	now, err := footprintOf(s.catalogue).look(ctx, s.engine, tenant)
+	names := upgrader.Naming{Tenant: tenant}
+	known, err := s.store.Select(ctx, Selection{Tenants: []string{tenant}})
+	if err != nil {
+		return "", err
+	}
+	if len(known) > 0 {
+		names = known[0].naming()
+	}
+	now, err := footprintOf(s.catalogue).look(ctx, s.engine, names)
 	if err != nil {
 		return "", engineError(err)
 	}

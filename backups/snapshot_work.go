@@ -85,7 +85,7 @@ func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifes
 	g.SetLimit(looksInFlight)
 	for i, t := range selected {
 		g.Go(func() error {
-			now, err := f.look(ctx, s.engine, t.ID)
+			now, err := f.look(ctx, s.engine, t.naming())
 			if err != nil {
 				return err
 			}
@@ -360,7 +360,7 @@ func (s *session) settle(ctx context.Context) (move, error) {
 
 // close reads where the indices stand after the snapshot.
 func (m *Manifest) close(ctx context.Context, e Engine, f footprint) error {
-	now, err := f.look(ctx, e, m.Tenant)
+	now, err := f.look(ctx, e, m.naming())
 	if err != nil {
 		return err
 	}

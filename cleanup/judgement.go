@@ -159,7 +159,7 @@ func (v *view) correct(p *Plan, part *Part, on *releases.Release, h *holding) bo
 		if n.Mode != upgrader.Static || !slices.Contains(ix.Aliases, n.Alias()) || !hasStatic(on, n.Base) {
 			continue
 		}
-		own := upgrader.IndexName{Mode: upgrader.Static, Prefix: on.Prefix, Tenant: n.Tenant, Base: n.Base}.String()
+		own := upgrader.IndexName{Mode: upgrader.Static, Prefix: on.Prefix, Tenant: v.naming(part.Tenant).In(on.Prefix), Base: n.Base}.String()
 		aliases, stands := v.statics[own]
 		switch {
 		case !stands:
@@ -170,6 +170,15 @@ func (v *view) correct(p *Plan, part *Part, on *releases.Release, h *holding) bo
 		}
 	}
 	return fine
+}
+
+// naming says under which names a tenant's indices stand.
+func (v *view) naming(id string) upgrader.Naming {
+	n := upgrader.Naming{Tenant: id}
+	if t := v.entries[id]; t != nil {
+		n.AdoptedFrom = t.AdoptedFrom
+	}
+	return n
 }
 
 func hasStatic(r *releases.Release, base string) bool {

@@ -66,7 +66,7 @@ func TestJudge(t *testing.T) {
 			if one.indices == nil {
 				one.indices = []Index{{Name: old, UUID: "u"}}
 			}
-			v := &view{catalogue: catalogue, release: release, land: settle("08x", one.indices, nil), statics: one.statics, claims: one.claims, entries: map[string]*tenants.Tenant{}}
+			v := &view{catalogue: catalogue, release: release, land: settle(release, nil, one.indices, nil), statics: one.statics, claims: one.claims, entries: map[string]*tenants.Tenant{}}
 			acme := &tenants.Tenant{ID: "acme", Release: "0.8.2"}
 			if one.release != "" {
 				acme.Release = one.release
@@ -126,13 +126,22 @@ func TestDigest(t *testing.T) {
 // "acme" never matches "acme2", and a tenant may be named like a prefix.
 func TestSettle(t *testing.T) {
 	t.Parallel()
-	l := settle("08x", []Index{{Name: "08x.acme.a"}, {Name: "prod-08x.acme2.a"}, {Name: "08x.08x.a-2023-1"}, {Name: "08x.odd"}}, []upgrader.Template{
+	l := settle(&releases.Release{Prefix: "08x"}, nil, []Index{{Name: "08x.acme.a"}, {Name: "prod-08x.acme2.a"}, {Name: "08x.08x.a-2023-1"}, {Name: "08x.odd"}}, []upgrader.Template{
 		{Name: "template.08x.acme.a"}, {Name: "prod-template.08x.acme.a"}, {Name: "template.080.acme.a"},
 	})
 	require.Len(t, l, 3)
 	require.Equal(t, []string{"prod-template.08x.acme.a", "template.08x.acme.a"}, l["acme"].templates)
 	require.Len(t, l["acme"].indices, 1)
 	require.Len(t, l["08x"].indices, 1)
+	// Up to 0.7.4 names of templates carry no version, and an adopted
+	// installation has its code name there.
+	l = settle(&releases.Release{Prefix: "074", PlainTemplates: true}, []upgrader.Naming{{Tenant: "acme", AdoptedFrom: "074.code"}},
+		[]Index{{Name: "074.code.a-2023-1"}}, []upgrader.Template{
+			{Name: "template.code.a", Patterns: []string{"074.code.a-*-*"}}, {Name: "template.code.b", Patterns: []string{"073.code.b-*-*"}},
+		})
+	require.Len(t, l, 1)
+	require.Equal(t, []string{"template.code.a"}, l["acme"].templates)
+	require.Len(t, l["acme"].indices, 1)
 	require.Equal(t, []string{"08x.acme.*", "prod-08x.acme.*", "static-08x.acme.*"}, patterns("08x", "acme", allModes...))
 	require.Equal(t, []string{"08x.*"}, patterns("08x", "", upgrader.Staging))
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
 )
 
@@ -120,23 +122,43 @@ func (l land) of(tenant string) *holding {
 
 // settle puts what was found under the tenants' names. What does not follow
 // the layout is nobody's, and stays.
-func settle(prefix string, indices []Index, templates []upgrader.Template) land {
+func settle(r *releases.Release, adopted []upgrader.Naming, indices []Index, templates []upgrader.Template) land {
 	l := land{}
+	prefix := r.Prefix
+	of := func(name string) *holding {
+		for _, n := range adopted {
+			if n.In(prefix) == name {
+				name = n.Tenant
+			}
+		}
+		return l.of(name)
+	}
 	for _, ix := range indices {
 		if n, ok := upgrader.ParseIndexName(ix.Name); ok && n.Prefix == prefix {
-			h := l.of(n.Tenant)
+			h := of(n.Tenant)
 			h.indices = append(h.indices, ix)
 		}
 	}
 	for _, t := range templates {
-		// {mode}template.{prefix}.{tenant}.{base}
-		outer, ok := upgrader.ParseIndexName(t.Name)
-		if !ok || outer.Prefix != "template" || outer.Tenant != prefix {
+		if !r.PlainTemplates {
+			// {mode}template.{prefix}.{tenant}.{base}
+			outer, ok := upgrader.ParseIndexName(t.Name)
+			if !ok || outer.Prefix != "template" || outer.Tenant != prefix {
+				continue
+			}
+			if n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base); ok {
+				h := of(n.Tenant)
+				h.templates = append(h.templates, t.Name)
+			}
 			continue
 		}
-		if n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base); ok {
-			h := l.of(n.Tenant)
-			h.templates = append(h.templates, t.Name)
+		// Of some releases the name does not say the version: what it is for does.
+		for _, p := range t.Patterns {
+			n, ok := upgrader.ParseIndexName(strings.TrimSuffix(p, "-*-*"))
+			if ok && n.Prefix == prefix && n.TemplateIn(r) == t.Name {
+				h := of(n.Tenant)
+				h.templates = append(h.templates, t.Name)
+			}
 		}
 	}
 	for _, h := range l {

@@ -112,10 +112,14 @@ func (s *Service) plan(ctx context.Context, release *releases.Release, only []st
 	if v.claims, err = s.c.Store.Claims(ctx); err != nil {
 		return nil, err
 	}
-	if v.land, err = s.survey(ctx, release.Prefix, only); err != nil {
+	adopted, err := s.adopted(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if v.statics, err = s.statics(ctx, release.Prefix, only); err != nil {
+	if v.land, err = s.survey(ctx, release, adopted, only); err != nil {
+		return nil, err
+	}
+	if v.statics, err = s.statics(ctx, release.Prefix, adopted, only); err != nil {
 		return nil, err
 	}
 	all, err := s.c.Registry.AllTenants(ctx)
@@ -137,40 +141,76 @@ func (s *Service) plan(ctx context.Context, release *releases.Release, only []st
 	return p, nil
 }
 
+// adopted are the tenants whose indices of one release stand under another
+// name: they were single-tenant installations.
+func (s *Service) adopted(ctx context.Context) ([]upgrader.Naming, error) {
+	all, err := s.c.Registry.AllTenants(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list registered tenants: %w", err)
+	}
+	var out []upgrader.Naming
+	for _, t := range all {
+		if t.AdoptedFrom != "" && !purged(t) {
+			out = append(out, upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom})
+		}
+	}
+	return out, nil
+}
+
+// namesIn are the names under which tenants' indices of a release stand; ""
+// stands for all.
+func namesIn(prefix string, adopted []upgrader.Naming, only []string) []string {
+	if len(only) == 0 {
+		return []string{""}
+	}
+	var out []string
+	for _, id := range only {
+		n := upgrader.Naming{Tenant: id}
+		if i := slices.IndexFunc(adopted, func(a upgrader.Naming) bool { return a.Tenant == id }); i >= 0 {
+			n = adopted[i]
+		}
+		out = append(out, n.In(prefix))
+	}
+	return out
+}
+
 // survey finds all of a version.
-func (s *Service) survey(ctx context.Context, prefix string, only []string) (land, error) {
+func (s *Service) survey(ctx context.Context, r *releases.Release, adopted []upgrader.Naming, only []string) (land, error) {
 	var wanted []string
-	for _, id := range orAll(only) {
-		wanted = append(wanted, patterns(prefix, id, allModes...)...)
+	names := namesIn(r.Prefix, adopted, only)
+	for _, name := range names {
+		wanted = append(wanted, patterns(r.Prefix, name, allModes...)...)
 	}
 	indices, err := s.c.Engine.Standing(ctx, wanted...)
 	if err != nil {
 		return nil, err
 	}
 	var templates []upgrader.Template
-	for _, id := range orAll(only) {
-		for _, pattern := range patterns("template."+prefix, id, "") {
-			for _, m := range allModes {
-				found, err := s.c.Engine.Templates(ctx, string(m)+pattern)
-				if err != nil {
-					return nil, err
-				}
-				templates = append(templates, found...)
+	for _, name := range names {
+		for _, m := range allModes {
+			pattern := r.TemplateName(string(m), name, "*")
+			if name == "" {
+				pattern = strings.TrimSuffix(r.TemplateName(string(m), "", ""), "..") + ".*"
 			}
+			found, err := s.c.Engine.Templates(ctx, pattern)
+			if err != nil {
+				return nil, err
+			}
+			templates = append(templates, found...)
 		}
 	}
-	return settle(prefix, indices, templates), nil
+	return settle(r, adopted, indices, templates), nil
 }
 
 // statics finds the static indices of all other versions.
-func (s *Service) statics(ctx context.Context, but string, only []string) (map[string][]string, error) {
+func (s *Service) statics(ctx context.Context, but string, adopted []upgrader.Naming, only []string) (map[string][]string, error) {
 	var wanted []string
 	for _, r := range s.c.Catalogue.List() {
 		if r.Prefix == but {
 			continue
 		}
-		for _, id := range orAll(only) {
-			wanted = append(wanted, patterns(r.Prefix, id, upgrader.Static)...)
+		for _, name := range namesIn(r.Prefix, adopted, only) {
+			wanted = append(wanted, patterns(r.Prefix, name, upgrader.Static)...)
 		}
 	}
 	found, err := s.c.Engine.Standing(ctx, wanted...)
@@ -182,13 +222,6 @@ func (s *Service) statics(ctx context.Context, but string, only []string) (map[s
 		out[ix.Name] = ix.Aliases
 	}
 	return out, nil
-}
-
-func orAll(only []string) []string {
-	if len(only) == 0 {
-		return []string{""}
-	}
-	return only
 }
 
 // requireSnapshots names the snapshot of each tenant, or refuses.

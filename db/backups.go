@@ -115,7 +115,7 @@ func (b *Backups) Select(ctx context.Context, s backups.Selection) ([]backups.Te
 		labels = map[string]string{}
 	}
 	rows, err := b.db.pool.Query(ctx, `
-		select t.id, t.release, tenant_state(t, now()), t.labels,
+		select t.id, t.release, tenant_state(t, now()), t.labels, t.adopted_from,
 			coalesce((select rollout_id from rollout_tenants w where w.tenant_id = t.id and w.working), '')
 		from tenants t
 		where purged_at is null
@@ -127,7 +127,7 @@ func (b *Backups) Select(ctx context.Context, s backups.Selection) ([]backups.Te
 		return nil, failure(err)
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t backups.Tenant, err error) {
-		return t, row.Scan(&t.ID, &t.Release, &t.State, &t.Labels, &t.Rollout)
+		return t, row.Scan(&t.ID, &t.Release, &t.State, &t.Labels, &t.AdoptedFrom, &t.Rollout)
 	})
 	return out, failure(err)
 }

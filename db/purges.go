@@ -237,6 +237,11 @@ func releaseOperation(ctx context.Context, e executor, op *tenants.Operation, ow
 	return err
 }
 
+// Tenant implements tenants.PurgeStore.
+func (p *Purges) Tenant(ctx context.Context, id string) (*tenants.Tenant, error) {
+	return p.registry.Tenant(ctx, id)
+}
+
 // ErasePurged implements tenants.PurgeStore.
 func (p *Purges) ErasePurged(ctx context.Context, tenant string) (documents, keys int, err error) {
 	err = p.registry.db.inTx(ctx, func(tx pgx.Tx) error {

@@ -105,19 +105,28 @@ func TestCreateRefusals(t *testing.T) {
 	first := sample("acme")
 	first.Domain = "acme.example.com"
 	b.create(t, first)
+	adopted := sample("globex")
+	adopted.AdoptedFrom = "074.4a7d1"
+	b.create(t, adopted)
+	stored, err := b.store.Tenant(t.Context(), "globex")
+	require.NoError(t, err)
+	require.Equal(t, "074.4a7d1", stored.AdoptedFrom)
 	for name, c := range map[string]struct {
 		tenant *tenants.Tenant
 		reason tenants.Reason
 	}{
-		"id taken":     {sample("acme"), tenants.ReasonTenantExists},
-		"domain taken": {&tenants.Tenant{ID: "other", Domain: "acme.example.com", Release: "0.8.1", Cluster: "default"}, tenants.ReasonDomainTaken},
+		"installation adopted before": {&tenants.Tenant{ID: "other", Release: "0.7.4", Cluster: "default", AdoptedFrom: "074.4a7d1"}, tenants.ReasonCodeNameTaken},
+		"id is another's code name":   {sample("4a7d1"), tenants.ReasonCodeNameTaken},
+		"code name is another's id":   {&tenants.Tenant{ID: "other", Release: "0.8.0", Cluster: "default", AdoptedFrom: "080.acme"}, tenants.ReasonCodeNameTaken},
+		"id taken":                    {sample("acme"), tenants.ReasonTenantExists},
+		"domain taken":                {&tenants.Tenant{ID: "other", Domain: "acme.example.com", Release: "0.8.1", Cluster: "default"}, tenants.ReasonDomainTaken},
 	} {
 		_, err := b.store.CreateTenant(t.Context(), c.tenant, tenants.CreateRecord{}, audit("tenant.create", c.tenant.ID))
 		require.True(t, tenants.HasReason(err, c.reason), "%s: %v", name, err)
 	}
 	// What the domain would have refused, the schema refuses too, without
 	// the driver's words.
-	_, err := b.store.CreateTenant(t.Context(), sample("12345"), tenants.CreateRecord{}, audit("tenant.create", "12345"))
+	_, err = b.store.CreateTenant(t.Context(), sample("12345"), tenants.CreateRecord{}, audit("tenant.create", "12345"))
 	require.EqualError(t, err, "database error 23514 (tenants_id_check)")
 }
 

@@ -29,7 +29,7 @@ func NewRollouts(d *DB) *Rollouts { return &Rollouts{db: d} }
 // Fleet implements upgrader.Store.
 func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTenant, error) {
 	rows, err := r.db.pool.Query(ctx, `
-		select t.id, t.release, t.cluster, tenant_state(t, now()), coalesce(rt.rollout_id, '')
+		select t.id, t.release, t.cluster, tenant_state(t, now()), coalesce(rt.rollout_id, ''), t.adopted_from
 		from tenants t
 		left join rollout_tenants rt on rt.tenant_id = t.id and rt.working
 		where t.deleted_at is null and (cardinality($1::text[]) = 0 or t.id = any($1))
@@ -39,7 +39,7 @@ func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTen
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.FleetTenant, error) {
 		var t upgrader.FleetTenant
-		err := row.Scan(&t.ID, &t.Release, &t.Cluster, &t.State, &t.ActiveRollout)
+		err := row.Scan(&t.ID, &t.Release, &t.Cluster, &t.State, &t.ActiveRollout, &t.AdoptedFrom)
 		return t, err
 	})
 	return out, failure(err)

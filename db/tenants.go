@@ -32,7 +32,7 @@ func NewRegistry(d *DB, sealer *tenants.Sealer) *Registry {
 
 const tenantColumns = `id, display_name, email, domain, gui_url, install_token, labels, attributes,
 	release, cluster, suspended, created_at, updated_at, expires_at, deleted_at, purge_at, purge_started_at, purged_at,
-	purge_refusal, purge_retry_at, revision`
+	purge_refusal, purge_retry_at, adopted_from, revision`
 
 func (r *Registry) scanTenant(row pgx.CollectableRow) (*tenants.Tenant, error) {
 	var t tenants.Tenant
@@ -40,7 +40,7 @@ func (r *Registry) scanTenant(row pgx.CollectableRow) (*tenants.Tenant, error) {
 	var expires, deleted, purge, purging, purged, retry *time.Time
 	err := row.Scan(&t.ID, &t.DisplayName, &t.Email, &t.Domain, &t.GUIURL, &token, &t.Labels, &t.Attributes,
 		&t.Release, &t.Cluster, &t.Suspended, &t.CreatedAt, &t.UpdatedAt, &expires, &deleted, &purge, &purging, &purged,
-		&t.PurgeRefusal, &retry, &t.Revision)
+		&t.PurgeRefusal, &retry, &t.AdoptedFrom, &t.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -138,10 +138,10 @@ func (r *Registry) CreateTenant(ctx context.Context, t *tenants.Tenant, c tenant
 		}
 		_, err = tx.Exec(ctx, `
 			insert into tenants (id, display_name, email, domain, gui_url, install_token, labels, attributes,
-				release, cluster, suspended, created_at, updated_at, expires_at, revision)
-			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14)`,
+				release, cluster, suspended, created_at, updated_at, expires_at, adopted_from, revision)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14, $15)`,
 			t.ID, t.DisplayName, t.Email, t.Domain, t.GUIURL, r.sealer.Seal(t.ID, t.InstallToken), labelsJSON(t.Labels), attributesJSON(t.Attributes),
-			t.Release, t.Cluster, t.Suspended, t.CreatedAt, timeOrNull(t.ExpiresAt), revision)
+			t.Release, t.Cluster, t.Suspended, t.CreatedAt, timeOrNull(t.ExpiresAt), t.AdoptedFrom, revision)
 		if err != nil {
 			return tenantConflict(err, t)
 		}
@@ -217,6 +217,8 @@ func tenantConflict(err error, t *tenants.Tenant) error {
 	switch {
 	case violates(err, "tenants_pkey"):
 		return tenants.ExistsError(t.ID)
+	case violates(err, "tenants_adopted_from_key"), violates(err, "tenants_code_name"):
+		return tenants.CodeNameTakenError(t)
 	case violates(err, "tenants_domain_key"):
 		return &tenants.Error{
 			Code: tenants.CodeAlreadyExists, Reason: tenants.ReasonDomainTaken, Field: "domain",

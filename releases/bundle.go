@@ -49,7 +49,7 @@ func readBundle(fsys fs.FS, dir string, p *problems) *bundle {
 		return nil
 	}
 	d, r := b.doc, b.release
-	f := d.fields(d.root, "release", "version", "prefix", "previous", "resources")
+	f := d.fields(d.root, "release", "version", "prefix", "previous", "production", "versioned_templates", "resources")
 	r.Version = d.text(f["version"], "version")
 	r.Prefix = d.text(f["prefix"], "prefix")
 	r.Previous = d.text(f["previous"], "previous")
@@ -62,8 +62,13 @@ func readBundle(fsys fs.FS, dir string, p *problems) *bundle {
 	if !prefixPattern.MatchString(r.Prefix) {
 		d.problem(orRoot(f["prefix"], d), "prefix %q must be 1 to 16 of a-z and 0-9", r.Prefix)
 	}
+	r.PlainTemplates = f["versioned_templates"] != nil && !d.boolean(f["versioned_templates"], "versioned_templates")
+	stagingOnly := f["production"] != nil && !d.boolean(f["production"], "production")
 	for _, e := range d.entries(f["resources"], "resources") {
 		b.resource(e)
+	}
+	for i := range r.Resources {
+		r.Resources[i].StagingOnly = stagingOnly && !r.Resources[i].Static
 	}
 	if len(r.Resources) == 0 {
 		d.problem(orRoot(f["resources"], d), "a release needs resources")

@@ -23,13 +23,19 @@ type Draft struct {
 	Sources map[string]string
 	// Gone gives reasons, by resource key of Previous.
 	Gone map[string]string
+	// PlainTemplates is as in Release; whether production is known follows from
+	// the resources.
+	PlainTemplates bool
 }
 
 type draftRelease struct {
-	Version   string                   `yaml:"version"`
-	Prefix    string                   `yaml:"prefix"`
-	Previous  string                   `yaml:"previous,omitempty"`
-	Resources map[string]draftResource `yaml:"resources"`
+	Version  string `yaml:"version"`
+	Prefix   string `yaml:"prefix"`
+	Previous string `yaml:"previous,omitempty"`
+	// Both are true where they are missing.
+	Production         *bool                    `yaml:"production,omitempty"`
+	VersionedTemplates *bool                    `yaml:"versioned_templates,omitempty"`
+	Resources          map[string]draftResource `yaml:"resources"`
 }
 
 type draftResource struct {
@@ -72,7 +78,14 @@ func (d *Draft) Files() (fstest.MapFS, error) {
 		return nil
 	}
 	main := draftRelease{Version: d.Version, Prefix: d.Prefix, Resources: map[string]draftResource{}}
+	no := false
+	if d.PlainTemplates {
+		main.VersionedTemplates = &no
+	}
 	for _, r := range d.Resources {
+		if r.StagingOnly {
+			main.Production = &no
+		}
 		main.Resources[r.Key] = draftResource{r.Base, r.Static, r.Partitioning, r.Settings}
 		mapping, _ := dup(r.Mapping).(map[string]any)
 		mapping["_meta"] = map[string]any{"version": d.Prefix, "name": "{tenant}"}
@@ -144,7 +157,7 @@ func (d *Draft) migration() draftMigration {
 
 // NewDraft begins a release with everything as in its predecessor.
 func NewDraft(version, prefix string, previous *Release) *Draft {
-	return &Draft{Version: version, Prefix: prefix, Previous: previous, Resources: slices.Clone(previous.Resources)}
+	return &Draft{Version: version, Prefix: prefix, Previous: previous, Resources: slices.Clone(previous.Resources), PlainTemplates: previous.PlainTemplates}
 }
 
 // OneBundle is the directory of a bundle as Load and LoadAfter read it: the

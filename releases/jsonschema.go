@@ -16,9 +16,10 @@ func Schema(file string) (map[string]any, bool) {
 		s["title"] = "release.yaml of a TMS release bundle"
 		s["required"] = []string{"version", "prefix", "resources"}
 		s["properties"] = map[string]any{
-			"version":  pattern(versionPattern.String()),
-			"prefix":   pattern(prefixPattern.String()),
-			"previous": pattern(versionPattern.String()),
+			"version":    pattern(versionPattern.String()),
+			"prefix":     pattern(prefixPattern.String()),
+			"previous":   pattern(versionPattern.String()),
+			"production": typed("boolean"), "versioned_templates": typed("boolean"),
 			"resources": map[string]any{
 				"type": "object", "minProperties": 1, "propertyNames": map[string]any{"pattern": keyPattern.String()},
 				"additionalProperties": record([]string{"base"}, map[string]any{

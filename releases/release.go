@@ -43,14 +43,28 @@ type Release struct {
 	// Digest is the hex SHA-256 over the bundle's files, so that a proof can
 	// say which definition it was taken with.
 	Digest string
+	// PlainTemplates says that names of index templates carry no version:
+	// template.{tenant}.{base}, as up to 0.7.4.
+	PlainTemplates bool
+}
+
+// TemplateName is the name of the index template of a resource. mode is the
+// prefix of the environment ("", "prod-"), tenant the name in index names.
+func (r *Release) TemplateName(mode, tenant, base string) string {
+	if r.PlainTemplates {
+		return mode + "template." + tenant + "." + base
+	}
+	return mode + "template." + r.Prefix + "." + tenant + "." + base
 }
 
 // Resource is one kind of data of a release; it exists in staging and in
-// production, unless it is Static (one index for both).
+// production, unless it is Static (one index for both) or StagingOnly.
 type Resource struct {
-	Key          string // "event-to-profile"
-	Base         string // "tracardi-event_to_profile": does not follow from Key
-	Static       bool
+	Key    string // "event-to-profile"
+	Base   string // "tracardi-event_to_profile": does not follow from Key
+	Static bool
+	// StagingOnly resources are of a release that knows no production.
+	StagingOnly  bool
 	Partitioning Partitioning
 	// Mapping is the complete mapping, including "dynamic" and "_meta", with
 	// the Go types encoding/json decodes to by default (numbers are float64).

@@ -100,6 +100,7 @@ var access = map[string]rule{
 
 	tmsv1.FleetService_Discover_FullMethodName: {tenants.PermRead, fleet},
 	tmsv1.FleetService_Import_FullMethodName:   {tenants.PermTenants, of((*tmsv1.ImportFleetRequest).GetTenants)},
+	tmsv1.FleetService_Adopt_FullMethodName:    {tenants.PermTenants, of(func(r *tmsv1.AdoptTenantRequest) []string { return []string{r.GetAdoptAs(), r.GetCodeName()} })},
 	tmsv1.FleetService_Show_FullMethodName:     {tenants.PermRead, byID[*tmsv1.ShowFleetTenantRequest]()},
 	tmsv1.FleetService_Drift_FullMethodName:    {tenants.PermRead, fleet},
 

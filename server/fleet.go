@@ -12,6 +12,7 @@ import (
 type Fleet interface {
 	Discover(context.Context) (*adoption.Discovery, error)
 	Import(context.Context, tenants.Caller, adoption.ImportRequest) ([]adoption.Imported, error)
+	Adopt(context.Context, tenants.Caller, adoption.AdoptRequest) (adoption.Imported, error)
 	Show(ctx context.Context, id string) (*adoption.Sheet, error)
 	Drift(context.Context) (*adoption.Report, error)
 }
@@ -47,16 +48,28 @@ func (s *fleetService) Import(ctx context.Context, r *tmsv1.ImportFleetRequest) 
 	}
 	out := &tmsv1.ImportFleetResponse{}
 	for _, one := range all {
-		p := &tmsv1.ImportedTenant{Id: one.ID, Outcome: outcomeImported, Release: one.Release, Reason: one.Refused}
-		switch {
-		case one.Refused != "":
-			p.Outcome = outcomeRefused
-		case one.Already:
-			p.Outcome = outcomeRegistered
-		}
-		out.Tenants = append(out.Tenants, p)
+		out.Tenants = append(out.Tenants, importedToProto(one))
 	}
 	return out, nil
+}
+
+func importedToProto(one adoption.Imported) *tmsv1.ImportedTenant {
+	p := &tmsv1.ImportedTenant{Id: one.ID, Outcome: outcomeImported, Release: one.Release, Reason: one.Refused}
+	switch {
+	case one.Refused != "":
+		p.Outcome = outcomeRefused
+	case one.Already:
+		p.Outcome = outcomeRegistered
+	}
+	return p
+}
+
+func (s *fleetService) Adopt(ctx context.Context, r *tmsv1.AdoptTenantRequest) (*tmsv1.ImportedTenant, error) {
+	one, err := s.fleet.Adopt(ctx, callerOf(ctx), adoption.AdoptRequest{CodeName: r.GetCodeName(), ID: r.GetAdoptAs(), ValidateOnly: r.GetValidateOnly()})
+	if err != nil {
+		return nil, err
+	}
+	return importedToProto(one), nil
 }
 
 func (s *fleetService) Show(ctx context.Context, r *tmsv1.ShowFleetTenantRequest) (*tmsv1.FleetTenantSheet, error) {

@@ -48,7 +48,7 @@ var mayCall = map[string]string{
 	"OperationService.Get": readers, "OperationService.List": readers,
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
 	"AuditService.List":     operators,
-	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners,
+	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners, "FleetService.Adopt": provisioners,
 	"CleanupService.Plan": readers, "CleanupService.Run": operators,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
@@ -303,7 +303,7 @@ func binding(r *annotations.HttpRule) (method, path string) {
 var bodies = map[string]string{
 	"TenantService.Create": `{"id": "acme"}`, "TenantService.BatchCheck": `{"ids": ["acme"]}`, "TenantService.Update": `{"etag": "x"}`,
 	"UpgradeService.Plan": `{"options": {"tenants": ["acme"]}}`, "UpgradeService.Start": `{"options": {"tenants": ["acme"]}}`,
-	"FleetService.Import": `{"tenants": ["acme"]}`, "CleanupService.Plan": `{"tenants": ["acme"]}`, "CleanupService.Run": `{"tenants": ["acme"]}`,
+	"FleetService.Import": `{"tenants": ["acme"]}`, "FleetService.Adopt": `{"code_name": "acme", "adopt_as": "acme"}`, "CleanupService.Plan": `{"tenants": ["acme"]}`, "CleanupService.Run": `{"tenants": ["acme"]}`,
 	"create": `{"id": "acme", "name": 7}`,
 }
 

@@ -68,6 +68,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonTenantExists), codes.AlreadyExists, "The tenant's id is taken, perhaps by a deleted tenant.", "Choose another id, or undelete the tenant."},
 	{string(tenants.ReasonIDPurged), codes.AlreadyExists, "The id belonged to a tenant that was purged.", "Choose another id, or say allow_reuse."},
 	{string(tenants.ReasonDomainTaken), codes.AlreadyExists, "The domain belongs to another tenant.", "Change that tenant first."},
+	{string(tenants.ReasonCodeNameTaken), codes.AlreadyExists, "A tenant's id and the code name of an adopted installation meet: they would share indices.", "See `tms tenant list`; an installation is adopted once."},
 	{reasonReleaseExists, codes.AlreadyExists, "The version of a release is known with other content.", "Give the bundle a further number, such as 0.8.3.1."},
 	{string(tenants.ReasonEtagMismatch), codes.Aborted, "The tenant was changed meanwhile; the metadata holds the stored etag.", "Read again and repeat the change."},
 	{string(cleanup.ReasonChanged), codes.Aborted, "What was planned for a cleanup is not what is there now.", "Look at a new plan with `tms cleanup plan`."},

@@ -370,6 +370,11 @@ func (emptyFleet) Discover(context.Context) (*adoption.Discovery, error) {
 func (emptyFleet) Import(context.Context, tenants.Caller, adoption.ImportRequest) ([]adoption.Imported, error) {
 	return nil, nil
 }
+
+func (emptyFleet) Adopt(_ context.Context, _ tenants.Caller, r adoption.AdoptRequest) (adoption.Imported, error) {
+	return adoption.Imported{ID: r.ID}, nil
+}
+
 func (emptyFleet) Show(context.Context, string) (*adoption.Sheet, error) {
 	return &adoption.Sheet{}, nil
 }

@@ -94,7 +94,7 @@ func (s *tenantService) Update(ctx context.Context, r *tmsv1.UpdateTenantRequest
 
 // notChanged are fields that say which tenant is meant, or that come along
 // when a client sends back what it has read.
-var notChanged = []string{"id", "etag", "create_time", "update_time", "delete_time", "purge_time", "purge_start_time", "purge_refusal", "purge_retry_time"}
+var notChanged = []string{"id", "etag", "create_time", "update_time", "delete_time", "purge_time", "purge_start_time", "purge_refusal", "purge_retry_time", "adopted_from"}
 
 // givenFields is the mask that an update without one means (AIP-134).
 func givenFields(t *tmsv1.Tenant) []string {
@@ -205,7 +205,7 @@ func tenantToProto(t *tenants.Tenant, withToken bool) *tmsv1.Tenant {
 		Release: t.Release, Cluster: t.Cluster, State: string(t.StateAt(time.Now())),
 		CreateTime: stamp(t.CreatedAt), UpdateTime: stamp(t.UpdatedAt), ExpireTime: stamp(t.ExpiresAt),
 		DeleteTime: stamp(t.DeletedAt), PurgeTime: stamp(t.PurgeAt), PurgeStartTime: stamp(t.PurgeStartedAt), Etag: t.Etag(),
-		PurgeRefusal: t.PurgeRefusal,
+		PurgeRefusal: t.PurgeRefusal, AdoptedFrom: t.AdoptedFrom,
 	}
 	if !t.PurgedAt.IsZero() {
 		out.PurgeTime = stamp(t.PurgedAt)

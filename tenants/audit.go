@@ -13,7 +13,7 @@ const masked = "***"
 func shown(t *Tenant) map[string]any {
 	all := map[string]any{
 		"display_name": t.DisplayName, "email": t.Email, "domain": t.Domain, "gui_url": t.GUIURL,
-		"release": t.Release, "cluster": t.Cluster, "suspended": t.Suspended, "labels": t.Labels,
+		"release": t.Release, "adopted_from": t.AdoptedFrom, "cluster": t.Cluster, "suspended": t.Suspended, "labels": t.Labels,
 		"expire_time": t.ExpiresAt, "attributes": t.Attributes,
 	}
 	if t.InstallToken != "" {

@@ -33,6 +33,7 @@ const (
 	ReasonTenantNotFound    Reason = "TENANT_NOT_FOUND"
 	ReasonTenantExists      Reason = "TENANT_EXISTS"
 	ReasonDomainTaken       Reason = "DOMAIN_TAKEN"
+	ReasonCodeNameTaken     Reason = "CODE_NAME_TAKEN"
 	ReasonRequestReused     Reason = "REQUEST_ID_REUSED"
 	ReasonEtagMismatch      Reason = "ETAG_MISMATCH"
 	ReasonEtagRequired      Reason = "ETAG_REQUIRED"

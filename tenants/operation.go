@@ -70,6 +70,8 @@ func OperationNotFoundError(id string) error {
 
 // PurgeStore keeps operations. The contract of Store holds for it.
 type PurgeStore interface {
+	// Tenant returns one tenant.
+	Tenant(ctx context.Context, id string) (*Tenant, error)
 	// BeginPurge locks the tenant, lets change mark it, stores it and the
 	// operation, and wakes a worker. A purge of the tenant that runs already
 	// is returned instead. A tenant in a running rollout is

@@ -189,7 +189,11 @@ func purgePause(attempts int) time.Duration {
 }
 
 func (s *Purges) attempt(ctx context.Context, op *Operation) error {
-	t := territory{id: op.TenantID, prefixes: s.c.Prefixes()}
+	is, err := s.c.Store.Tenant(ctx, op.TenantID)
+	if err != nil {
+		return err
+	}
+	t := territory{id: op.TenantID, adopted: is.AdoptedFrom, prefixes: s.c.Prefixes()}
 	found, err := t.survey(ctx, s.c.Cluster)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -101,6 +102,16 @@ func (s *Service) idFree(ctx context.Context, id string, reuse bool) error {
 // PurgedError is the refusal of the id of a tenant that was purged.
 func PurgedError(id string) error {
 	return &Error{Code: CodeAlreadyExists, Reason: ReasonIDPurged, Field: "id", Message: fmt.Sprintf("tenant %q was purged; its id is kept from being used again", id), Remedy: "choose another id, or say allow_reuse (--allow-reuse)"}
+}
+
+// CodeNameTakenError is the refusal of a tenant that would share indices with
+// another one.
+func CodeNameTakenError(t *Tenant) error {
+	return &Error{
+		Code: CodeAlreadyExists, Reason: ReasonCodeNameTaken, Field: "id",
+		Message: fmt.Sprintf("another tenant of cluster %s has the indices of the installation %q, or its id, or would", t.Cluster, short(cmp.Or(t.AdoptedFrom, t.ID))),
+		Remedy:  "see `tms tenant list`; an installation is adopted once, and its code name is no other tenant's id",
+	}
 }
 
 // ExistsError is the refusal of a tenant id that is taken.

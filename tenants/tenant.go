@@ -55,6 +55,11 @@ type Tenant struct {
 	Labels         map[string]string
 	Attributes     json.RawMessage // a JSON object, nil for none
 	Release        string
+	// AdoptedFrom is the beginning of the index names of the single-tenant
+	// installation that the tenant was, "{prefix}.{code name}" ("074.4a7d1"): the
+	// indices of that release stand under it, those of all later ones under the
+	// id. "" for other tenants; it never changes.
+	AdoptedFrom    string
 	Cluster        string
 	Suspended      bool
 	CreatedAt      time.Time
@@ -83,9 +88,10 @@ func (t *Tenant) Clone() *Tenant {
 }
 
 var (
-	hostPattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	labelPattern = regexp.MustCompile(`^[a-z0-9A-Z]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`)
-	namePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	hostPattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	labelPattern   = regexp.MustCompile(`^[a-z0-9A-Z]([a-zA-Z0-9._/-]*[a-zA-Z0-9])?$`)
+	adoptedPattern = regexp.MustCompile(`^[0-9a-z]{1,16}\.[a-z0-9][a-z0-9_-]{0,62}$`)
+	namePattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 )
 
 // Characters of ids. Ids are looked at in every check, and regular expressions
@@ -149,6 +155,9 @@ func (t *Tenant) Validate() error {
 	}
 	if t.Release == "" {
 		v.add("release", "is empty; name the Tracardi release of the tenant's indices, such as 0.8.1")
+	}
+	if t.AdoptedFrom != "" && !adoptedPattern.MatchString(t.AdoptedFrom) {
+		v.add("adopted_from", fmt.Sprintf("%q is not a prefix and a code name with a dot between", short(t.AdoptedFrom)))
 	}
 	if len(t.Cluster) > MaxLabelLength || !namePattern.MatchString(t.Cluster) {
 		v.add("cluster", fmt.Sprintf("%q is not a name of a-z, 0-9 and -", short(t.Cluster)))

@@ -29,6 +29,7 @@ var modePrefixes = []string{"", "prod-", "static-"}
 // territory is everything in a cluster that belongs to one tenant.
 type territory struct {
 	id       string
+	adopted  string   // Tenant.AdoptedFrom
 	prefixes []string // of all known releases
 }
 
@@ -68,11 +69,22 @@ func sortedKeys(m map[string][]string) []string {
 func (t territory) survey(ctx context.Context, c Cluster) (belongings, error) {
 	var found belongings
 	var versioned, bare []string
+	code := t.codeName()
 	for _, mode := range modePrefixes {
 		bare = append(bare, mode+t.id+".*")
+		templates := []string{}
 		for _, p := range t.prefixes {
 			versioned = append(versioned, mode+p+"."+t.id+".*")
-			names, err := c.Templates(ctx, mode+"template."+p+"."+t.id+".*")
+			templates = append(templates, mode+"template."+p+"."+t.id+".*")
+		}
+		if code != "" {
+			bare = append(bare, mode+code+".*")
+			versioned = append(versioned, mode+t.adopted+".*")
+			// Older releases name templates without their version.
+			templates = append(templates, mode+"template."+t.adopted+".*", mode+"template."+code+".*")
+		}
+		for _, p := range templates {
+			names, err := c.Templates(ctx, p)
 			if err != nil {
 				return found, err
 			}
@@ -99,7 +111,7 @@ func (t territory) survey(ctx context.Context, c Cluster) (belongings, error) {
 	}
 	found.aliases = map[string][]string{}
 	for alias, on := range aliases {
-		if strings.HasPrefix(withoutMode(alias), t.id+".") {
+		if name := withoutMode(alias); strings.HasPrefix(name, t.id+".") || code != "" && strings.HasPrefix(name, code+".") {
 			found.aliases[alias] = on
 		}
 	}
@@ -112,10 +124,17 @@ func (t territory) survey(ctx context.Context, c Cluster) (belongings, error) {
 func (t territory) owns(name string) bool {
 	first, rest, _ := strings.Cut(name, ".")
 	second, base, _ := strings.Cut(rest, ".")
+	code := t.codeName()
 	if slices.Contains(t.prefixes, first) {
-		return second == t.id && base != ""
+		return base != "" && (second == t.id || code != "" && first+"."+second == t.adopted)
 	}
-	return first == t.id && rest != ""
+	return rest != "" && (first == t.id || code != "" && first == code)
+}
+
+// codeName is the name of the installation that the tenant was, "" for none.
+func (t territory) codeName() string {
+	_, code, _ := strings.Cut(t.adopted, ".")
+	return code
 }
 
 func withoutMode(name string) string {

@@ -277,7 +277,7 @@ func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err e
 	}
 	r.lost = lost
 	if r.index == "" {
-		r.index = w.home(s.t.TenantID, s.l.from.Prefix, d.Index, r.body)
+		r.index = w.home(s.naming().In(s.l.from.Prefix), s.l.from.Prefix, d.Index, r.body)
 		if !slices.Contains(w.olds, r.index) {
 			s.update(func() { w.olds = append(w.olds, r.index) })
 		}

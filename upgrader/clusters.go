@@ -240,7 +240,7 @@ func (s *Service) look(ctx context.Context, engine Engine, t FleetTenant, target
 	if err != nil {
 		return TenantView{}, nil // the planner has refused it already
 	}
-	v, err := lookAt(ctx, engine, t.ID, from.Prefix, target.Prefix)
+	v, err := lookAt(ctx, engine, t.Naming(), from.Prefix, target.Prefix)
 	if err == nil && len(v.New) > 0 {
 		v.Own, err = s.store.OwnTargets(ctx, t.ID)
 	}

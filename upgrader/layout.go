@@ -166,7 +166,7 @@ func (l *layout) targets(tenant string, with ...Mode) []string {
 	if l.shadow != "" {
 		return []string{l.shadow + "*"}
 	}
-	return tenantPatterns(l.to.Prefix, tenant, with...)
+	return Naming{Tenant: tenant}.Patterns(l.to.Prefix, with...)
 }
 
 // templates of the new version for one tenant, final, with their aliases.
@@ -176,10 +176,10 @@ func (l *layout) templates(tenant string, replicas func(resource string, m Mode)
 		if r.Partitioning == releases.Unpartitioned {
 			continue
 		}
-		for _, m := range modesOf(r) {
+		for _, m := range ModesOf(r) {
 			n := l.name(tenant, m, r, "")
 			t := Template{
-				Name:     n.Template(),
+				Name:     n.TemplateIn(l.to),
 				Patterns: []string{n.TemplatePattern()},
 				Body:     IndexBody{Settings: finalSettings(r, replicas(r.Key, m)), Mappings: r.Mapping},
 			}

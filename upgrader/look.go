@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/releases"
 )
 
 // ClusterView is what the plan needs to know of the cluster as a whole.
@@ -38,10 +40,10 @@ func (v TenantView) old() func(name string) (Index, bool) {
 }
 
 // lookAt reads a TenantView.
-func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) (TenantView, error) {
+func lookAt(ctx context.Context, e Engine, tenant Naming, oldPrefix, newPrefix string) (TenantView, error) {
 	var v TenantView
 	var err error
-	old := tenantPatterns(oldPrefix, tenant, Staging, Production, Static)
+	old := tenant.Patterns(oldPrefix, Staging, Production, Static)
 	// Indices refresh every 3 to 30 s: uncounted documents would make a
 	// filled index look empty.
 	if err := e.Refresh(ctx, old...); err != nil {
@@ -54,7 +56,7 @@ func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) 
 		return v, err
 	}
 	if newPrefix != oldPrefix {
-		fresh := tenantPatterns(newPrefix, tenant, Staging, Production, Static)
+		fresh := tenant.Patterns(newPrefix, Staging, Production, Static)
 		if v.New, err = e.Indices(ctx, fresh...); err != nil {
 			return v, err
 		}
@@ -64,16 +66,15 @@ func lookAt(ctx context.Context, e Engine, tenant, oldPrefix, newPrefix string) 
 			}
 		}
 	}
-	v.Aliases, err = e.Aliases(ctx, aliasPatterns(tenant)...)
+	v.Aliases, err = e.Aliases(ctx, tenant.AliasPatterns()...)
 	return v, err
 }
 
 // tenantTemplates reads the templates of one version of a tenant.
-func tenantTemplates(ctx context.Context, e Engine, prefix, tenant string) ([]Template, error) {
+func tenantTemplates(ctx context.Context, e Engine, r *releases.Release, tenant Naming) ([]Template, error) {
 	var out []Template
 	for _, m := range modes {
-		n := IndexName{Mode: m, Prefix: prefix, Tenant: tenant, Base: "*"}
-		ts, err := e.Templates(ctx, n.Template())
+		ts, err := e.Templates(ctx, r.TemplateName(string(m), tenant.In(r.Prefix), "*"))
 		if err != nil {
 			return nil, err
 		}

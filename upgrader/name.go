@@ -21,15 +21,18 @@ const (
 	Static     Mode = "static-"
 )
 
-// modes lists the environments in which every non-static resource exists.
+// modes lists the environments in which non-static resources exist.
 var modes = []Mode{Staging, Production}
 
-// modesOf lists the modes in which a resource has an index.
-func modesOf(r releases.Resource) []Mode {
-	if r.Static {
+// ModesOf lists the modes in which a resource has an index.
+func ModesOf(r releases.Resource) []Mode {
+	switch {
+	case r.Static:
 		return []Mode{Static}
+	case r.StagingOnly:
+		return []Mode{Staging}
 	}
-	return modes
+	return []Mode{Staging, Production}
 }
 
 // IndexName is the name of an index, taken apart.
@@ -58,9 +61,15 @@ func (n IndexName) String() string {
 // Alias is the name under which Tracardi reads: it has no version in it.
 func (n IndexName) Alias() string { return string(n.Mode) + n.Tenant + "." + n.Base }
 
-// Template is the name of the index template of a partitioned resource.
+// Template is the name of the index template of a partitioned resource, as
+// releases since 0.8.0 name it; see TemplateIn.
 func (n IndexName) Template() string {
 	return string(n.Mode) + "template." + n.Prefix + "." + n.Tenant + "." + n.Base
+}
+
+// TemplateIn is the name of the index template in a release.
+func (n IndexName) TemplateIn(r *releases.Release) string {
+	return r.TemplateName(string(n.Mode), n.Tenant, n.Base)
 }
 
 // TemplatePattern is the pattern that Tracardi's own templates carry.
@@ -92,25 +101,6 @@ func ParseIndexName(name string) (n IndexName, ok bool) {
 		}
 	}
 	return n, true
-}
-
-// tenantPatterns match all indices of one version of a tenant. Each ends in a
-// dot after the tenant, so that "acme" never matches "acme2".
-func tenantPatterns(prefix, tenant string, with ...Mode) []string {
-	out := make([]string, len(with))
-	for i, m := range with {
-		out[i] = string(m) + prefix + "." + tenant + ".*"
-	}
-	return out
-}
-
-// aliasPatterns match all aliases of a tenant.
-func aliasPatterns(tenant string) []string {
-	return []string{
-		string(Staging) + tenant + ".*",
-		string(Production) + tenant + ".*",
-		string(Static) + tenant + ".*",
-	}
 }
 
 // PartitionAt is the partition of a point in time, in UTC as Tracardi counts.

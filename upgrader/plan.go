@@ -83,7 +83,7 @@ func (p *planner) tenant(t FleetTenant, v TenantView) {
 		p.plan.Tenants = append(p.plan.Tenants, TenantPlan{TenantID: t.ID, FromRelease: t.Release, Path: l.versions(), Notes: []string{"minor upgrade: no data moves"}})
 		return
 	}
-	tp := planTenant(l, t.ID, v, p.view.Now, p.plan.Options)
+	tp := planTenant(l, t.Naming(), v, p.view.Now, p.plan.Options)
 	p.plan.Refusals = append(p.plan.Refusals, tp.refusals...)
 	p.flattened(t.ID, l)
 	p.plan.Tenants = append(p.plan.Tenants, tp.TenantPlan)
@@ -149,13 +149,14 @@ type tenantPlan struct {
 	moves    map[string]*Move
 }
 
-func planTenant(l *layout, tenant string, v TenantView, now time.Time, o Options) *tenantPlan {
+func planTenant(l *layout, tenant Naming, v TenantView, now time.Time, o Options) *tenantPlan {
 	tp := &tenantPlan{l: l, view: v, now: now, moves: map[string]*Move{}}
-	tp.TenantID, tp.FromRelease, tp.Path = tenant, l.from.Version, l.versions()
+	tp.TenantID, tp.FromRelease, tp.Path = tenant.Tenant, l.from.Version, l.versions()
+	tp.Record.AdoptedFrom = tenant.AdoptedFrom
 	if len(v.Old) == 0 {
 		tp.refuse("tenant_without_indices",
-			fmt.Sprintf("the cluster holds no index of release %s for it (%s)", l.from.Version, strings.Join(tenantPatterns(l.from.Prefix, tenant, modes...), ", ")),
-			"correct the release with `tms tenant update "+tenant+" --release VERSION`, or install the tenant first")
+			fmt.Sprintf("the cluster holds no index of release %s for it (%s)", l.from.Version, strings.Join(tenant.Patterns(l.from.Prefix, modes...), ", ")),
+			"correct the release with `tms tenant update "+tenant.Tenant+" --release VERSION`, or install the tenant first")
 		return tp
 	}
 	tp.sources()
@@ -248,7 +249,7 @@ func (tp *tenantPlan) today() {
 		if r.Static {
 			continue
 		}
-		for _, m := range modes {
+		for _, m := range ModesOf(r) {
 			mv := tp.move(m, r, PartitionAt(r.Partitioning, tp.now))
 			mv.Replicas = max(mv.Replicas, tp.replicas(m))
 		}

@@ -19,7 +19,7 @@ var planDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func viewOf(r *releases.Release, tenant string, months ...string) TenantView {
 	v := TenantView{OldStats: map[string]IndexStats{}, Aliases: map[string][]string{}}
 	for _, res := range r.Resources {
-		for _, m := range modesOf(res) {
+		for _, m := range ModesOf(res) {
 			parts := []string{""}
 			if res.Partitioning != releases.Unpartitioned {
 				parts = months

@@ -37,7 +37,7 @@ func (s *session) keepOldTemplates(ctx context.Context) (err error) {
 	if len(s.oldTemplates) > 0 {
 		return nil
 	}
-	ts, err := tenantTemplates(ctx, s.engine, s.l.from.Prefix, s.t.TenantID)
+	ts, err := tenantTemplates(ctx, s.engine, s.l.from, s.naming())
 	if err != nil || len(ts) == 0 {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *session) putTemplates(ctx context.Context) error {
 // clearTemplates removes templates of the new version: one that an early
 // installer has left would hang its alias on the targets.
 func (s *session) clearTemplates(ctx context.Context) error {
-	there, err := tenantTemplates(ctx, s.engine, s.l.to.Prefix, s.t.TenantID)
+	there, err := tenantTemplates(ctx, s.engine, s.l.to, s.naming())
 	if err != nil {
 		return err
 	}
@@ -90,11 +90,11 @@ func (s *session) clearTemplates(ctx context.Context) error {
 // started too early has left. Documents in them that the old version does not
 // have are kept in quarantine.
 func (s *session) clearWay(ctx context.Context) error {
-	there, err := s.engine.Indices(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	there, err := s.engine.Indices(ctx, s.naming().Patterns(s.l.to.Prefix, Staging, Production, Static)...)
 	if err != nil {
 		return err
 	}
-	stats, err := s.stats(ctx, tenantPatterns(s.l.to.Prefix, s.t.TenantID, Staging, Production, Static)...)
+	stats, err := s.stats(ctx, s.naming().Patterns(s.l.to.Prefix, Staging, Production, Static)...)
 	if err != nil {
 		return err
 	}

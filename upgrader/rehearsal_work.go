@@ -151,11 +151,11 @@ func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st 
 		return nil, failf("%v", err)
 	}
 	l.shadow = one.shadow()
-	view, err := lookAt(ctx, engine, one.TenantID, l.from.Prefix, l.from.Prefix)
+	view, err := lookAt(ctx, engine, fleet[0].Naming(), l.from.Prefix, l.from.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	tp := planTenant(l, one.TenantID, view, st.rollout.CreatedAt, st.rollout.Options)
+	tp := planTenant(l, fleet[0].Naming(), view, st.rollout.CreatedAt, st.rollout.Options)
 	if len(tp.refusals) > 0 {
 		return nil, failf("%s", Wording("", "it cannot be carried out", "", tp.refusals))
 	}
@@ -164,7 +164,7 @@ func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st 
 	s := run.session(lease, k, guarded)
 	guarded.targets, guarded.epoch = func(index string) bool { return s.moveTo(index) != nil }, lease.Epoch
 	s.rollout, s.l, s.aside = st.rollout, l, newQuarantine(nil)
-	s.t = &RolloutTenant{RolloutID: lease.RolloutID, TenantID: one.TenantID, FromRelease: l.from.Version, State: TenantPlanned, SwitchAllowed: true, ByMethod: map[Method]int{}}
+	s.t = &RolloutTenant{RolloutID: lease.RolloutID, TenantID: one.TenantID, FromRelease: l.from.Version, State: TenantPlanned, SwitchAllowed: true, ByMethod: map[Method]int{}, Record: TenantRecord{AdoptedFrom: fleet[0].AdoptedFrom}}
 	one.Report = RehearsalReport{
 		FromRelease: l.from.Version, Path: l.versions(), Digests: l.digests(), Refusals: one.Report.Refusals, Notes: tp.Notes,
 		ByMethod: map[Method]int{}, Seconds: map[string]float64{}, Shards: tp.Shards, Indices: len(tp.Moves), Total: tp.Footprint.Docs,

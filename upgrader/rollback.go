@@ -106,7 +106,7 @@ func (s *session) mayReturn(ctx context.Context) error {
 			return failf("index %s of the old version is gone; restore it from a snapshot or, when nobody needs it, make an empty index of that name; then roll back again", name)
 		}
 	}
-	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	now, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (s *session) behindReturnFence(ctx context.Context) error {
 // stored what it is about to do.
 func (s *session) returnAliases(ctx context.Context) error {
 	r := &s.t.Record
-	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	now, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (s *session) aliasesReturned(ctx context.Context) (bool, error) {
 	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
 		return false, err
 	}
-	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	now, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return false, err
 	}

@@ -246,6 +246,8 @@ type TenantRecord struct {
 	Guard int64 `json:"guard,omitempty"`
 	// Bytes of the sources' primaries, as planned.
 	Bytes int64 `json:"bytes,omitempty"`
+	// AdoptedFrom is the tenant's of the registry, see Naming.
+	AdoptedFrom string `json:"adopted_from,omitempty"`
 	// Notes are remarks of the plan and the run, for the operator.
 	Notes []string `json:"notes,omitempty"`
 }

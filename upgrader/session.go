@@ -299,7 +299,7 @@ func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
 
 // oldPatterns match the old version's indices that move.
 func (s *session) oldPatterns() []string {
-	return tenantPatterns(s.l.from.Prefix, s.t.TenantID, Staging, Production)
+	return s.naming().Patterns(s.l.from.Prefix, Staging, Production)
 }
 
 // newPatterns match the new version's indices that move.

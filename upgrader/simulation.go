@@ -191,7 +191,7 @@ func calendarShards(c *releases.Catalogue, t TenantPlan, now, until time.Time) i
 		}
 		for _, res := range r.Resources {
 			if !res.Static && PartitionAt(res.Partitioning, now) != PartitionAt(res.Partitioning, until) {
-				sum += shardsOf(res) * (1 + replicas) * len(modes)
+				sum += shardsOf(res) * (1 + replicas) * len(ModesOf(res))
 			}
 		}
 	}

@@ -90,6 +90,7 @@ type FleetTenant struct {
 	State   string // "active", "suspended", ...
 	// ActiveRollout is the id of an unfinished rollout it is part of.
 	ActiveRollout string
+	AdoptedFrom   string // see Naming
 }
 
 // Work names a tenant of a rollout that a worker should look at.

@@ -11,7 +11,7 @@ import (
 // switchAliases moves all aliases of the tenant in one call, after it has
 // read where they point and stored what it is about to do.
 func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
-	before, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	before, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
@@ -117,7 +117,7 @@ func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
 	if _, err := s.engine.BlockWrites(ctx, s.oldPatterns()...); err != nil {
 		return false, err
 	}
-	now, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	now, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return false, err
 	}
@@ -140,7 +140,7 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 		// to the moment at which the switch is known.
 		s.t.Fence = max(s.t.Fence, s.r.now().Sub(s.t.Record.BlockedAt))
 	}
-	there, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	there, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
@@ -252,7 +252,7 @@ const deletePace = 10
 // deleteUnread deletes indices by exact names, after it has seen that none is
 // under an alias other than a static one.
 func (s *session) deleteUnread(ctx context.Context, names []string) error {
-	aliases, err := s.engine.Aliases(ctx, aliasPatterns(s.t.TenantID)...)
+	aliases, err := s.engine.Aliases(ctx, s.naming().AliasPatterns()...)
 	if err != nil {
 		return err
 	}

@@ -59,8 +59,8 @@ func (s *session) wayOf(m Mode, res releases.Resource, olds map[string]IndexStat
 		return w
 	}
 	from, ok := s.l.from.Resource(line.source)
-	if !ok {
-		return w
+	if !ok || !slices.Contains(ModesOf(from), m) {
+		return w // what was written to production has no place in a release without
 	}
 	w.line, w.from = line.in(environments[m]), &from
 	for name := range olds {

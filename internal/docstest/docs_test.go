@@ -7,7 +7,8 @@
 // what a reader does, because several tests share a machine:
 //
 //   - tenants acme and globex are installed in the search engine under ids of
-//     this run, and localhost:8383 is wherever the server listens;
+//     this run, so is a single-tenant installation with the code name 4a7d1, and
+//     localhost:8383 is wherever the server listens;
 //   - a line "tms serve …" starts a server that goes on in the background; a
 //     document without one finds a server running;
 //   - a line "# → text" is what the commands above it print last; a function on

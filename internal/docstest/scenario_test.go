@@ -135,8 +135,12 @@ func newScenario(t *testing.T, path string, parts []part) *scenario {
 	}
 	for _, name := range []string{"acme", "globex"} {
 		if strings.Contains(fmt.Sprint(parts), name) {
-			s.install(name)
+			s.install(name, "0.8.1")
 		}
+	}
+	if strings.Contains(fmt.Sprint(parts), codeName) {
+		s.install(codeName, "0.7.4")
+		s.rename["initech"] = s.rename[codeName] + "as"
 	}
 	for _, p := range parts {
 		if p.serve {
@@ -148,19 +152,22 @@ func newScenario(t *testing.T, path string, parts []part) *scenario {
 }
 
 // install puts a tenant into the search engine, as Tracardi's installer would.
-func (s *scenario) install(name string) {
+func (s *scenario) install(name, release string) {
 	s.t.Helper()
 	catalogue, err := releases.Builtin()
 	require.NoError(s.t, err)
 	id := devtest.Prefix(s.t)
 	tenant, err := fleet.New(fleet.Config{
-		URL: devtest.Engine(s.t), Catalogue: catalogue, Release: "0.8.1", Tenant: id, Seed: 1, Months: 2, Only: resources,
+		URL: devtest.Engine(s.t), Catalogue: catalogue, Release: release, Tenant: id, Seed: 1, Months: 2, Only: resources,
 	})
 	require.NoError(s.t, err)
 	require.NoError(s.t, tenant.Install(s.t.Context()))
 	require.NoError(s.t, tenant.Fill(s.t.Context(), documentsPerTenant))
 	s.rename[name] = id
 }
+
+// codeName is that of a single-tenant installation of 0.7.4 in the documents.
+const codeName = "4a7d1"
 
 func (s *scenario) play(parts []part) {
 	s.t.Helper()

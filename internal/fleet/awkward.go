@@ -133,7 +133,7 @@ func (t *Tenant) writeOddity(ctx context.Context, res releases.Resource, o oddit
 		return err
 	}
 	label := partition(res.Partitioning, t.months[month])
-	w := write{indexName(Production, t.release.Prefix, t.cfg.Tenant, res.Base, label), o.id, raw}
+	w := write{indexName(Production, t.release.Prefix, t.named(t.release.Prefix), res.Base, label), o.id, raw}
 	v, err := t.engine.single(ctx, w)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func copyEverything(ctx context.Context, t *testing.T, tenant *Tenant, to string
 	var remove []any
 	for _, s := range slots(resources) {
 		for _, label := range tenant.partitions(s.res.Partitioning) {
-			source := indexName(s.mode, tenant.release.Prefix, tenant.cfg.Tenant, s.res.Base, label)
+			source := indexName(s.mode, tenant.release.Prefix, tenant.named(tenant.release.Prefix), s.res.Base, label)
 			l, ok := rt.walk(s.res.Key, label)
 			require.True(t, ok)
 			if !l.known {
@@ -65,7 +65,7 @@ func copyEverything(ctx context.Context, t *testing.T, tenant *Tenant, to string
 			}
 			body := map[string]any{
 				"source": map[string]any{"index": source},
-				"dest":   map[string]any{"index": indexName(s.mode, target.Prefix, tenant.cfg.Tenant, l.res.Base, l.label)},
+				"dest":   map[string]any{"index": indexName(s.mode, target.Prefix, tenant.named(target.Prefix), l.res.Base, l.label)},
 			}
 			if script, params := l.transforms[0].Painless(); script != "" {
 				body["script"] = map[string]any{"lang": "painless", "source": script, "params": params}
@@ -81,7 +81,7 @@ func copyEverything(ctx context.Context, t *testing.T, tenant *Tenant, to string
 			}
 			require.NoError(t, err)
 			require.Empty(t, out.Failures)
-			remove = append(remove, map[string]any{"remove": map[string]string{"index": source, "alias": aliasName(s.mode, tenant.cfg.Tenant, s.res.Base)}})
+			remove = append(remove, map[string]any{"remove": map[string]string{"index": source, "alias": aliasName(s.mode, tenant.named(tenant.release.Prefix), s.res.Base)}})
 		}
 	}
 	_, err = tenant.engine.call(ctx, http.MethodPost, "/_aliases", map[string]any{"actions": remove}, nil)

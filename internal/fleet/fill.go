@@ -97,9 +97,17 @@ func (t *Tenant) drafts(resources []releases.Resource, n int) []draft {
 		}
 		// The greater of two draws: younger months are fuller.
 		month := max(rng.IntN(len(t.months)), rng.IntN(len(t.months)))
-		drafts = append(drafts, draft{slot{mode, growing[i]}, month})
+		drafts = append(drafts, draft{slot{existing(growing[i], mode), growing[i]}, month})
 	}
 	return drafts
+}
+
+// existing is the mode, or staging where there is no other.
+func existing(res releases.Resource, m Mode) Mode {
+	if res.StagingOnly {
+		return Staging
+	}
+	return m
 }
 
 // reserve hands out serial numbers for a batch, one per draft.
@@ -126,7 +134,7 @@ func (t *Tenant) load(ctx context.Context, drafts []draft, serials []int) error 
 		}
 		label := partition(d.slot.res.Partitioning, t.months[d.month])
 		refs[i] = ref{d.slot.mode, d.slot.res.Key, label, id}
-		writes[i] = write{indexName(d.slot.mode, t.release.Prefix, t.cfg.Tenant, d.slot.res.Base, label), id, raw}
+		writes[i] = write{indexName(d.slot.mode, t.release.Prefix, t.named(t.release.Prefix), d.slot.res.Base, label), id, raw}
 	}
 	verdicts, err := t.engine.bulk(ctx, writes)
 	if err != nil {
@@ -178,10 +186,11 @@ func (t *Tenant) one(resources []releases.Resource, rng *rand.Rand) *draft {
 	d := draft{month: len(t.months) - 1}
 	switch {
 	case len(configured) > 0 && (len(growing) == 0 || rng.IntN(20) == 0):
-		d.slot = slot{mode, configured[rng.IntN(len(configured))]}
+		res := configured[rng.IntN(len(configured))]
+		d.slot = slot{existing(res, mode), res}
 	case len(growing) > 0:
 		i, _ := slices.BinarySearch(bounds, 1+rng.IntN(total))
-		d.slot = slot{mode, growing[i]}
+		d.slot = slot{existing(growing[i], mode), growing[i]}
 	default:
 		return nil
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	Catalogue Catalogue
 	Release   string // version that the tenant is installed with
 	Tenant    string // id, the prefix of its index names
+	// CodeName stands for the id in the names of Release, as in a single-tenant
+	// installation that became a tenant.
+	CodeName string
 	// Seed makes documents and the choices of the writer repeatable.
 	Seed uint64
 	// Now decides which partition is the current one. Default time.Now.
@@ -166,7 +169,7 @@ func (t *Tenant) successors(keys []string, version string) ([]string, error) {
 
 // Remove deletes every index and template of the tenant, of all versions.
 func (t *Tenant) Remove(ctx context.Context) error {
-	indices, err := t.engine.indexNames(ctx, "*."+t.cfg.Tenant+".tracardi-*")
+	indices, err := t.engine.indexNames(ctx, "*."+t.cfg.Tenant+".tracardi-*", "*."+t.named(t.release.Prefix)+".tracardi-*")
 	if err != nil {
 		return fmt.Errorf("remove tenant %s: %w", t.cfg.Tenant, err)
 	}
@@ -177,10 +180,11 @@ func (t *Tenant) Remove(ctx context.Context) error {
 		}
 	}
 	for _, mode := range []Mode{Staging, Production} {
-		pattern := string(mode) + "template.*." + t.cfg.Tenant + ".tracardi-*"
-		status, err := t.engine.call(ctx, http.MethodDelete, "/_index_template/"+pattern, nil, nil)
-		if err != nil && status != http.StatusNotFound {
-			return fmt.Errorf("remove tenant %s: %w", t.cfg.Tenant, err)
+		for _, pattern := range []string{"template.*." + t.cfg.Tenant + ".tracardi-*", templateName("", t.release.Prefix, t.named(t.release.Prefix), "tracardi-*")} {
+			status, err := t.engine.call(ctx, http.MethodDelete, "/_index_template/"+string(mode)+pattern, nil, nil)
+			if err != nil && status != http.StatusNotFound {
+				return fmt.Errorf("remove tenant %s: %w", t.cfg.Tenant, err)
+			}
 		}
 	}
 	return nil

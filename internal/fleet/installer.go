@@ -59,10 +59,10 @@ func (t *Tenant) InstallRelease(ctx context.Context, version string) error {
 }
 
 func (t *Tenant) putTemplate(ctx context.Context, prefix string, s slot) error {
-	name := templateName(s.mode, prefix, t.cfg.Tenant, s.res.Base)
+	name := templateName(s.mode, prefix, t.named(prefix), s.res.Base)
 	body := map[string]any{
-		"index_patterns": []string{templatePattern(s.mode, prefix, t.cfg.Tenant, s.res.Base)},
-		"template":       t.indexBody(s),
+		"index_patterns": []string{templatePattern(s.mode, prefix, t.named(prefix), s.res.Base)},
+		"template":       t.indexBody(prefix, s),
 	}
 	_, err := t.engine.call(ctx, http.MethodPut, "/_index_template/"+url.PathEscape(name), body, nil)
 	return err
@@ -71,8 +71,8 @@ func (t *Tenant) putTemplate(ctx context.Context, prefix string, s slot) error {
 // createIndex makes one index. It does not wait for the shards: that costs most
 // of the time, and the first write waits anyhow.
 func (t *Tenant) createIndex(ctx context.Context, prefix string, s slot, label string) error {
-	name := indexName(s.mode, prefix, t.cfg.Tenant, s.res.Base, label)
-	var body any = t.indexBody(s)
+	name := indexName(s.mode, prefix, t.named(prefix), s.res.Base, label)
+	var body any = t.indexBody(prefix, s)
 	if label != "" {
 		body = map[string]any{} // the template says it all, as for Tracardi
 	}
@@ -81,7 +81,7 @@ func (t *Tenant) createIndex(ctx context.Context, prefix string, s slot, label s
 }
 
 // indexBody is what Tracardi creates an index, or a template, with.
-func (t *Tenant) indexBody(s slot) map[string]any {
+func (t *Tenant) indexBody(prefix string, s slot) map[string]any {
 	settings := map[string]any{"number_of_replicas": 0}
 	for key, v := range s.res.Settings {
 		settings[key] = v
@@ -89,7 +89,7 @@ func (t *Tenant) indexBody(s slot) map[string]any {
 	return map[string]any{
 		"settings": map[string]any{"index": settings},
 		"mappings": translate(s.res.Mapping, t.flattened),
-		"aliases":  map[string]any{aliasName(s.mode, t.cfg.Tenant, s.res.Base): struct{}{}},
+		"aliases":  map[string]any{aliasName(s.mode, t.named(prefix), s.res.Base): struct{}{}},
 	}
 }
 
@@ -118,7 +118,7 @@ func (t *Tenant) fillStatic(ctx context.Context, prefix string, resources []rele
 		if !res.Static {
 			continue
 		}
-		index := indexName(Static, prefix, t.cfg.Tenant, res.Base, "")
+		index := indexName(Static, prefix, t.named(prefix), res.Base, "")
 		for n := range staticDocuments {
 			id, doc := t.generate(res, n, t.months[len(t.months)-1])
 			raw, err := json.Marshal(doc)

@@ -90,8 +90,10 @@ func (t *Tenant) quarantined(documents map[Document]struct{}) map[quarantineKey]
 	keys := map[quarantineKey]bool{}
 	for d := range documents {
 		mode := aliasMode(d.Index)
-		if _, name, ok := strings.Cut(d.Index, "."+t.cfg.Tenant+"."); ok {
-			keys[quarantineKey{mode, name, d.ID}] = true
+		for _, tenant := range []string{t.cfg.Tenant, t.named(t.release.Prefix)} {
+			if _, name, ok := strings.Cut(d.Index, "."+tenant+"."); ok {
+				keys[quarantineKey{mode, name, d.ID}] = true
+			}
 		}
 	}
 	return keys
@@ -131,7 +133,7 @@ func (j *judge) documents(ctx context.Context, resources []releases.Resource, pr
 		}
 		of := claims[slotKey{s.mode, s.res.Key}]
 		delete(claims, slotKey{s.mode, s.res.Key})
-		alias := aliasName(s.mode, j.tenant.cfg.Tenant, s.res.Base)
+		alias := aliasName(s.mode, j.tenant.named(j.release.Prefix), s.res.Base)
 		if present[alias] {
 			if err := j.tenant.engine.scan(ctx, alias, func(h hit) { j.judge(s, of[h.ID], h) }); err != nil {
 				return err
@@ -175,7 +177,7 @@ func (j *judge) claims() (map[slotKey]map[string][]*claim, error) {
 			}
 			cl := &claim{copyOf: c, route: rt, leg: l}
 			if l.known {
-				cl.index = indexName(doc.mode, j.release.Prefix, t.cfg.Tenant, l.res.Base, l.label)
+				cl.index = indexName(doc.mode, j.release.Prefix, t.named(j.release.Prefix), l.res.Base, l.label)
 			}
 			key := slotKey{doc.mode, l.res.Key}
 			if claims[key] == nil {
@@ -204,7 +206,7 @@ func newestFirst(a, b *claim) int {
 // judge decides over one document that was found.
 func (j *judge) judge(s slot, claims []*claim, h hit) {
 	add := func(f Fault, what string) { j.found.add(Discrepancy{f, h.Index, h.ID, what}) }
-	prefix := indexName(s.mode, j.release.Prefix, j.tenant.cfg.Tenant, s.res.Base, "")
+	prefix := indexName(s.mode, j.release.Prefix, j.tenant.named(j.release.Prefix), s.res.Base, "")
 	if _, ok := labelOf(h.Index, prefix, s.res.Partitioning); !ok {
 		add(Misplaced, fmt.Sprintf("the index is no partition of %s", prefix))
 	}

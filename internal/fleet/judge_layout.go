@@ -25,14 +25,14 @@ type indexState struct {
 // the aliases that are there.
 func (j *judge) layout(ctx context.Context, resources []releases.Resource) (map[string]bool, error) {
 	t := j.tenant
-	aliases, err := t.engine.aliases(ctx, append(t.aliasPatterns(), string(Static)+t.cfg.Tenant+".tracardi-*")...)
+	aliases, err := t.engine.aliases(ctx, append(t.aliasPatterns(), string(Static)+t.named(j.release.Prefix)+".tracardi-*")...)
 	if err != nil {
 		return nil, err
 	}
 	indices := map[string]indexState{}
 	patterns := []string{}
 	for _, mode := range []Mode{Staging, Production, Static} {
-		patterns = append(patterns, indexName(mode, j.release.Prefix, t.cfg.Tenant, "tracardi-*", ""))
+		patterns = append(patterns, indexName(mode, j.release.Prefix, t.named(j.release.Prefix), "tracardi-*", ""))
 	}
 	if _, err := t.engine.call(ctx, http.MethodGet, "/"+strings.Join(patterns, ","), nil, &indices); err != nil && !isMissing(err) {
 		return nil, err
@@ -44,10 +44,10 @@ func (j *judge) layout(ctx context.Context, resources []releases.Resource) (map[
 	j.report.Indices = len(indices)
 	present, claimed := map[string]bool{}, map[string]bool{}
 	for _, s := range slots(resources) {
-		alias := aliasName(s.mode, t.cfg.Tenant, s.res.Base)
+		alias := aliasName(s.mode, t.named(j.release.Prefix), s.res.Base)
 		j.alias(s, alias, aliases[alias])
 		present[alias] = len(aliases[alias]) > 0
-		prefix := indexName(s.mode, j.release.Prefix, t.cfg.Tenant, s.res.Base, "")
+		prefix := indexName(s.mode, j.release.Prefix, t.named(j.release.Prefix), s.res.Base, "")
 		for name, index := range indices {
 			if _, ok := labelOf(name, prefix, s.res.Partitioning); !ok {
 				continue
@@ -84,7 +84,7 @@ func (j *judge) layout(ctx context.Context, resources []releases.Resource) (map[
 func (j *judge) alias(s slot, alias string, indices []string) {
 	ours := 0
 	for _, index := range indices {
-		prefix := prefixOf(index, s.mode, j.tenant.cfg.Tenant)
+		prefix := j.tenant.prefixOf(index, s.mode)
 		switch {
 		case prefix == j.release.Prefix:
 			ours++
@@ -133,13 +133,13 @@ func (j *judge) settings(name string, want, have map[string]any) {
 // without the alias in it, the documents of next month are invisible.
 func (j *judge) template(s slot, alias string, templates map[string]templateState) {
 	t := j.tenant
-	name := templateName(s.mode, j.release.Prefix, t.cfg.Tenant, s.res.Base)
+	name := templateName(s.mode, j.release.Prefix, t.named(j.release.Prefix), s.res.Base)
 	have, ok := templates[name]
 	if !ok {
 		j.found.add(Discrepancy{Template, name, "", "does not exist"})
 		return
 	}
-	if pattern := templatePattern(s.mode, j.release.Prefix, t.cfg.Tenant, s.res.Base); !slices.Equal(have.Patterns, []string{pattern}) {
+	if pattern := templatePattern(s.mode, j.release.Prefix, t.named(j.release.Prefix), s.res.Base); !slices.Equal(have.Patterns, []string{pattern}) {
 		// entity-*-* of years and quarters is one pattern, so any other is wrong.
 		j.found.add(Discrepancy{Template, name, "", fmt.Sprintf("applies to %v instead of %s", have.Patterns, pattern)})
 	}
@@ -167,7 +167,7 @@ func (j *judge) templates(ctx context.Context) (map[string]templateState, error)
 				State templateState `json:"index_template"`
 			} `json:"index_templates"`
 		}
-		pattern := templateName(mode, j.release.Prefix, j.tenant.cfg.Tenant, "*")
+		pattern := templateName(mode, j.release.Prefix, j.tenant.named(j.release.Prefix), "*")
 		if _, err := j.tenant.engine.call(ctx, http.MethodGet, "/_index_template/"+pattern, nil, &out); err != nil && !isMissing(err) {
 			return nil, err
 		}

@@ -26,6 +26,9 @@ func modes(res releases.Resource) []Mode {
 	if res.Static {
 		return []Mode{Static}
 	}
+	if res.StagingOnly {
+		return []Mode{Staging}
+	}
 	return []Mode{Staging, Production}
 }
 
@@ -57,8 +60,33 @@ func indexName(m Mode, prefix, tenant, base, partition string) string {
 	return name
 }
 
+// templateName is the name of an index template; up to 0.7.4 there was no
+// version in it.
 func templateName(m Mode, prefix, tenant, base string) string {
+	if prefix < "080" {
+		return string(m) + "template." + tenant + "." + base
+	}
 	return string(m) + "template." + prefix + "." + tenant + "." + base
+}
+
+// named is the tenant's name in the names of a version: the code name in that
+// of the installation that it was, its id in all later ones.
+func (t *Tenant) named(prefix string) string {
+	if t.cfg.CodeName != "" && prefix == t.release.Prefix {
+		return t.cfg.CodeName
+	}
+	return t.cfg.Tenant
+}
+
+// prefixOf returns the version prefix in an index name of the tenant, "" when
+// the name is not one of the tenant's.
+func (t *Tenant) prefixOf(index string, m Mode) string {
+	for _, name := range []string{t.cfg.Tenant, t.cfg.CodeName} {
+		if prefix := prefixOf(index, m, name); prefix != "" && t.named(prefix) == name {
+			return prefix
+		}
+	}
+	return ""
 }
 
 func templatePattern(m Mode, prefix, tenant, base string) string {

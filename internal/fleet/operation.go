@@ -81,7 +81,7 @@ func (w *Writer) newcomer(r *releases.Release) (operation, bool, error) {
 	}
 	label := partition(d.slot.res.Partitioning, now)
 	return operation{
-		write:   write{indexName(d.slot.mode, r.Prefix, t.cfg.Tenant, d.slot.res.Base, label), id, raw},
+		write:   write{indexName(d.slot.mode, r.Prefix, t.named(r.Prefix), d.slot.res.Base, label), id, raw},
 		action:  insert,
 		release: r.Version,
 		ref:     ref{d.slot.mode, d.slot.res.Key, label, id},
@@ -112,7 +112,7 @@ func (w *Writer) change(ctx context.Context, r *releases.Release, what action) (
 	if err != nil {
 		return operation{}, false, err
 	}
-	index := indexName(doc.mode, r.Prefix, t.cfg.Tenant, res.Base, doc.partition)
+	index := indexName(doc.mode, r.Prefix, t.named(r.Prefix), res.Base, doc.partition)
 	return w.changed(r, res, doc, index, s, source, what)
 }
 
@@ -137,11 +137,11 @@ func (w *Writer) changeMigrated(ctx context.Context, r *releases.Release, what a
 	if !ok {
 		return operation{}, false, nil
 	}
-	hits, err := t.engine.find(ctx, aliasName(doc.mode, t.cfg.Tenant, res.Base), doc.id)
+	hits, err := t.engine.find(ctx, aliasName(doc.mode, t.named(r.Prefix), res.Base), doc.id)
 	if err != nil || len(hits) != 1 {
 		return operation{}, false, err // in quarantine, or lost: the judge will say
 	}
-	if prefixOf(hits[0].Index, doc.mode, t.cfg.Tenant) != r.Prefix {
+	if t.prefixOf(hits[0].Index, doc.mode) != r.Prefix {
 		// The aliases have moved, a rollback perhaps, since the writer looked
 		// at them last: this document is of another release. The next look
 		// tells.
@@ -151,7 +151,7 @@ func (w *Writer) changeMigrated(ctx context.Context, r *releases.Release, what a
 		t.note(Discrepancy{Stale, hits[0].Index, doc.id, "the writer read it after the switch: " + what})
 		return operation{}, false, nil
 	}
-	prefix := indexName(doc.mode, r.Prefix, t.cfg.Tenant, res.Base, "")
+	prefix := indexName(doc.mode, r.Prefix, t.named(r.Prefix), res.Base, "")
 	label, ok := labelOf(hits[0].Index, prefix, res.Partitioning)
 	if !ok {
 		t.note(Discrepancy{Misplaced, hits[0].Index, doc.id, "found under the alias in an index that is no partition of " + prefix})
@@ -220,7 +220,7 @@ func (t *Tenant) aliased(ctx context.Context) (*releases.Release, error) {
 	prefixes := map[string]bool{}
 	for alias, indices := range aliases {
 		for _, index := range indices {
-			prefixes[prefixOf(index, aliasMode(alias), t.cfg.Tenant)] = true
+			prefixes[t.prefixOf(index, aliasMode(alias))] = true
 		}
 	}
 	if len(prefixes) != 1 {
@@ -233,5 +233,9 @@ func (t *Tenant) aliased(ctx context.Context) (*releases.Release, error) {
 }
 
 func (t *Tenant) aliasPatterns() []string {
-	return []string{t.cfg.Tenant + ".tracardi-*", string(Production) + t.cfg.Tenant + ".tracardi-*"}
+	out := []string{t.cfg.Tenant + ".tracardi-*", string(Production) + t.cfg.Tenant + ".tracardi-*"}
+	if code := t.cfg.CodeName; code != "" {
+		out = append(out, code+".tracardi-*", string(Production)+code+".tracardi-*")
+	}
+	return out
 }

@@ -201,8 +201,8 @@ func (w *Writer) changeReturned(ctx context.Context, r *releases.Release, doc re
 	if !ok {
 		return operation{}, false, nil
 	}
-	hits, err := t.engine.find(ctx, aliasName(doc.mode, t.cfg.Tenant, res.Base), doc.id)
-	if err != nil || len(hits) != 1 || prefixOf(hits[0].Index, doc.mode, t.cfg.Tenant) != r.Prefix {
+	hits, err := t.engine.find(ctx, aliasName(doc.mode, t.named(r.Prefix), res.Base), doc.id)
+	if err != nil || len(hits) != 1 || t.prefixOf(hits[0].Index, doc.mode) != r.Prefix {
 		return operation{}, false, err // not carried back, or lost: the judge will say
 	}
 	var have map[string]any

@@ -110,7 +110,7 @@ func (w *Watcher) look(first map[string]bool, aliases map[string][]string) {
 	for _, alias := range slices.Sorted(maps.Keys(aliases)) {
 		own := map[string]bool{}
 		for _, index := range aliases[alias] {
-			prefix := prefixOf(index, aliasMode(alias), w.tenant.cfg.Tenant)
+			prefix := w.tenant.prefixOf(index, aliasMode(alias))
 			own[prefix], all[prefix] = true, true
 		}
 		if len(own) > 1 {

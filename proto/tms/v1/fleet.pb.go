@@ -617,6 +617,71 @@ func (x *FleetStranger) GetFigures() *FleetFigures {
 	return nil
 }
 
+// AdoptTenantRequest names an installation and the tenant it becomes.
+type AdoptTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code name, as it stands in the index names: INSTANCE_PREFIX, or the five
+	// hex digits that Tracardi made of its version.
+	CodeName string `protobuf:"bytes,1,opt,name=code_name,json=codeName,proto3" json:"code_name,omitempty"`
+	// Id of the tenant that it becomes.
+	AdoptAs string `protobuf:"bytes,2,opt,name=adopt_as,json=adoptAs,proto3" json:"adopt_as,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptTenantRequest) Reset() {
+	*x = AdoptTenantRequest{}
+	mi := &file_tms_v1_fleet_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptTenantRequest) ProtoMessage() {}
+
+func (x *AdoptTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_fleet_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptTenantRequest.ProtoReflect.Descriptor instead.
+func (*AdoptTenantRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AdoptTenantRequest) GetCodeName() string {
+	if x != nil {
+		return x.CodeName
+	}
+	return ""
+}
+
+func (x *AdoptTenantRequest) GetAdoptAs() string {
+	if x != nil {
+		return x.AdoptAs
+	}
+	return ""
+}
+
+func (x *AdoptTenantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // ImportFleetRequest says which tenants to register.
 type ImportFleetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -630,7 +695,7 @@ type ImportFleetRequest struct {
 
 func (x *ImportFleetRequest) Reset() {
 	*x = ImportFleetRequest{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[8]
+	mi := &file_tms_v1_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +707,7 @@ func (x *ImportFleetRequest) String() string {
 func (*ImportFleetRequest) ProtoMessage() {}
 
 func (x *ImportFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[8]
+	mi := &file_tms_v1_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +720,7 @@ func (x *ImportFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFleetRequest.ProtoReflect.Descriptor instead.
 func (*ImportFleetRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ImportFleetRequest) GetTenants() []string {
@@ -683,7 +748,7 @@ type ImportFleetResponse struct {
 
 func (x *ImportFleetResponse) Reset() {
 	*x = ImportFleetResponse{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[9]
+	mi := &file_tms_v1_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +760,7 @@ func (x *ImportFleetResponse) String() string {
 func (*ImportFleetResponse) ProtoMessage() {}
 
 func (x *ImportFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[9]
+	mi := &file_tms_v1_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +773,7 @@ func (x *ImportFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFleetResponse.ProtoReflect.Descriptor instead.
 func (*ImportFleetResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ImportFleetResponse) GetTenants() []*ImportedTenant {
@@ -736,7 +801,7 @@ type ImportedTenant struct {
 
 func (x *ImportedTenant) Reset() {
 	*x = ImportedTenant{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[10]
+	mi := &file_tms_v1_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +813,7 @@ func (x *ImportedTenant) String() string {
 func (*ImportedTenant) ProtoMessage() {}
 
 func (x *ImportedTenant) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[10]
+	mi := &file_tms_v1_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +826,7 @@ func (x *ImportedTenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedTenant.ProtoReflect.Descriptor instead.
 func (*ImportedTenant) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImportedTenant) GetId() string {
@@ -803,7 +868,7 @@ type ShowFleetTenantRequest struct {
 
 func (x *ShowFleetTenantRequest) Reset() {
 	*x = ShowFleetTenantRequest{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[11]
+	mi := &file_tms_v1_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +880,7 @@ func (x *ShowFleetTenantRequest) String() string {
 func (*ShowFleetTenantRequest) ProtoMessage() {}
 
 func (x *ShowFleetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[11]
+	mi := &file_tms_v1_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +893,7 @@ func (x *ShowFleetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowFleetTenantRequest.ProtoReflect.Descriptor instead.
 func (*ShowFleetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ShowFleetTenantRequest) GetId() string {
@@ -857,7 +922,7 @@ type FleetTenantSheet struct {
 
 func (x *FleetTenantSheet) Reset() {
 	*x = FleetTenantSheet{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[12]
+	mi := &file_tms_v1_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +934,7 @@ func (x *FleetTenantSheet) String() string {
 func (*FleetTenantSheet) ProtoMessage() {}
 
 func (x *FleetTenantSheet) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[12]
+	mi := &file_tms_v1_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +947,7 @@ func (x *FleetTenantSheet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetTenantSheet.ProtoReflect.Descriptor instead.
 func (*FleetTenantSheet) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FleetTenantSheet) GetId() string {
@@ -943,7 +1008,7 @@ type FleetResource struct {
 
 func (x *FleetResource) Reset() {
 	*x = FleetResource{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[13]
+	mi := &file_tms_v1_fleet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1020,7 @@ func (x *FleetResource) String() string {
 func (*FleetResource) ProtoMessage() {}
 
 func (x *FleetResource) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[13]
+	mi := &file_tms_v1_fleet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1033,7 @@ func (x *FleetResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetResource.ProtoReflect.Descriptor instead.
 func (*FleetResource) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FleetResource) GetResource() string {
@@ -1041,7 +1106,7 @@ type FleetFinding struct {
 
 func (x *FleetFinding) Reset() {
 	*x = FleetFinding{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[14]
+	mi := &file_tms_v1_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1118,7 @@ func (x *FleetFinding) String() string {
 func (*FleetFinding) ProtoMessage() {}
 
 func (x *FleetFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[14]
+	mi := &file_tms_v1_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1131,7 @@ func (x *FleetFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetFinding.ProtoReflect.Descriptor instead.
 func (*FleetFinding) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{14}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FleetFinding) GetCode() string {
@@ -1120,7 +1185,7 @@ type FleetDriftRequest struct {
 
 func (x *FleetDriftRequest) Reset() {
 	*x = FleetDriftRequest{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[15]
+	mi := &file_tms_v1_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1197,7 @@ func (x *FleetDriftRequest) String() string {
 func (*FleetDriftRequest) ProtoMessage() {}
 
 func (x *FleetDriftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[15]
+	mi := &file_tms_v1_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1210,7 @@ func (x *FleetDriftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDriftRequest.ProtoReflect.Descriptor instead.
 func (*FleetDriftRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{15}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 // FleetDrift is all disagreements.
@@ -1163,7 +1228,7 @@ type FleetDrift struct {
 
 func (x *FleetDrift) Reset() {
 	*x = FleetDrift{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[16]
+	mi := &file_tms_v1_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1240,7 @@ func (x *FleetDrift) String() string {
 func (*FleetDrift) ProtoMessage() {}
 
 func (x *FleetDrift) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[16]
+	mi := &file_tms_v1_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1253,7 @@ func (x *FleetDrift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDrift.ProtoReflect.Descriptor instead.
 func (*FleetDrift) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{16}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FleetDrift) GetFindings() []*FleetFinding {
@@ -1225,7 +1290,7 @@ type MovingTenant struct {
 
 func (x *MovingTenant) Reset() {
 	*x = MovingTenant{}
-	mi := &file_tms_v1_fleet_proto_msgTypes[17]
+	mi := &file_tms_v1_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1302,7 @@ func (x *MovingTenant) String() string {
 func (*MovingTenant) ProtoMessage() {}
 
 func (x *MovingTenant) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_fleet_proto_msgTypes[17]
+	mi := &file_tms_v1_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1315,7 @@ func (x *MovingTenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MovingTenant.ProtoReflect.Descriptor instead.
 func (*MovingTenant) Descriptor() ([]byte, []int) {
-	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{17}
+	return file_tms_v1_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MovingTenant) GetTenantId() string {
@@ -1317,7 +1382,11 @@ const file_tms_v1_fleet_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\aexample\x18\x03 \x01(\tR\aexample\x12.\n" +
-	"\afigures\x18\x04 \x01(\v2\x14.tms.v1.FleetFiguresR\afigures\"f\n" +
+	"\afigures\x18\x04 \x01(\v2\x14.tms.v1.FleetFiguresR\afigures\"\x87\x01\n" +
+	"\x12AdoptTenantRequest\x12&\n" +
+	"\tcode_name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\bcodeName\x12$\n" +
+	"\badopt_as\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\aadoptAs\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"f\n" +
 	"\x12ImportFleetRequest\x12+\n" +
 	"\atenants\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x10\x03\x18?R\atenants\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"G\n" +
@@ -1360,10 +1429,11 @@ const file_tms_v1_fleet_proto_rawDesc = "" +
 	"\fMovingTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x1d\n" +
 	"\n" +
-	"rollout_id\x18\x02 \x01(\tR\trolloutId2\xfe\x02\n" +
+	"rollout_id\x18\x02 \x01(\tR\trolloutId2\xd7\x03\n" +
 	"\fFleetService\x12c\n" +
 	"\bDiscover\x12\x1c.tms.v1.DiscoverFleetRequest\x1a\x1d.tms.v1.DiscoverFleetResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/fleet:discover\x12^\n" +
-	"\x06Import\x12\x1a.tms.v1.ImportFleetRequest\x1a\x1b.tms.v1.ImportFleetResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/fleet:import\x12X\n" +
+	"\x06Import\x12\x1a.tms.v1.ImportFleetRequest\x1a\x1b.tms.v1.ImportFleetResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/fleet:import\x12W\n" +
+	"\x05Adopt\x12\x1a.tms.v1.AdoptTenantRequest\x1a\x16.tms.v1.ImportedTenant\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/fleet:adopt\x12X\n" +
 	"\x04Show\x12\x1e.tms.v1.ShowFleetTenantRequest\x1a\x18.tms.v1.FleetTenantSheet\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/fleet/{id}\x12O\n" +
 	"\x05Drift\x12\x19.tms.v1.FleetDriftRequest\x1a\x12.tms.v1.FleetDrift\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/fleet:driftB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
@@ -1379,7 +1449,7 @@ func file_tms_v1_fleet_proto_rawDescGZIP() []byte {
 	return file_tms_v1_fleet_proto_rawDescData
 }
 
-var file_tms_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tms_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_tms_v1_fleet_proto_goTypes = []any{
 	(*DiscoverFleetRequest)(nil),   // 0: tms.v1.DiscoverFleetRequest
 	(*DiscoverFleetResponse)(nil),  // 1: tms.v1.DiscoverFleetResponse
@@ -1389,16 +1459,17 @@ var file_tms_v1_fleet_proto_goTypes = []any{
 	(*StandingVersion)(nil),        // 5: tms.v1.StandingVersion
 	(*FleetWreck)(nil),             // 6: tms.v1.FleetWreck
 	(*FleetStranger)(nil),          // 7: tms.v1.FleetStranger
-	(*ImportFleetRequest)(nil),     // 8: tms.v1.ImportFleetRequest
-	(*ImportFleetResponse)(nil),    // 9: tms.v1.ImportFleetResponse
-	(*ImportedTenant)(nil),         // 10: tms.v1.ImportedTenant
-	(*ShowFleetTenantRequest)(nil), // 11: tms.v1.ShowFleetTenantRequest
-	(*FleetTenantSheet)(nil),       // 12: tms.v1.FleetTenantSheet
-	(*FleetResource)(nil),          // 13: tms.v1.FleetResource
-	(*FleetFinding)(nil),           // 14: tms.v1.FleetFinding
-	(*FleetDriftRequest)(nil),      // 15: tms.v1.FleetDriftRequest
-	(*FleetDrift)(nil),             // 16: tms.v1.FleetDrift
-	(*MovingTenant)(nil),           // 17: tms.v1.MovingTenant
+	(*AdoptTenantRequest)(nil),     // 8: tms.v1.AdoptTenantRequest
+	(*ImportFleetRequest)(nil),     // 9: tms.v1.ImportFleetRequest
+	(*ImportFleetResponse)(nil),    // 10: tms.v1.ImportFleetResponse
+	(*ImportedTenant)(nil),         // 11: tms.v1.ImportedTenant
+	(*ShowFleetTenantRequest)(nil), // 12: tms.v1.ShowFleetTenantRequest
+	(*FleetTenantSheet)(nil),       // 13: tms.v1.FleetTenantSheet
+	(*FleetResource)(nil),          // 14: tms.v1.FleetResource
+	(*FleetFinding)(nil),           // 15: tms.v1.FleetFinding
+	(*FleetDriftRequest)(nil),      // 16: tms.v1.FleetDriftRequest
+	(*FleetDrift)(nil),             // 17: tms.v1.FleetDrift
+	(*MovingTenant)(nil),           // 18: tms.v1.MovingTenant
 }
 var file_tms_v1_fleet_proto_depIdxs = []int32{
 	2,  // 0: tms.v1.DiscoverFleetResponse.tenants:type_name -> tms.v1.FoundTenant
@@ -1409,24 +1480,26 @@ var file_tms_v1_fleet_proto_depIdxs = []int32{
 	4,  // 5: tms.v1.FoundTenant.total:type_name -> tms.v1.FleetFigures
 	4,  // 6: tms.v1.StandingVersion.figures:type_name -> tms.v1.FleetFigures
 	4,  // 7: tms.v1.FleetStranger.figures:type_name -> tms.v1.FleetFigures
-	10, // 8: tms.v1.ImportFleetResponse.tenants:type_name -> tms.v1.ImportedTenant
+	11, // 8: tms.v1.ImportFleetResponse.tenants:type_name -> tms.v1.ImportedTenant
 	3,  // 9: tms.v1.FleetTenantSheet.entry:type_name -> tms.v1.FleetEntry
 	2,  // 10: tms.v1.FleetTenantSheet.found:type_name -> tms.v1.FoundTenant
-	14, // 11: tms.v1.FleetTenantSheet.findings:type_name -> tms.v1.FleetFinding
-	13, // 12: tms.v1.FleetTenantSheet.resources:type_name -> tms.v1.FleetResource
+	15, // 11: tms.v1.FleetTenantSheet.findings:type_name -> tms.v1.FleetFinding
+	14, // 12: tms.v1.FleetTenantSheet.resources:type_name -> tms.v1.FleetResource
 	4,  // 13: tms.v1.FleetResource.figures:type_name -> tms.v1.FleetFigures
-	14, // 14: tms.v1.FleetDrift.findings:type_name -> tms.v1.FleetFinding
-	17, // 15: tms.v1.FleetDrift.moving:type_name -> tms.v1.MovingTenant
+	15, // 14: tms.v1.FleetDrift.findings:type_name -> tms.v1.FleetFinding
+	18, // 15: tms.v1.FleetDrift.moving:type_name -> tms.v1.MovingTenant
 	0,  // 16: tms.v1.FleetService.Discover:input_type -> tms.v1.DiscoverFleetRequest
-	8,  // 17: tms.v1.FleetService.Import:input_type -> tms.v1.ImportFleetRequest
-	11, // 18: tms.v1.FleetService.Show:input_type -> tms.v1.ShowFleetTenantRequest
-	15, // 19: tms.v1.FleetService.Drift:input_type -> tms.v1.FleetDriftRequest
-	1,  // 20: tms.v1.FleetService.Discover:output_type -> tms.v1.DiscoverFleetResponse
-	9,  // 21: tms.v1.FleetService.Import:output_type -> tms.v1.ImportFleetResponse
-	12, // 22: tms.v1.FleetService.Show:output_type -> tms.v1.FleetTenantSheet
-	16, // 23: tms.v1.FleetService.Drift:output_type -> tms.v1.FleetDrift
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
+	9,  // 17: tms.v1.FleetService.Import:input_type -> tms.v1.ImportFleetRequest
+	8,  // 18: tms.v1.FleetService.Adopt:input_type -> tms.v1.AdoptTenantRequest
+	12, // 19: tms.v1.FleetService.Show:input_type -> tms.v1.ShowFleetTenantRequest
+	16, // 20: tms.v1.FleetService.Drift:input_type -> tms.v1.FleetDriftRequest
+	1,  // 21: tms.v1.FleetService.Discover:output_type -> tms.v1.DiscoverFleetResponse
+	10, // 22: tms.v1.FleetService.Import:output_type -> tms.v1.ImportFleetResponse
+	11, // 23: tms.v1.FleetService.Adopt:output_type -> tms.v1.ImportedTenant
+	13, // 24: tms.v1.FleetService.Show:output_type -> tms.v1.FleetTenantSheet
+	17, // 25: tms.v1.FleetService.Drift:output_type -> tms.v1.FleetDrift
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1443,7 +1516,7 @@ func file_tms_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_fleet_proto_rawDesc), len(file_tms_v1_fleet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	FleetService_Discover_FullMethodName = "/tms.v1.FleetService/Discover"
 	FleetService_Import_FullMethodName   = "/tms.v1.FleetService/Import"
+	FleetService_Adopt_FullMethodName    = "/tms.v1.FleetService/Adopt"
 	FleetService_Show_FullMethodName     = "/tms.v1.FleetService/Show"
 	FleetService_Drift_FullMethodName    = "/tms.v1.FleetService/Drift"
 )
@@ -40,6 +41,11 @@ type FleetServiceClient interface {
 	// that its aliases lead to. It may be repeated. What is refused is listed
 	// with the reason and keeps nothing else from being registered.
 	Import(ctx context.Context, in *ImportFleetRequest, opts ...grpc.CallOption) (*ImportFleetResponse, error)
+	// Adopt registers a single-tenant installation, whose indices stand under a
+	// code name, as a tenant. Its next upgrade moves the documents to indices
+	// under the tenant's id; until then nothing changes. What stands in the way
+	// is a refusal.
+	Adopt(ctx context.Context, in *AdoptTenantRequest, opts ...grpc.CallOption) (*ImportedTenant, error)
 	// Show puts registry and cluster side by side, for one tenant.
 	Show(ctx context.Context, in *ShowFleetTenantRequest, opts ...grpc.CallOption) (*FleetTenantSheet, error)
 	// Drift lists every disagreement between the registry and the cluster.
@@ -69,6 +75,16 @@ func (c *fleetServiceClient) Import(ctx context.Context, in *ImportFleetRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ImportFleetResponse)
 	err := c.cc.Invoke(ctx, FleetService_Import_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) Adopt(ctx context.Context, in *AdoptTenantRequest, opts ...grpc.CallOption) (*ImportedTenant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportedTenant)
+	err := c.cc.Invoke(ctx, FleetService_Adopt_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +126,11 @@ type FleetServiceServer interface {
 	// that its aliases lead to. It may be repeated. What is refused is listed
 	// with the reason and keeps nothing else from being registered.
 	Import(context.Context, *ImportFleetRequest) (*ImportFleetResponse, error)
+	// Adopt registers a single-tenant installation, whose indices stand under a
+	// code name, as a tenant. Its next upgrade moves the documents to indices
+	// under the tenant's id; until then nothing changes. What stands in the way
+	// is a refusal.
+	Adopt(context.Context, *AdoptTenantRequest) (*ImportedTenant, error)
 	// Show puts registry and cluster side by side, for one tenant.
 	Show(context.Context, *ShowFleetTenantRequest) (*FleetTenantSheet, error)
 	// Drift lists every disagreement between the registry and the cluster.
@@ -129,6 +150,9 @@ func (UnimplementedFleetServiceServer) Discover(context.Context, *DiscoverFleetR
 }
 func (UnimplementedFleetServiceServer) Import(context.Context, *ImportFleetRequest) (*ImportFleetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Import not implemented")
+}
+func (UnimplementedFleetServiceServer) Adopt(context.Context, *AdoptTenantRequest) (*ImportedTenant, error) {
+	return nil, status.Error(codes.Unimplemented, "method Adopt not implemented")
 }
 func (UnimplementedFleetServiceServer) Show(context.Context, *ShowFleetTenantRequest) (*FleetTenantSheet, error) {
 	return nil, status.Error(codes.Unimplemented, "method Show not implemented")
@@ -192,6 +216,24 @@ func _FleetService_Import_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FleetService_Adopt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdoptTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).Adopt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_Adopt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).Adopt(ctx, req.(*AdoptTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _FleetService_Show_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShowFleetTenantRequest)
 	if err := dec(in); err != nil {
@@ -242,6 +284,10 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Import",
 			Handler:    _FleetService_Import_Handler,
+		},
+		{
+			MethodName: "Adopt",
+			Handler:    _FleetService_Adopt_Handler,
 		},
 		{
 			MethodName: "Show",

@@ -78,8 +78,12 @@ type Tenant struct {
 	PurgeRefusal string `protobuf:"bytes,19,opt,name=purge_refusal,json=purgeRefusal,proto3" json:"purge_refusal,omitempty"`
 	// When that is tried again by itself. Output only.
 	PurgeRetryTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=purge_retry_time,json=purgeRetryTime,proto3" json:"purge_retry_time,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of a single-tenant installation that was adopted: how its index names
+	// begin, prefix and code name ("074.4a7d1"). Its indices of that release
+	// stand under it, those of later ones under the id. Output only.
+	AdoptedFrom   string `protobuf:"bytes,21,opt,name=adopted_from,json=adoptedFrom,proto3" json:"adopted_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tenant) Reset() {
@@ -250,6 +254,13 @@ func (x *Tenant) GetPurgeRetryTime() *timestamppb.Timestamp {
 		return x.PurgeRetryTime
 	}
 	return nil
+}
+
+func (x *Tenant) GetAdoptedFrom() string {
+	if x != nil {
+		return x.AdoptedFrom
+	}
+	return ""
 }
 
 // CreateTenantRequest registers a tenant.
@@ -1269,7 +1280,7 @@ var File_tms_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x16tms/v1/operation.proto\"\x9a\b\n" +
+	"\x13tms/v1/tenant.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x16tms/v1/operation.proto\"\xbd\b\n" +
 	"\x06Tenant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1e\n" +
@@ -1298,7 +1309,8 @@ const file_tms_v1_tenant_proto_rawDesc = "" +
 	"\x04etag\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12D\n" +
 	"\x10purge_start_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeStartTime\x12#\n" +
 	"\rpurge_refusal\x18\x13 \x01(\tR\fpurgeRefusal\x12D\n" +
-	"\x10purge_retry_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeRetryTime\x1a9\n" +
+	"\x10purge_retry_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\x0epurgeRetryTime\x12!\n" +
+	"\fadopted_from\x18\x15 \x01(\tR\vadoptedFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x01\n" +

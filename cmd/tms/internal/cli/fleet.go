@@ -182,6 +182,11 @@ func (a *app) tenantImport(ctx context.Context, s *session, only []string, dry b
 	if err != nil {
 		return err
 	}
+	return a.printImported(s, done, dry)
+}
+
+// printImported tells what became of each; what was refused is the error.
+func (a *app) printImported(s *session, done *tmsv1.ImportFleetResponse, dry bool) (err error) {
 	refused := &refusedError{}
 	var rows [][]string
 	for _, t := range done.GetTenants() {

@@ -25,7 +25,7 @@ func (a *app) tenantCommand() *cobra.Command {
 	cmd.AddCommand(
 		a.tenantCreateCommand(), a.tenantGetCommand(), a.tenantListCommand(),
 		a.tenantUpdateCommand(), a.tenantDeleteCommand(), a.tenantUndeleteCommand(), a.tenantPurgeCommand(),
-		a.tenantDiscoverCommand(), a.tenantShowCommand(), a.tenantWatchCommand(),
+		a.tenantDiscoverCommand(), a.tenantAdoptCommand(), a.tenantShowCommand(), a.tenantWatchCommand(),
 	)
 	return cmd
 }
