@@ -18,7 +18,7 @@ import (
 // at the end. A cluster that is down so holds up nobody of another one.
 func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) {
 	rows, err := r.db.pool.Query(ctx, `
-		select w.rollout_id, w.tenant_id, w.epoch
+		with work as (select w.*
 		from rollouts ro
 		cross join (select 'default' collate "C" as name union all select name from clusters) c
 		cross join lateral (
@@ -26,14 +26,12 @@ func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) 
 			where rollout_id = ro.id and cluster = c.name and working and lease_until > now()
 		) b
 		cross join lateral (
-			select rollout_id, tenant_id, epoch, next_at, docs_total from rollout_tenants
+			select rollout_id, tenant_id, epoch, cluster, state, intent, next_at, docs_total from rollout_tenants
 			where rollout_id = ro.id and cluster = c.name and working and next_at <= now() and (lease_until is null or lease_until <= now())
 			order by next_at, docs_total desc, tenant_id
 			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
 		) w
-		where exists (select from rollout_tenants where rollout_id = ro.id and working)
-		order by w.next_at, w.docs_total desc, w.tenant_id
-		limit $1`, limit)
+		where exists (select from rollout_tenants where rollout_id = ro.id and working))`+dueWithin, limit, fencedStates)
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -79,7 +77,10 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 		if errors.Is(err, pgx.ErrNoRows) {
 			return upgrader.ErrConflict
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return admit(ctx, tx, rollout, tenant, l.Cluster)
 	})
 	if err != nil {
 		return nil, err
@@ -112,21 +113,28 @@ func (r *Rollouts) Release(ctx context.Context, l *upgrader.Lease, next time.Tim
 
 // Load implements upgrader.Store.
 func (r *Rollouts) Load(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, *upgrader.RolloutTenant, error) {
-	rows, err := r.db.pool.Query(ctx, `select `+rolloutColumns+` from rollouts where id = $1`, rollout)
-	if err != nil {
+	var ro *upgrader.Rollout
+	var t upgrader.RolloutTenant
+	var stop *upgrader.Stop
+	batch := &pgx.Batch{}
+	batch.Queue(`select `+rolloutColumns+` from rollouts where id = $1`, rollout).Query(func(rows pgx.Rows) (err error) {
+		if ro, err = pgx.CollectExactlyOneRow(rows, scanRollout); err != nil {
+			return missing(err, "rollout "+rollout)
+		}
+		return nil
+	})
+	batch.Queue(`select `+tenantInRolloutColumns+` from rollout_tenants where rollout_id = $1 and tenant_id = $2`, rollout, tenant).Query(func(rows pgx.Rows) (err error) {
+		if t, err = pgx.CollectExactlyOneRow(rows, scanRolloutTenant); err != nil {
+			return missing(err, "tenant "+tenant+" of rollout "+rollout)
+		}
+		return nil
+	})
+	batch.Queue(stopInForce).QueryRow(func(row pgx.Row) (err error) { stop, err = scanStop(row); return err })
+	if err := r.db.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, nil, failure(err)
 	}
-	ro, err := pgx.CollectExactlyOneRow(rows, scanRollout)
-	if err != nil {
-		return nil, nil, missing(err, "rollout "+rollout)
-	}
-	rows, err = r.db.pool.Query(ctx, `select `+tenantInRolloutColumns+` from rollout_tenants where rollout_id = $1 and tenant_id = $2`, rollout, tenant)
-	if err != nil {
-		return nil, nil, failure(err)
-	}
-	t, err := pgx.CollectExactlyOneRow(rows, scanRolloutTenant)
-	if err != nil {
-		return nil, nil, missing(err, "tenant "+tenant+" of rollout "+rollout)
+	if stop != nil {
+		ro.Wish = upgrader.WishStop
 	}
 	return ro, &t, nil
 }

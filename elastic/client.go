@@ -72,6 +72,7 @@ type Client struct {
 
 	// detected is what the first successful GET / told; nil until then.
 	detected atomic.Pointer[identity]
+	marks    watermarkCache
 }
 
 var _ upgrader.Engine = (*Client)(nil)

@@ -295,6 +295,42 @@ func count(t *upgrader.ReindexTask, s *taskStatus) {
 	t.Noops += s.Noops
 }
 
+// Rethrottle implements upgrader.Engine. The engine shares the rate out between
+// the slices that still run; it obeys at once when it gets faster, and after
+// the page it is at when it gets slower.
+func (c *Client) Rethrottle(ctx context.Context, taskID string, perSecond float64) error {
+	op := "change the pace of copy task " + taskID
+	if err := checkTaskID(op, taskID); err != nil {
+		return err
+	}
+	rate := "-1"
+	if perSecond > 0 {
+		rate = strconv.FormatFloat(perSecond, 'f', -1, 32)
+	}
+	var body nodeFailures
+	err := c.do(ctx, call{op: op, request: fixed(request{
+		method: http.MethodPost, path: "/_reindex/" + taskID + "/_rethrottle", query: query("requests_per_second", rate),
+	})}, &body)
+	if is404(err, "resource_not_found_exception") || err == nil && gone(body) {
+		return fmt.Errorf("%s: %w", op, upgrader.ErrNotFound)
+	}
+	if err != nil {
+		return err
+	}
+	return body.check(op)
+}
+
+// gone says that a task, or the node that ran it, is no longer there: this
+// shows as a failure of the node.
+func gone(n nodeFailures) bool {
+	for _, f := range n.NodeFailures {
+		if f.CausedBy != nil && (f.CausedBy.Type == "resource_not_found_exception" || f.CausedBy.Type == "no_such_node_exception") {
+			return true
+		}
+	}
+	return false
+}
+
 // CancelTask implements upgrader.Engine. It does not wait for the end.
 func (c *Client) CancelTask(ctx context.Context, taskID string) error {
 	op := "cancel task " + taskID
@@ -311,11 +347,8 @@ func (c *Client) CancelTask(ctx context.Context, taskID string) error {
 	if err != nil {
 		return err
 	}
-	// Unknown tasks and nodes that left show as failures of their node.
-	for _, f := range body.NodeFailures {
-		if f.CausedBy != nil && (f.CausedBy.Type == "resource_not_found_exception" || f.CausedBy.Type == "no_such_node_exception") {
-			return nil
-		}
+	if gone(body) {
+		return nil
 	}
 	return body.check(op)
 }

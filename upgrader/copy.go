@@ -182,34 +182,45 @@ func (s *session) copyOne(ctx context.Context, m *Move, c *Copy, task string) er
 // its end. A task that met a refused document stops there: the copy goes on
 // document by document.
 func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
-	wait, dog := newPoller(s.r.limits.Poll), &watchdog{}
+	back, err := s.taskSlot(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer back()
+	wait, dog, pace := newPoller(s.r.limits.Poll), &watchdog{}, &throttled{}
 	for {
+		news := s.guard.account.news()
 		if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 			return errors.Join(err, map[bool]error{true: errSteered}[away])
 		}
 		if c.Task == "" {
-			if err := s.startTask(ctx, m, c); err != nil {
+			if err := s.startTask(ctx, m, c, pace); err != nil {
 				return err
 			}
+		}
+		if err := s.rethrottle(ctx, c, pace); err != nil {
+			return err
 		}
 		t, err := s.engine.ReindexTask(ctx, c.Task)
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && t.Completed && t.Cancelled:
 			// The node that ran it is gone, or somebody cancelled it.
 			s.update(func() { c.Task = "" })
+			pace = &throttled{}
 			continue
 		case err != nil:
 			return err
 		}
+		s.guard.account.copied(t.Created + t.Updated - c.Copied)
 		s.advance(c, t.Created+t.Updated)
 		if !t.Completed {
-			if err := s.unstall(ctx, m, c, t, dog); err != nil {
+			if err := s.unstall(ctx, m, c, t, dog, pace.rate); err != nil {
 				return err
 			}
 			if err := s.progress(ctx, m); err != nil {
 				return err
 			}
-			if err := wait.pause(ctx); err != nil {
+			if err := wait.pauseUntil(ctx, news); err != nil {
 				return err
 			}
 			continue
@@ -218,7 +229,7 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 	}
 }
 
-func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
+func (s *session) startTask(ctx context.Context, m *Move, c *Copy, pace *throttled) error {
 	s.update(func() { c.Tries, c.State = c.Tries+1, CopyRunning })
 	if c.Tries > maxCopyTries {
 		return failf("the copy of %s was started %d times and never ended; look at the cluster's health, then retry", c.Source, maxCopyTries)
@@ -228,15 +239,17 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy) error {
 	}
 	script, params := s.l.transformOf(m).Painless()
 	s.update(func() { c.Pace = Pace{} })
+	rate := s.taskRate()
 	id, err := s.engine.StartReindex(ctx, Reindex{
 		Source: c.Source, Target: m.Target, Script: script, Params: params,
-		Slices: max(1, c.Shards), RPS: s.rollout.Options.RequestsPerSecond, OpaqueID: s.opaqueID(m, c),
+		Slices: max(1, c.Shards), RPS: rate, Batch: pageOf(rate), OpaqueID: s.opaqueID(m, c),
 	})
 	if err != nil {
 		// The engine may have started it without our hearing of it: look
 		// before anything else is started.
 		return err
 	}
+	pace.known, pace.rate = true, rate
 	s.update(func() { c.Task = id })
 	return s.saveMoves(ctx, m)
 }
@@ -324,14 +337,18 @@ type poller struct{ next, most time.Duration }
 
 func newPoller(most time.Duration) *poller { return &poller{next: 20 * time.Millisecond, most: most} }
 
-func (p *poller) pause(ctx context.Context) error {
+func (p *poller) pause(ctx context.Context) error { return p.pauseUntil(ctx, nil) }
+
+// pauseUntil ends early when there is news.
+func (p *poller) pauseUntil(ctx context.Context, news <-chan struct{}) error {
 	t := time.NewTimer(p.next)
 	defer t.Stop()
 	p.next = min(p.next*3/2, p.most)
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	case <-news:
 	case <-t.C:
-		return nil
 	}
+	return nil
 }

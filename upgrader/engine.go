@@ -74,6 +74,10 @@ type Engine interface {
 	// ReindexTask reports one task, running or finished. A task the engine no
 	// longer knows is ErrNotFound.
 	ReindexTask(ctx context.Context, taskID string) (ReindexTask, error)
+	// Rethrottle changes the documents per second of a running copy task, over
+	// all of its slices; 0 is unthrottled. A task that the engine no longer
+	// knows is ErrNotFound.
+	Rethrottle(ctx context.Context, taskID string, perSecond float64) error
 	// CancelTask asks a task and its children to stop; unknown is no error.
 	CancelTask(ctx context.Context, taskID string) error
 

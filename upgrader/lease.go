@@ -74,6 +74,7 @@ type leasedEngine struct {
 	Engine
 	keeper *keeper
 	guard
+	spending
 	// unanswered says that some change had no answer: it may yet be carried
 	// out, so that whoever comes next has to fence it off.
 	unanswered atomic.Bool
@@ -97,10 +98,21 @@ func (e *leasedEngine) change(ctx context.Context, do func() error) error {
 	return err
 }
 
+// update is change for what makes the master work: it waits for its turn in
+// the cluster's budget, unless somebody's writes are refused meanwhile.
+func (e *leasedEngine) update(ctx context.Context, do func() error) error {
+	back, err := e.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer back()
+	return e.change(ctx, do)
+}
+
 // CreateIndex marks the index with the owner's guard, for what is written to it.
 func (e *leasedEngine) CreateIndex(ctx context.Context, name string, body IndexBody) error {
 	body.Aliases = withAlias(body.Aliases, e.alias(name))
-	return e.change(ctx, func() error {
+	return e.update(ctx, func() error {
 		err := e.Engine.CreateIndex(ctx, name, body)
 		if err == nil {
 			e.hold(e.alias(name))
@@ -114,14 +126,14 @@ func (e *leasedEngine) Clone(ctx context.Context, source, target string, setting
 }
 
 func (e *leasedEngine) PutMapping(ctx context.Context, mapping map[string]any, names ...string) error {
-	return e.change(ctx, func() error { return e.Engine.PutMapping(ctx, mapping, names...) })
+	return e.update(ctx, func() error { return e.Engine.PutMapping(ctx, mapping, names...) })
 }
 
 // DeleteIndices deletes under the tenant's key where there is one: a deletion
 // that arrives when somebody else has made the index anew must not hit that.
 func (e *leasedEngine) DeleteIndices(ctx context.Context, names ...string) error {
 	if e.home == "" || slices.Contains(names, e.home) {
-		return e.change(ctx, func() error { return e.Engine.DeleteIndices(ctx, names...) })
+		return e.update(ctx, func() error { return e.Engine.DeleteIndices(ctx, names...) })
 	}
 	if err := e.ensure(ctx, e.key(), e.home); err != nil {
 		return err
@@ -134,19 +146,19 @@ func (e *leasedEngine) DeleteIndices(ctx context.Context, names ...string) error
 	for _, ix := range there {
 		actions = append(actions, AliasAction{Index: ix.Name, Drop: true})
 	}
-	return e.change(ctx, func() error { return e.Engine.UpdateAliases(ctx, actions) })
+	return e.update(ctx, func() error { return e.Engine.UpdateAliases(ctx, actions) })
 }
 
 func (e *leasedEngine) PutSettings(ctx context.Context, settings map[string]any, names ...string) error {
-	return e.change(ctx, func() error { return e.Engine.PutSettings(ctx, settings, names...) })
+	return e.update(ctx, func() error { return e.Engine.PutSettings(ctx, settings, names...) })
 }
 
 func (e *leasedEngine) PutTemplate(ctx context.Context, t Template) error {
-	return e.change(ctx, func() error { return e.Engine.PutTemplate(ctx, t) })
+	return e.update(ctx, func() error { return e.Engine.PutTemplate(ctx, t) })
 }
 
 func (e *leasedEngine) DeleteTemplate(ctx context.Context, name string) error {
-	return e.change(ctx, func() error { return e.Engine.DeleteTemplate(ctx, name) })
+	return e.update(ctx, func() error { return e.Engine.DeleteTemplate(ctx, name) })
 }
 
 func (e *leasedEngine) BlockWrites(ctx context.Context, patterns ...string) (names []string, err error) {
@@ -159,6 +171,7 @@ func (e *leasedEngine) UnblockWrites(ctx context.Context, names ...string) error
 }
 
 func (e *leasedEngine) UpdateAliases(ctx context.Context, actions []AliasAction) error {
+	defer e.account.countUpdate()() // guards need it while others wait for them
 	return e.change(ctx, func() error { return e.Engine.UpdateAliases(ctx, actions) })
 }
 

@@ -32,15 +32,23 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 		switch {
 		case t.Intent == IntentCancel:
 			return StepUndo
-		case t.Intent.errandOf() != "":
+		case t.Intent.errandOf() != "" && wish != WishStop:
 			return StepErrand
 		}
 		return StepNone
 	case TenantCancelled, TenantRolledBack, TenantFinalized:
 		return StepNone
-	case TenantReturning, TenantReturnFenced, TenantReturnVerified:
+	case TenantReturning:
+		if wish == WishStop {
+			return StepNone
+		}
 		return StepRollback
+	case TenantReturnFenced, TenantReturnVerified:
+		return StepRollback // to its end, or at least to that of the fence
 	case TenantSwitched:
+		if wish == WishStop {
+			return StepNone
+		}
 		switch t.Intent {
 		case IntentRollback:
 			return StepRollback
@@ -57,9 +65,9 @@ func NextStep(wish Wish, t RolloutTenant) Step {
 		return StepFence
 	}
 	if t.Intent == IntentCancel {
-		return StepUndo
+		return StepUndo // also while all is stopped: it only takes away
 	}
-	if wish == WishPause {
+	if wish == WishPause || wish == WishStop {
 		// A pause must not leave a tenant whose writes are refused.
 		if t.State == TenantFenced {
 			return StepUnfence

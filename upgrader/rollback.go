@@ -85,6 +85,9 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 	if r := s.t.Record.Return; s.t.State == TenantReturnFenced && r.Opened && len(s.open) == 0 {
 		r.Disturbed = true // perhaps: a worker has died with it open
 	}
+	if s.t.State == TenantReturnFenced && s.rollout.Wish == WishStop {
+		return OutcomeLifted, s.reopenNew(ctx)
+	}
 	if s.t.State == TenantReturning {
 		if o, err := s.approach(ctx); err != nil || o != OutcomeDone {
 			return o, err
@@ -170,8 +173,9 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 	if r.Tries++; r.Tries > maxFences {
 		return OutcomeFail, failf("the fence was lifted %d times because the last writes did not fit into %s; slow the writers down, then roll back again", maxFences, s.rollout.Options.FenceTimeout)
 	}
-	if _, err := s.takePlace(ctx, TenantReturnFenced, StepRollback); err != nil {
-		return OutcomeRetry, err
+	if away, err := s.takePlace(ctx, TenantReturnFenced, StepRollback); err != nil || away {
+		r.Tries--
+		return OutcomeWaitSteered, err
 	}
 	if s.t.Record.BlockedAt.IsZero() {
 		if err := s.beforeReturnBlock(ctx); err != nil {

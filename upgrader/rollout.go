@@ -33,6 +33,8 @@ const (
 	WishRun    Wish = "run"
 	WishPause  Wish = "pause"
 	WishCancel Wish = "cancel"
+	// WishStop is never stored: it stands for the kill switch.
+	WishStop Wish = "stop"
 )
 
 // VerifyLevel says how much of a copy is compared before the switch.

@@ -76,6 +76,7 @@ type Runner struct {
 	catalogue *releases.Catalogue
 	owner     string
 	snapshots Snapshots // nil: no rollout waits for any
+	steward   *Steward  // nil: nothing is limited
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
@@ -108,6 +109,7 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	keeper := r.keep(ctx, lease)
 	guarded := newLeasedEngine(engine, keeper, lease)
 	s := r.session(lease, keeper, guarded)
+	defer s.budgeted(ctx)()
 	next, err := s.run(keeper.ctx)
 	keeper.stop()
 	if errors.Is(context.Cause(keeper.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {

@@ -31,8 +31,11 @@ type session struct {
 	mu      sync.Mutex // guards moves while copies run, and lastLook
 	looked  time.Time
 	steered bool
-	noted   time.Time  // when progress was stored last
-	saving  sync.Mutex // held while the tenant's row is stored during copies
+	// perSecond is what the rollout allows a copy now, in documents; 0 for no
+	// limit.
+	perSecond float64
+	noted     time.Time  // when progress was stored last
+	saving    sync.Mutex // held while the tenant's row is stored during copies
 	// swept are the ids of sources of merges that were read as a whole.
 	swept map[string][]string
 	// wayClear is when no other tenant was seen behind its fence.
@@ -79,7 +82,7 @@ func (s *session) run(ctx context.Context) (next time.Time, err error) {
 	for {
 		step := NextStep(s.rollout.Wish, *s.t)
 		if step == StepNone {
-			return s.r.now().Add(pausedPause), nil
+			return s.r.now().Add(pausedPause), s.halt(ctx)
 		}
 		outcome, err := s.take(ctx, step)
 		if err != nil {
@@ -123,12 +126,16 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	s.aside = newQuarantine(docs)
+	s.guard.account.look(s.largestSource())
 	return nil
 }
 
 func (s *session) reload(ctx context.Context) (err error) {
 	s.rollout, s.t, err = s.r.store.Load(ctx, s.lease.RolloutID, s.lease.TenantID)
 	s.looked, s.steered = s.r.now(), false
+	if err == nil {
+		s.perSecond = s.rollout.Options.RequestsPerSecond
+	}
 	return err
 }
 
@@ -142,6 +149,9 @@ func (s *session) take(ctx context.Context, step Step) (Outcome, error) {
 		s.t.StartedAt = started
 	}
 	outcome, err := s.do(ctx, step)
+	if errors.Is(err, errSteered) {
+		outcome, err = OutcomeWaitSteered, nil
+	}
 	if errors.Is(err, ErrLeaseLost) || ctx.Err() != nil {
 		if cause := context.Cause(ctx); cause != nil && err == nil {
 			err = cause
@@ -273,11 +283,12 @@ func (s *session) steeredAway(ctx context.Context, step Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.looked = s.r.now()
+	s.looked, s.perSecond = s.r.now(), ro.Options.RequestsPerSecond
 	// The state in the row may be older than ours: only wishes count.
 	mine := *s.t
 	mine.Intent, mine.SwitchAllowed = t.Intent, t.SwitchAllowed
-	s.steered = NextStep(ro.Wish, mine) != step && (ro.Wish != WishRun || t.Intent != IntentNone)
+	held := step == StepFence && !t.SwitchAllowed
+	s.steered = NextStep(ro.Wish, mine) != step && (ro.Wish != WishRun || t.Intent != IntentNone || held)
 	return s.steered, nil
 }
 

@@ -91,8 +91,8 @@ func stallLimit(stall time.Duration, perSecond float64) time.Duration {
 // unstall cancels a task that gets nowhere; followTask then starts it again, a
 // bounded number of times. A task that does not end when it is cancelled must
 // not have a second one beside it: what it still writes may be older.
-func (s *session) unstall(ctx context.Context, m *Move, c *Copy, t ReindexTask, dog *watchdog) error {
-	limit := stallLimit(s.r.limits.Stall, s.rollout.Options.RequestsPerSecond)
+func (s *session) unstall(ctx context.Context, m *Move, c *Copy, t ReindexTask, dog *watchdog, perSecond float64) error {
+	limit := stallLimit(s.r.limits.Stall, perSecond)
 	switch dog.look(c.Task, t.Created+t.Updated+t.Deleted+t.Noops, s.r.now(), limit) {
 	case taskStalled:
 		s.update(func() {

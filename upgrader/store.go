@@ -51,7 +51,8 @@ type Store interface {
 	// next lease is a takeover then.
 	Release(ctx context.Context, l *Lease, next time.Time, commands int64, unanswered bool) error
 
-	// Load returns the tenant with its rollout (without the other tenants).
+	// Load returns the tenant with its rollout (without the other tenants). While
+	// all rollouts are stopped the wish is WishStop.
 	Load(ctx context.Context, rollout, tenant string) (*Rollout, *RolloutTenant, error)
 	// KeepOldTemplates stores the old version's templates of the tenant.
 	KeepOldTemplates(ctx context.Context, l *Lease, ts []Template) error

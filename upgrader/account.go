@@ -1,0 +1,380 @@
+package upgrader
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// account is this process's share of one cluster's budget. A nil account
+// limits nothing. Safe for concurrent use.
+type account struct {
+	s       *Steward
+	cluster string
+	ready   chan struct{} // closed after the first beat
+	wanting chan struct{} // asks for a beat now
+	limiter *rate.Limiter // documents read by this process
+
+	sampling atomic.Bool
+	done     atomic.Int64 // documents copied or compared so far
+	period   atomic.Int64 // counts the periods in which readers are counted
+	reading  atomic.Int64 // readers that have read documents in this period
+
+	mu      sync.Mutex
+	tenants int
+	tasks   slots // each in use is a copy task that is followed
+	updates slots
+	limited bool
+	heard   time.Time // of the last pulse, by our clock
+	first   bool
+	perFlow float64       // documents per second of each copy; 0 is not limited
+	changed chan struct{} // closed when perFlow or stop have changed
+	reason  string
+	stop    *Stop
+	probe   string
+	since   time.Time // of the period
+	before  int64     // done at its begin
+	readers int       // of the period before
+	rate    float64   // documents per second in the period before
+}
+
+// slots of one kind: given by the store, used and waited for here.
+type slots struct {
+	given, used, waiting int
+	// ahead is how many more than used are asked for, so that a tenant begins
+	// without asking.
+	ahead int
+	freed chan struct{} // closed when one may be free
+}
+
+func newAccount(s *Steward, cluster string) *account {
+	return &account{
+		s: s, cluster: cluster, ready: make(chan struct{}), wanting: make(chan struct{}, 1),
+		limiter: rate.NewLimiter(rate.Inf, 1), limited: true, first: true, changed: make(chan struct{}),
+		tasks: slots{ahead: 1, freed: make(chan struct{})}, updates: slots{ahead: 16, freed: make(chan struct{})},
+		since: time.Now(),
+	}
+}
+
+func (a *account) join() {
+	a.mu.Lock()
+	a.tenants++
+	a.mu.Unlock()
+}
+
+// part ends what open began.
+func (a *account) part() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	a.tenants--
+	a.mu.Unlock()
+}
+
+func (a *account) busy() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tenants > 0
+}
+
+// look names an index that the cluster's search latency may be measured with.
+func (a *account) look(index string) {
+	if a == nil || index == "" {
+		return
+	}
+	a.mu.Lock()
+	a.probe = index
+	a.mu.Unlock()
+}
+
+func (a *account) probed() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.probe
+}
+
+// state is what the process tells in a beat.
+func (a *account) state(now time.Time) Beat {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if span := now.Sub(a.since).Seconds(); span >= beatInterval.Seconds()/2 {
+		done := a.done.Load()
+		a.rate, a.readers = float64(done-a.before)/span, int(a.reading.Swap(0))
+		a.before, a.since = done, now
+		a.period.Add(1)
+	}
+	return Beat{
+		Cluster: a.cluster, Owner: a.s.owner, TTL: shareTTL, Tenants: a.tenants,
+		Tasks: a.tasks.ask(a.tenants), Updates: a.updates.ask(a.tenants),
+		Flows: a.tasks.used + a.readers, DocumentsRate: a.rate,
+	}
+}
+
+// ask is what a process with so many tenants asks for.
+func (s *slots) ask(tenants int) Ask {
+	ask := Ask{Uses: s.used, Wants: s.used + s.waiting}
+	if tenants > 0 && s.waiting < s.ahead {
+		ask.Spare = s.ahead - s.waiting
+	}
+	return ask
+}
+
+// hear takes over what the store has answered.
+func (a *account) hear(p Pulse, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limited, a.heard = true, at
+	a.tasks.give(p.Tasks)
+	a.updates.give(p.Updates)
+	perFlow := 0.0
+	if p.Allowance.DocumentsPerSecond > 0 {
+		perFlow = p.Allowance.DocumentsPerSecond / float64(max(1, p.Flows))
+	}
+	stopped := (a.stop == nil) != (p.Stop == nil)
+	if perFlow != a.perFlow || stopped {
+		close(a.changed)
+		a.changed = make(chan struct{})
+	}
+	a.perFlow, a.stop, a.reason = perFlow, p.Stop, p.Reason
+	a.limitReads()
+	a.begin()
+}
+
+// limitReads sets the pace of what the process itself reads: that of as many
+// flows as read at the moment.
+func (a *account) limitReads() {
+	limit := rate.Inf
+	if a.perFlow > 0 {
+		limit = rate.Limit(a.perFlow * float64(max(1, a.readers)))
+	}
+	if limit == a.limiter.Limit() {
+		return
+	}
+	a.limiter.SetLimit(limit)
+	a.limiter.SetBurst(burst(limit))
+}
+
+// burst is a quarter of a second's worth: so long a wait is not interrupted.
+func burst(limit rate.Limit) int {
+	if limit == rate.Inf {
+		return 1
+	}
+	return max(1, int(math.Min(float64(limit)/4, 1<<20)))
+}
+
+// begin says that the first beat is over.
+func (a *account) begin() {
+	if a.first {
+		a.first = false
+		close(a.ready)
+	}
+}
+
+// unlimited is for clusters without a budget.
+func (a *account) unlimited() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limited = false
+	a.tasks.free()
+	a.updates.free()
+	a.limiter.SetLimit(rate.Inf)
+	a.begin()
+}
+
+// doubt keeps what is in use, and gives out nothing more when the store has not
+// answered for as long as a share lives.
+func (a *account) doubt(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.heard) >= shareTTL {
+		a.tasks.given, a.updates.given = 0, 0
+	}
+	a.s.log.Debug("no answer to a beat", "cluster", a.cluster, "error", err)
+}
+
+func (s *slots) give(n int) {
+	if s.given = n; s.used < n && s.waiting > 0 {
+		s.free()
+	}
+}
+
+// free wakes those who wait.
+func (s *slots) free() {
+	close(s.freed)
+	s.freed = make(chan struct{})
+}
+
+// want asks for a beat now.
+func (a *account) want() {
+	select {
+	case a.wanting <- struct{}{}:
+	default:
+	}
+}
+
+// takeTask waits for a slot of a copy task until ctx ends, or until giveUp,
+// asked a few times a second, is not nil. It returns what gives it back.
+func (a *account) takeTask(ctx context.Context, giveUp func() error) (func(), error) {
+	if a == nil {
+		return func() {}, nil
+	}
+	return a.take(ctx, &a.tasks, giveUp)
+}
+
+// adoptTask takes a slot whether there is one or not: a task that a dead worker
+// has started runs.
+func (a *account) adoptTask() func() {
+	if a == nil {
+		return func() {}
+	}
+	return a.force(&a.tasks)
+}
+
+// countUpdate takes a slot of an update that does not wait.
+func (a *account) countUpdate() func() {
+	if a == nil {
+		return func() {}
+	}
+	return a.force(&a.updates)
+}
+
+func (a *account) force(s *slots) func() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.used++
+	return func() { a.back(s) }
+}
+
+// takeUpdate waits for a slot of a cluster-state update.
+func (a *account) takeUpdate(ctx context.Context) (func(), error) {
+	if a == nil {
+		return func() {}, nil
+	}
+	return a.take(ctx, &a.updates, nil)
+}
+
+func (a *account) take(ctx context.Context, s *slots, giveUp func() error) (func(), error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for first := true; a.limited && s.used >= s.given; first = false {
+		s.waiting++
+		freed := s.freed
+		a.mu.Unlock()
+		if first {
+			a.want()
+		}
+		err := a.pause(ctx, freed, giveUp)
+		a.mu.Lock()
+		if s.waiting--; err != nil {
+			return nil, err
+		}
+	}
+	s.used++
+	return func() { a.back(s) }, nil
+}
+
+func (a *account) pause(ctx context.Context, freed chan struct{}, giveUp func() error) error {
+	t := time.NewTimer(beatInterval / 2)
+	defer t.Stop()
+	select {
+	case <-freed:
+	case <-t.C:
+		if giveUp != nil {
+			return giveUp()
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (a *account) back(s *slots) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.used--; s.waiting > 0 && (s.used < s.given || !a.limited) {
+		s.free()
+	}
+}
+
+// stopped is the kill switch, as far as heard.
+func (a *account) stopped() *Stop {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stop
+}
+
+// taskRate is documents per second of a copy task, when its rollout wants no
+// more than most; 0 is not limited in both.
+func (a *account) taskRate(most float64) float64 {
+	if a == nil {
+		return most
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if most == 0 || a.perFlow > 0 && a.perFlow < most {
+		return a.perFlow
+	}
+	return most
+}
+
+// copied counts documents that the engine has copied.
+func (a *account) copied(n int64) {
+	if a != nil && n > 0 {
+		a.done.Add(n)
+	}
+}
+
+// news is closed when the pace of copies has changed, or everything is to stop.
+func (a *account) news() <-chan struct{} {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// reader is one tenant that reads documents; it counts as one flow, however
+// many of its indices are read at once.
+type reader struct {
+	period atomic.Int64 // in which it was counted last
+}
+
+// read counts documents that were read to be copied or compared, and waits
+// until the budget allows further ones. It ends early when everything is to
+// stop.
+func (a *account) read(ctx context.Context, r *reader, n int) error {
+	if a == nil || n == 0 {
+		return nil
+	}
+	a.done.Add(int64(n))
+	if now := a.period.Load() + 1; r.period.Swap(now) != now {
+		a.reading.Add(1)
+	}
+	for n > 0 && a.limiter.Limit() != rate.Inf && a.stopped() == nil {
+		part := min(n, a.limiter.Burst())
+		err := a.limiter.WaitN(ctx, part)
+		switch {
+		case err == nil:
+			n -= part
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		default: // the limit has become smaller meanwhile
+			if err := a.pause(ctx, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if a.stopped() != nil {
+		return errSteered
+	}
+	return nil
+}

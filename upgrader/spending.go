@@ -1,0 +1,49 @@
+package upgrader
+
+import "context"
+
+// spending is a tenant's use of its cluster's budget. The zero value is not
+// limited.
+type spending struct {
+	account *account
+	reader  reader
+	// urgent says that somebody's writes are refused: such work waits for no
+	// budget. Set before the engine is used.
+	urgent func() bool
+}
+
+func (s *spending) hurries() bool { return s.urgent != nil && s.urgent() }
+
+// turn waits until one more update of the cluster's state may be under way.
+func (s *spending) turn(ctx context.Context) (func(), error) {
+	if s.account == nil || s.hurries() {
+		return func() {}, nil
+	}
+	return s.account.takeUpdate(ctx)
+}
+
+// count accounts for documents that were read.
+func (s *spending) count(ctx context.Context, n int) error {
+	if s.account == nil || s.hurries() {
+		return nil
+	}
+	return s.account.read(ctx, &s.reader, n)
+}
+
+// Page reads at the pace that the cluster's budget allows.
+func (e *leasedEngine) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
+	docs, err := e.Engine.Page(ctx, p)
+	if err != nil || p.IDsOnly {
+		return docs, err
+	}
+	return docs, e.count(ctx, len(docs))
+}
+
+// Fetch reads at the pace that the cluster's budget allows.
+func (e *leasedEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]Doc, bool, error) {
+	docs, whole, err := e.Engine.Fetch(ctx, shard, most, indices...)
+	if err != nil {
+		return docs, whole, err
+	}
+	return docs, whole, e.count(ctx, len(docs))
+}
