@@ -79,6 +79,9 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 				work = append(work, upgrader.Work{RolloutID: ro.ID, TenantID: t.TenantID})
 			}
 		}
+		if err := errors.Join(insertClaims(ctx, tx, ro), insertRetention(ctx, tx, ro)); err != nil {
+			return err
+		}
 		if err := appendAudit(ctx, tx, rolloutAudit(ro.ID, ro.CreatedBy, "start", map[string]any{"to_release": ro.ToRelease, "tenants": len(ro.Tenants)})); err != nil {
 			return err
 		}
@@ -266,7 +269,7 @@ func (r *Rollouts) addTenants(ctx context.Context, rollouts ...*upgrader.Rollout
 		ro := byID[t.RolloutID]
 		ro.Tenants = append(ro.Tenants, t)
 	}
-	return nil
+	return errors.Join(r.addClaims(ctx, byID), r.addRetentions(ctx, byID))
 }
 
 // Rollouts implements upgrader.Store. Ids carry the time, so they sort.

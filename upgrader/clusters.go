@@ -175,7 +175,7 @@ func (f ShardForecast) plus(o ShardForecast) ShardForecast {
 	}
 	return ShardForecast{
 		Now: f.Now + o.Now, New: f.New + o.New, Peak: f.Peak + o.Peak, Limit: f.Limit + o.Limit, DataNodes: f.DataNodes + o.DataNodes,
-		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed,
+		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed, Raise: tight.Raise,
 	}
 }
 

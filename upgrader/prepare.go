@@ -19,6 +19,9 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if len(s.moves) == 0 {
 		return OutcomeDone, nil // a minor upgrade: no data moves
 	}
+	if outcome, err := s.roomFor(ctx); err != nil || outcome != OutcomeDone {
+		return outcome, err
+	}
 	if err := s.keepOldTemplates(ctx); err != nil {
 		return OutcomeRetry, err
 	}
@@ -28,7 +31,13 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if err := s.clearWay(ctx); err != nil {
 		return OutcomeRetry, err
 	}
-	return OutcomeDone, s.createTargets(ctx)
+	err := s.createTargets(ctx)
+	var full *noRoom
+	if errors.As(err, &full) {
+		s.t.Reason = "gate " + GateShardBudget + ": " + full.Error()
+		return OutcomeWait, nil
+	}
+	return OutcomeDone, err
 }
 
 // keepOldTemplates stores the old version's templates as they are, before
@@ -262,7 +271,7 @@ func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[
 	}
 	var e *EngineError
 	if errors.As(err, &e) && e.Type == "validation_exception" {
-		return failf("index %s cannot be created: %s; raise cluster.max_shards_per_node or add data nodes, then retry", m.Target, e.Reason)
+		return &noRoom{m.Target, e.Reason}
 	}
 	if err != nil {
 		return err

@@ -76,6 +76,12 @@ type Options struct {
 	Snapshot           string `json:"snapshot,omitempty"`
 	SnapshotRepository string `json:"snapshot_repository,omitempty"`
 	SnapshotName       string `json:"snapshot_name,omitempty"`
+	// RaiseShardLimit has TMS raise cluster.max_shards_per_node as far as the
+	// rollout needs, and put it back: see ShardLimit.
+	RaiseShardLimit bool `json:"raise_shard_limit,omitempty"`
+	// FinalizeAfter is how long after its end the rollout's old versions are
+	// deleted; 0 is never by itself. See Retention.
+	FinalizeAfter time.Duration `json:"finalize_after,omitempty"`
 }
 
 // Defaults and bounds of Options.
@@ -117,6 +123,12 @@ type Rollout struct {
 	// tenants, so that a watcher sees at a glance whether to look again.
 	Revision int64
 	Tenants  []RolloutTenant // sorted by TenantID
+	// Claims are what the rollout needs of the shard limit of each cluster;
+	// none without Options.RaiseShardLimit.
+	Claims []ShardClaim
+	// Retention says when its old versions are deleted; nil when only a command
+	// does.
+	Retention *Retention
 }
 
 // TenantState is where one tenant of a rollout stands.
@@ -476,4 +488,7 @@ type ShardForecast struct {
 	MaxPerNode, DataNodes int
 	// Needed is the value of cluster.max_shards_per_node that would do.
 	Needed int
+	// Raise is the level at which TMS will raise the setting to Needed; "" when
+	// it will not.
+	Raise string
 }

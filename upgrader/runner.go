@@ -80,6 +80,7 @@ type Runner struct {
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
+	room      roomReader
 }
 
 // NewRunner wires a Runner whose tenants all live in one cluster, unless

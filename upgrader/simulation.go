@@ -220,11 +220,18 @@ func (tp *tenantPlan) footprint() {
 func (p *planner) check() {
 	f := p.plan.Forecast
 	s := p.plan.Shards
-	if s.New > 0 && f.ShardsPeak > s.Limit {
+	switch {
+	case s.New == 0 || f.ShardsPeak <= s.Limit:
+	case p.plan.Options.RaiseShardLimit && s.DataNodes > 0:
+		p.plan.Shards.Raise = LevelPersistent
+		if p.view.Shards.SettingsFrom == LevelTransient {
+			p.plan.Shards.Raise = LevelTransient
+		}
+	default:
 		p.refuse("", "shard_limit",
 			fmt.Sprintf("%d shards are open, %d new ones are needed while both versions stand, and the calendar adds %d until %s: %d, but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)",
 				s.Now, s.New, f.CalendarShards, f.Until.UTC().Format(time.DateOnly), f.ShardsPeak, s.Limit, s.MaxPerNode, s.DataNodes),
-			fmt.Sprintf("set cluster.max_shards_per_node to %d or more, add data nodes, or take fewer tenants at once: %s", s.Needed, f.advice()))
+			fmt.Sprintf("set cluster.max_shards_per_node to %d or more, add data nodes, let TMS raise it with --raise-shard-limit, or take fewer tenants at once: %s", s.Needed, f.advice()))
 	}
 	if f.Disk.Limit > 0 && f.Bytes > 0 && f.Disk.Peak > f.Disk.Limit {
 		p.refuse("", "disk_headroom",

@@ -108,22 +108,9 @@ func (s *Service) requireSnapshots(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	var refusals []Refusal
-	for i := range r.Tenants {
-		t := &r.Tenants[i]
-		if t.State != TenantSwitched || len(t.Record.OldIndices) == 0 || !c.concerns(t.TenantID) {
-			continue
-		}
-		name, why, err := s.snapshots.Holds(ctx, t.TenantID, t.Record.OldIndices, r.CreatedAt.Add(-snapshotAge))
-		if err != nil {
-			return err
-		}
-		if name == "" {
-			refusals = append(refusals, Refusal{
-				Code: "snapshot_missing", TenantID: t.TenantID, Message: "no snapshot holds its old version: " + why,
-				Remedy: "take one with `tms backup create --tenant " + t.TenantID + "`, or waive it with --without-snapshot; the waiver is audited",
-			})
-		}
+	refusals, err := s.missingSnapshots(ctx, r, c)
+	if err != nil {
+		return err
 	}
 	if len(refusals) > 0 {
 		return &ServiceError{Reason: ReasonRefused, Message: "the old version cannot be deleted", Refusals: refusals}

@@ -81,6 +81,8 @@ type Store interface {
 	Quarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error)
 
 	VerificationStore
+	RoomStore
+	RetentionStore
 }
 
 // FleetTenant is what the upgrade needs to know of a registered tenant.

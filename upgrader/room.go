@@ -1,0 +1,215 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Before a tenant is prepared it is looked again whether what it needs fits
+// into its cluster: the plan is of the start, and others live there too. A
+// tenant for which there is no room waits, and goes on by itself when old
+// versions were finalized or removed, or the limit was raised.
+
+// Gates that ask for room.
+const (
+	GateShardBudget  = "shard_budget"
+	GateDiskHeadroom = "disk_headroom"
+)
+
+// Need is what a tenant is about to take of its cluster.
+type Need struct {
+	Shards int   // of indices that are not created yet, replicas included
+	Bytes  int64 // of documents that are not copied yet, replicas included
+}
+
+// RoomFacts are what the gates for room are decided by.
+type RoomFacts struct {
+	Shards ShardBudget
+	Disk   DiskBudget // Limit 0: the engine watches no disk
+	// Need is the tenant's; Others have passed the gates and are about to take
+	// theirs.
+	Need, Others Need
+	// Raise says what TMS does about the shard limit; "" when nothing.
+	Raise string
+}
+
+// ShardRoom is the gate shard_budget: "" when it is open, otherwise why not and
+// what helps.
+func ShardRoom(f RoomFacts) string {
+	limit, sum := f.Shards.Limit(), f.Shards.Open+f.Others.Shards+f.Need.Shards
+	if f.Need.Shards == 0 || sum <= limit {
+		return ""
+	}
+	help := fmt.Sprintf("finalize other tenants, add data nodes, or set cluster.max_shards_per_node to %d", perNode(sum, f.Shards.DataNodes))
+	if f.Raise != "" {
+		help = f.Raise
+	}
+	return fmt.Sprintf("%d shards are open and %d are about to be created for others; %d more would be over the limit of %d; %s",
+		f.Shards.Open, f.Others.Shards, f.Need.Shards, limit, help)
+}
+
+// DiskRoom is the gate disk_headroom, like ShardRoom.
+func DiskRoom(f RoomFacts) string {
+	if f.Disk.Limit == 0 || f.Need.Bytes == 0 || f.Disk.Used+f.Others.Bytes+f.Need.Bytes <= f.Disk.Limit {
+		return ""
+	}
+	return fmt.Sprintf("%s of disk are used and %s are about to be for others; %s more would be over the watermark %s at %s; finalize other tenants, or add disk",
+		sizeText(f.Disk.Used), sizeText(f.Others.Bytes), sizeText(f.Need.Bytes), f.Disk.Watermark, sizeText(f.Disk.Limit))
+}
+
+func sizeText(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// RoomStore gives out room, one tenant after the other.
+type RoomStore interface {
+	// TakeRoom tells decide what tenants of the cluster that have passed the
+	// gates are about to take, other than the lease's, and stores need as the
+	// lease's when decide says that it fits. Who decides for a cluster waits
+	// for all others who do.
+	TakeRoom(ctx context.Context, l *Lease, need Need, decide func(others Need) bool) error
+	// WantShards says that a rollout that may raise the shard limit of a
+	// cluster needs that value of cluster.max_shards_per_node.
+	WantShards(ctx context.Context, rollout, cluster string, wanted int) error
+	// ShardClaims are what a rollout needs of shard limits, and what became of it.
+	ShardClaims(ctx context.Context, rollout string) ([]ShardClaim, error)
+}
+
+// roomAge is how old figures of a cluster may be that tenants are let in by.
+// Those that others take meanwhile are counted as taken.
+const roomAge = time.Second
+
+// roomReader reads a cluster's figures for all tenants of a process. Safe for
+// concurrent use.
+type roomReader struct {
+	mu    sync.Mutex
+	rooms map[string]*roomReading
+}
+
+type roomReading struct {
+	mu     sync.Mutex
+	at     time.Time
+	shards ShardBudget
+	disk   DiskBudget
+}
+
+// read returns figures that are at most roomAge old. Who comes while they are
+// read waits for them.
+func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (ShardBudget, DiskBudget, error) {
+	r.mu.Lock()
+	if r.rooms == nil {
+		r.rooms = map[string]*roomReading{}
+	}
+	x := r.rooms[cluster]
+	if x == nil {
+		x = &roomReading{}
+		r.rooms[cluster] = x
+	}
+	r.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if time.Since(x.at) < roomAge {
+		return x.shards, x.disk, nil
+	}
+	asked := time.Now()
+	shards, err := engine.Shards(ctx)
+	if err != nil {
+		return ShardBudget{}, DiskBudget{}, err
+	}
+	var disk DiskBudget
+	if d, ok := engine.(Disks); ok {
+		if disk, err = d.Disk(ctx); err != nil {
+			return ShardBudget{}, DiskBudget{}, err
+		}
+	}
+	x.at, x.shards, x.disk = asked, shards, disk
+	return shards, disk, nil
+}
+
+// need is what the tenant's moves are about to take.
+func (s *session) need() Need {
+	var n Need
+	for _, m := range s.moves {
+		if m.State == MovePlanned {
+			n.Shards += shardsOf(s.l.resource(m.Resource)) * (1 + m.Replicas)
+		}
+		for _, c := range m.Copies {
+			if c.State == CopyPlanned && m.Method != MethodClone {
+				n.Bytes += c.Bytes * int64(1+m.Replicas)
+			}
+		}
+	}
+	return n
+}
+
+// roomFor are the gates shard_budget and disk_headroom: nothing of a tenant is
+// made for which there is no room in its cluster.
+func (s *session) roomFor(ctx context.Context) (Outcome, error) {
+	need := s.need()
+	if need == (Need{}) {
+		return OutcomeDone, nil
+	}
+	f := RoomFacts{Need: need}
+	var err error
+	if f.Shards, f.Disk, err = s.r.room.read(ctx, s.lease.Cluster, s.guard.Engine); err != nil {
+		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateShardBudget, err)
+	}
+	if s.rollout.Options.RaiseShardLimit {
+		if f.Raise, err = s.raise(ctx); err != nil {
+			return OutcomeRetry, err
+		}
+	}
+	var shards, disk string
+	err = s.r.store.TakeRoom(ctx, s.lease, need, func(others Need) bool {
+		f.Others = others
+		shards, disk = ShardRoom(f), DiskRoom(f)
+		return shards == "" && disk == ""
+	})
+	switch {
+	case err != nil:
+		return OutcomeRetry, err
+	case shards != "":
+		s.t.Reason = "gate " + GateShardBudget + ": " + shards
+		if s.rollout.Options.RaiseShardLimit {
+			err = s.r.store.WantShards(ctx, s.lease.RolloutID, s.lease.Cluster, perNode(f.Shards.Open+f.Others.Shards+need.Shards, f.Shards.DataNodes))
+		}
+		return OutcomeWait, err
+	case disk != "":
+		s.t.Reason = "gate " + GateDiskHeadroom + ": " + disk
+		return OutcomeWait, nil
+	}
+	s.t.Reason = ""
+	return OutcomeDone, nil
+}
+
+// raise says what TMS does about the shard limit of the tenant's cluster.
+func (s *session) raise(ctx context.Context) (string, error) {
+	claims, err := s.r.store.ShardClaims(ctx, s.lease.RolloutID)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range claims {
+		if c.Cluster != s.lease.Cluster {
+			continue
+		}
+		if c.State == LimitLeft {
+			return "", nil // somebody else has set it: they say what helps
+		}
+		return "TMS raises it", nil
+	}
+	return "", nil
+}
+
+// noRoom says that the cluster has refused an index although the gate was open:
+// somebody else was quicker.
+type noRoom struct{ index, reason string }
+
+func (e *noRoom) Error() string { return "index " + e.index + " cannot be created: " + e.reason }
