@@ -149,6 +149,7 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Switch_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Finalize_FullMethodName:       {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Retain_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_ListQuarantine_FullMethodName: {tenants.PermUpgrades, fleet}, // shows customers' documents
 
 	tmsv1.VerificationService_GetProof_FullMethodName:          {tenants.PermRead, of(func(r *tmsv1.GetProofRequest) []string { return []string{r.GetTenantId()} })},

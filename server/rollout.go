@@ -25,6 +25,7 @@ func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
 		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
 		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
+		RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
 	}
 }
 
@@ -37,6 +38,7 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 		methods[key] = string(m)
 	}
 	return &tmsv1.RolloutOptions{
+		RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter),
 		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
 		Methods: methods,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
@@ -50,6 +52,7 @@ func rolloutToProto(r *upgrader.Rollout, now time.Time) *tmsv1.Rollout {
 		CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Options: optionsToProto(r.Options),
 		Revision: r.Revision, Seconds: seconds(r.CreatedAt, r.FinishedAt, now),
 	}
+	out.ShardLimits, out.Retention = shardLimitsToProto(r.Claims), retentionToProto(r)
 	for i := range r.Tenants {
 		out.Tenants = append(out.Tenants, rolloutTenantToProto(&r.Tenants[i], r.ToRelease, now))
 	}
@@ -123,7 +126,7 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 		ToRelease: p.ToRelease, Options: optionsToProto(p.Options),
 		Shards: &tmsv1.ShardForecast{
 			Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),
-			MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed),
+			MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed), Raise: f.Raise,
 		},
 	}
 	out.Forecast = forecastToProto(p.Forecast)

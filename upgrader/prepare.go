@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -271,7 +272,10 @@ func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[
 	}
 	var e *EngineError
 	if errors.As(err, &e) && e.Type == "validation_exception" {
-		return &noRoom{m.Target, e.Reason}
+		if strings.Contains(e.Reason, "shards open") {
+			return &noRoom{m.Target, e.Reason}
+		}
+		return failf("index %s cannot be created: %s", m.Target, e.Reason)
 	}
 	if err != nil {
 		return err

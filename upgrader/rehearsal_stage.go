@@ -64,6 +64,12 @@ func (s *stage) SaveTenant(ctx context.Context, _ *Lease, t *RolloutTenant) erro
 	return s.rehearsals.SaveRehearsal(ctx, &shown, s.owner)
 }
 
+// TakeRoom implements Store: a rehearsal needs room now, and reserves none.
+func (s *stage) TakeRoom(_ context.Context, _ *Lease, _ Need, decide func(others Need) bool) error {
+	decide(Need{})
+	return nil
+}
+
 // SaveMoves implements Store: they are in the session.
 func (s *stage) SaveMoves(context.Context, *Lease, ...Move) error { return nil }
 

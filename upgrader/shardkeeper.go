@@ -51,6 +51,11 @@ func NewShardKeeper(store LimitStore, engines Engines, log *slog.Logger) *ShardK
 	return &ShardKeeper{store: store, engines: engines, log: log}
 }
 
+// ShardKeeper is one for the clusters of the service.
+func (s *Service) ShardKeeper(store LimitStore, log *slog.Logger) *ShardKeeper {
+	return NewShardKeeper(store, s.engines, log)
+}
+
 const (
 	// limitPause is how often a raised limit is looked at: for an operator who
 	// has changed it, and for the end of the rollouts that need it.

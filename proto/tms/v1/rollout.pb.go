@@ -52,7 +52,14 @@ type RolloutOptions struct {
 	// Where the snapshot goes; may be empty when there is only one repository.
 	SnapshotRepository string `protobuf:"bytes,21,opt,name=snapshot_repository,json=snapshotRepository,proto3" json:"snapshot_repository,omitempty"`
 	// The snapshot that was taken. Output only.
-	SnapshotId    string `protobuf:"bytes,22,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	SnapshotId string `protobuf:"bytes,22,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// Where nothing but the shard limit is in the way, TMS raises
+	// cluster.max_shards_per_node as far as needed, and puts it back when no
+	// tenant of the rollout needs it any more.
+	RaiseShardLimit bool `protobuf:"varint,40,opt,name=raise_shard_limit,json=raiseShardLimit,proto3" json:"raise_shard_limit,omitempty"`
+	// How long after the last tenant was switched old versions are deleted, given
+	// a snapshot of them; unset is never by itself.
+	FinalizeAfter *durationpb.Duration `protobuf:"bytes,41,opt,name=finalize_after,json=finalizeAfter,proto3" json:"finalize_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -164,6 +171,20 @@ func (x *RolloutOptions) GetSnapshotId() string {
 	return ""
 }
 
+func (x *RolloutOptions) GetRaiseShardLimit() bool {
+	if x != nil {
+		return x.RaiseShardLimit
+	}
+	return false
+}
+
+func (x *RolloutOptions) GetFinalizeAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FinalizeAfter
+	}
+	return nil
+}
+
 // Rollout is one upgrade of a fleet, or of a part of it.
 type Rollout struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -190,7 +211,11 @@ type Rollout struct {
 	// Grows with every change of the rollout or of one of its tenants.
 	Revision int64 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Seconds since the start, up to the end once it ended.
-	Seconds       float64 `protobuf:"fixed64,11,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Seconds float64 `protobuf:"fixed64,11,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	// What becomes of the shard limits that it may raise.
+	ShardLimits []*RaisedShardLimit `protobuf:"bytes,40,rep,name=shard_limits,json=shardLimits,proto3" json:"shard_limits,omitempty"`
+	// When its old versions are deleted; unset when only a command does.
+	Retention     *Retention `protobuf:"bytes,41,opt,name=retention,proto3" json:"retention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -302,6 +327,214 @@ func (x *Rollout) GetSeconds() float64 {
 	return 0
 }
 
+func (x *Rollout) GetShardLimits() []*RaisedShardLimit {
+	if x != nil {
+		return x.ShardLimits
+	}
+	return nil
+}
+
+func (x *Rollout) GetRetention() *Retention {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+// RaisedShardLimit is what TMS does about cluster.max_shards_per_node of a
+// cluster for a rollout.
+type RaisedShardLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which cluster.
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// One of: wanted (not changed yet), raising, raised, restoring, restored (as
+	// before), left (somebody else has changed it meanwhile: theirs stays).
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// persistent or transient: that which was in force.
+	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	// Value in force before; 0 when it was not raised.
+	Before int32 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`
+	// Value that TMS has set.
+	RaisedTo int32 `protobuf:"varint,5,opt,name=raised_to,json=raisedTo,proto3" json:"raised_to,omitempty"`
+	// The same in words.
+	Text          string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaisedShardLimit) Reset() {
+	*x = RaisedShardLimit{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaisedShardLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaisedShardLimit) ProtoMessage() {}
+
+func (x *RaisedShardLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaisedShardLimit.ProtoReflect.Descriptor instead.
+func (*RaisedShardLimit) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RaisedShardLimit) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *RaisedShardLimit) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RaisedShardLimit) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *RaisedShardLimit) GetBefore() int32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *RaisedShardLimit) GetRaisedTo() int32 {
+	if x != nil {
+		return x.RaisedTo
+	}
+	return 0
+}
+
+func (x *RaisedShardLimit) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Retention says when the old versions of a rollout are deleted.
+type Retention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of: waiting (the rollout has not ended), scheduled, finalizing, kept
+	// (until a command), done.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Counted from when the last tenant was switched; unset when kept.
+	FinalizeAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=finalize_after,json=finalizeAfter,proto3" json:"finalize_after,omitempty"`
+	// When they are deleted, while it is scheduled.
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// Tenants whose old version stands.
+	Tenants int32 `protobuf:"varint,4,opt,name=tenants,proto3" json:"tenants,omitempty"`
+	// Why they were not deleted when they were due; may be empty.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When that is tried again.
+	RetryTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retry_time,json=retryTime,proto3" json:"retry_time,omitempty"`
+	// The same in words.
+	Text          string `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retention) Reset() {
+	*x = Retention{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retention) ProtoMessage() {}
+
+func (x *Retention) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retention.ProtoReflect.Descriptor instead.
+func (*Retention) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Retention) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Retention) GetFinalizeAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FinalizeAfter
+	}
+	return nil
+}
+
+func (x *Retention) GetDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueTime
+	}
+	return nil
+}
+
+func (x *Retention) GetTenants() int32 {
+	if x != nil {
+		return x.Tenants
+	}
+	return 0
+}
+
+func (x *Retention) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Retention) GetRetryTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryTime
+	}
+	return nil
+}
+
+func (x *Retention) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // RolloutTenant is one tenant's part of a rollout.
 type RolloutTenant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -361,7 +594,7 @@ type RolloutTenant struct {
 
 func (x *RolloutTenant) Reset() {
 	*x = RolloutTenant{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[2]
+	mi := &file_tms_v1_rollout_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +606,7 @@ func (x *RolloutTenant) String() string {
 func (*RolloutTenant) ProtoMessage() {}
 
 func (x *RolloutTenant) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[2]
+	mi := &file_tms_v1_rollout_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +619,7 @@ func (x *RolloutTenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutTenant.ProtoReflect.Descriptor instead.
 func (*RolloutTenant) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{2}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RolloutTenant) GetTenantId() string {
@@ -580,7 +813,7 @@ type WayBack struct {
 
 func (x *WayBack) Reset() {
 	*x = WayBack{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	mi := &file_tms_v1_rollout_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +825,7 @@ func (x *WayBack) String() string {
 func (*WayBack) ProtoMessage() {}
 
 func (x *WayBack) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[3]
+	mi := &file_tms_v1_rollout_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +838,7 @@ func (x *WayBack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WayBack.ProtoReflect.Descriptor instead.
 func (*WayBack) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{3}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WayBack) GetCarried() int64 {
@@ -696,7 +929,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[4]
+	mi := &file_tms_v1_rollout_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +941,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[4]
+	mi := &file_tms_v1_rollout_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +954,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{4}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Verification) GetLevel() string {
@@ -803,7 +1036,7 @@ type IndexMove struct {
 
 func (x *IndexMove) Reset() {
 	*x = IndexMove{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[5]
+	mi := &file_tms_v1_rollout_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +1048,7 @@ func (x *IndexMove) String() string {
 func (*IndexMove) ProtoMessage() {}
 
 func (x *IndexMove) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[5]
+	mi := &file_tms_v1_rollout_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +1061,7 @@ func (x *IndexMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexMove.ProtoReflect.Descriptor instead.
 func (*IndexMove) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{5}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *IndexMove) GetTarget() string {
@@ -897,7 +1130,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[6]
+	mi := &file_tms_v1_rollout_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1142,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[6]
+	mi := &file_tms_v1_rollout_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1155,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{6}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Refusal) GetCode() string {
@@ -974,7 +1207,7 @@ type RolloutPlan struct {
 
 func (x *RolloutPlan) Reset() {
 	*x = RolloutPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[7]
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1219,7 @@ func (x *RolloutPlan) String() string {
 func (*RolloutPlan) ProtoMessage() {}
 
 func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[7]
+	mi := &file_tms_v1_rollout_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1232,7 @@ func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutPlan.ProtoReflect.Descriptor instead.
 func (*RolloutPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{7}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RolloutPlan) GetToRelease() string {
@@ -1066,7 +1299,7 @@ type TenantPlan struct {
 
 func (x *TenantPlan) Reset() {
 	*x = TenantPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[8]
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1311,7 @@ func (x *TenantPlan) String() string {
 func (*TenantPlan) ProtoMessage() {}
 
 func (x *TenantPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[8]
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1324,7 @@ func (x *TenantPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantPlan.ProtoReflect.Descriptor instead.
 func (*TenantPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TenantPlan) GetTenantId() string {
@@ -1170,7 +1403,7 @@ type FleetForecast struct {
 
 func (x *FleetForecast) Reset() {
 	*x = FleetForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1415,7 @@ func (x *FleetForecast) String() string {
 func (*FleetForecast) ProtoMessage() {}
 
 func (x *FleetForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[9]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1428,7 @@ func (x *FleetForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetForecast.ProtoReflect.Descriptor instead.
 func (*FleetForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FleetForecast) GetDocuments() int64 {
@@ -1296,7 +1529,7 @@ type DiskForecast struct {
 
 func (x *DiskForecast) Reset() {
 	*x = DiskForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1541,7 @@ func (x *DiskForecast) String() string {
 func (*DiskForecast) ProtoMessage() {}
 
 func (x *DiskForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1554,7 @@ func (x *DiskForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskForecast.ProtoReflect.Descriptor instead.
 func (*DiskForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DiskForecast) GetTotal() int64 {
@@ -1382,14 +1615,17 @@ type ShardForecast struct {
 	// Nodes that hold data.
 	DataNodes int32 `protobuf:"varint,6,opt,name=data_nodes,json=dataNodes,proto3" json:"data_nodes,omitempty"`
 	// Value of cluster.max_shards_per_node that would do.
-	Needed        int32 `protobuf:"varint,7,opt,name=needed,proto3" json:"needed,omitempty"`
+	Needed int32 `protobuf:"varint,7,opt,name=needed,proto3" json:"needed,omitempty"`
+	// Level at which TMS will raise it to that, persistent or transient; empty
+	// when it will not.
+	Raise         string `protobuf:"bytes,20,opt,name=raise,proto3" json:"raise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShardForecast) Reset() {
 	*x = ShardForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1637,7 @@ func (x *ShardForecast) String() string {
 func (*ShardForecast) ProtoMessage() {}
 
 func (x *ShardForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1650,7 @@ func (x *ShardForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardForecast.ProtoReflect.Descriptor instead.
 func (*ShardForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ShardForecast) GetNow() int32 {
@@ -1466,11 +1702,18 @@ func (x *ShardForecast) GetNeeded() int32 {
 	return 0
 }
 
+func (x *ShardForecast) GetRaise() string {
+	if x != nil {
+		return x.Raise
+	}
+	return ""
+}
+
 var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x05\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x06\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -1487,10 +1730,12 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"R\x00R\x06beforeR\bsnapshot\x128\n" +
 	"\x13snapshot_repository\x18\x15 \x01(\tB\a\xbaH\x04r\x02\x18?R\x12snapshotRepository\x12(\n" +
 	"\vsnapshot_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
-	"snapshotId\x1a:\n" +
+	"snapshotId\x12*\n" +
+	"\x11raise_shard_limit\x18( \x01(\bR\x0fraiseShardLimit\x12S\n" +
+	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x04\n" +
 	"\aRollout\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1507,7 +1752,25 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\atenants\x18\t \x03(\v2\x15.tms.v1.RolloutTenantR\atenants\x12\x1a\n" +
 	"\brevision\x18\n" +
 	" \x01(\x03R\brevision\x12\x18\n" +
-	"\aseconds\x18\v \x01(\x01R\aseconds\"\xe6\a\n" +
+	"\aseconds\x18\v \x01(\x01R\aseconds\x12;\n" +
+	"\fshard_limits\x18( \x03(\v2\x18.tms.v1.RaisedShardLimitR\vshardLimits\x12/\n" +
+	"\tretention\x18) \x01(\v2\x11.tms.v1.RetentionR\tretention\"\xa1\x01\n" +
+	"\x10RaisedShardLimit\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\x05R\x06before\x12\x1b\n" +
+	"\traised_to\x18\x05 \x01(\x05R\braisedTo\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\"\x9b\x02\n" +
+	"\tRetention\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12@\n" +
+	"\x0efinalize_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\rfinalizeAfter\x125\n" +
+	"\bdue_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12\x18\n" +
+	"\atenants\x18\x04 \x01(\x05R\atenants\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\x12\x12\n" +
+	"\x04text\x18\a \x01(\tR\x04text\"\xe6\a\n" +
 	"\rRolloutTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x18\n" +
@@ -1610,7 +1873,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04peak\x18\x03 \x01(\x03R\x04peak\x12\x14\n" +
 	"\x05after\x18\x04 \x01(\x03R\x05after\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1c\n" +
-	"\twatermark\x18\x06 \x01(\tR\twatermark\"\xba\x01\n" +
+	"\twatermark\x18\x06 \x01(\tR\twatermark\"\xd0\x01\n" +
 	"\rShardForecast\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x05R\x03now\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x05R\x05added\x12\x12\n" +
@@ -1620,7 +1883,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"maxPerNode\x12\x1d\n" +
 	"\n" +
 	"data_nodes\x18\x06 \x01(\x05R\tdataNodes\x12\x16\n" +
-	"\x06needed\x18\a \x01(\x05R\x06neededB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"\x06needed\x18\a \x01(\x05R\x06needed\x12\x14\n" +
+	"\x05raise\x18\x14 \x01(\tR\x05raiseB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_rollout_proto_rawDescOnce sync.Once
@@ -1634,54 +1898,62 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
-	(*RolloutTenant)(nil),         // 2: tms.v1.RolloutTenant
-	(*WayBack)(nil),               // 3: tms.v1.WayBack
-	(*Verification)(nil),          // 4: tms.v1.Verification
-	(*IndexMove)(nil),             // 5: tms.v1.IndexMove
-	(*Refusal)(nil),               // 6: tms.v1.Refusal
-	(*RolloutPlan)(nil),           // 7: tms.v1.RolloutPlan
-	(*TenantPlan)(nil),            // 8: tms.v1.TenantPlan
-	(*FleetForecast)(nil),         // 9: tms.v1.FleetForecast
-	(*DiskForecast)(nil),          // 10: tms.v1.DiskForecast
-	(*ShardForecast)(nil),         // 11: tms.v1.ShardForecast
-	nil,                           // 12: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 13: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 14: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*RaisedShardLimit)(nil),      // 2: tms.v1.RaisedShardLimit
+	(*Retention)(nil),             // 3: tms.v1.Retention
+	(*RolloutTenant)(nil),         // 4: tms.v1.RolloutTenant
+	(*WayBack)(nil),               // 5: tms.v1.WayBack
+	(*Verification)(nil),          // 6: tms.v1.Verification
+	(*IndexMove)(nil),             // 7: tms.v1.IndexMove
+	(*Refusal)(nil),               // 8: tms.v1.Refusal
+	(*RolloutPlan)(nil),           // 9: tms.v1.RolloutPlan
+	(*TenantPlan)(nil),            // 10: tms.v1.TenantPlan
+	(*FleetForecast)(nil),         // 11: tms.v1.FleetForecast
+	(*DiskForecast)(nil),          // 12: tms.v1.DiskForecast
+	(*ShardForecast)(nil),         // 13: tms.v1.ShardForecast
+	nil,                           // 14: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 15: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 16: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	15, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	12, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	16, // 2: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	16, // 3: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
-	2,  // 5: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	13, // 6: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
-	4,  // 7: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	16, // 8: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	16, // 9: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
-	5,  // 10: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
-	3,  // 11: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	14, // 12: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	16, // 13: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
-	0,  // 14: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	8,  // 15: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
-	6,  // 16: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	11, // 17: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	9,  // 18: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
-	5,  // 19: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	16, // 20: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
-	10, // 21: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	14, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	17, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
+	18, // 3: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	18, // 4: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
+	4,  // 6: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
+	2,  // 7: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
+	3,  // 8: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
+	17, // 9: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
+	18, // 10: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
+	18, // 11: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
+	15, // 12: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	6,  // 13: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
+	18, // 14: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	18, // 15: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	7,  // 16: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
+	5,  // 17: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
+	16, // 18: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	18, // 19: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	0,  // 20: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
+	10, // 21: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	8,  // 22: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
+	13, // 23: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	11, // 24: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	7,  // 25: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	18, // 26: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	12, // 27: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -1689,14 +1961,14 @@ func file_tms_v1_rollout_proto_init() {
 	if File_tms_v1_rollout_proto != nil {
 		return
 	}
-	file_tms_v1_rollout_proto_msgTypes[2].OneofWrappers = []any{}
+	file_tms_v1_rollout_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -740,6 +741,62 @@ func (x *FinalizeRolloutRequest) GetWithoutSnapshot() bool {
 	return false
 }
 
+// RetainRolloutRequest says how long a rollout's old versions are kept.
+type RetainRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Counted from when the last tenant was switched; unset keeps them until a
+	// command deletes them.
+	FinalizeAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=finalize_after,json=finalizeAfter,proto3" json:"finalize_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetainRolloutRequest) Reset() {
+	*x = RetainRolloutRequest{}
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetainRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetainRolloutRequest) ProtoMessage() {}
+
+func (x *RetainRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetainRolloutRequest.ProtoReflect.Descriptor instead.
+func (*RetainRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RetainRolloutRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RetainRolloutRequest) GetFinalizeAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FinalizeAfter
+	}
+	return nil
+}
+
 // ListQuarantineRequest chooses quarantined documents.
 type ListQuarantineRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -759,7 +816,7 @@ type ListQuarantineRequest struct {
 
 func (x *ListQuarantineRequest) Reset() {
 	*x = ListQuarantineRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +828,7 @@ func (x *ListQuarantineRequest) String() string {
 func (*ListQuarantineRequest) ProtoMessage() {}
 
 func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +841,7 @@ func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListQuarantineRequest) GetId() string {
@@ -835,7 +892,7 @@ type ListQuarantineResponse struct {
 
 func (x *ListQuarantineResponse) Reset() {
 	*x = ListQuarantineResponse{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +904,7 @@ func (x *ListQuarantineResponse) String() string {
 func (*ListQuarantineResponse) ProtoMessage() {}
 
 func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +917,7 @@ func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListQuarantineResponse) GetDocuments() []*QuarantinedDocument {
@@ -903,7 +960,7 @@ type QuarantinedDocument struct {
 
 func (x *QuarantinedDocument) Reset() {
 	*x = QuarantinedDocument{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +972,7 @@ func (x *QuarantinedDocument) String() string {
 func (*QuarantinedDocument) ProtoMessage() {}
 
 func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +985,7 @@ func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedDocument.ProtoReflect.Descriptor instead.
 func (*QuarantinedDocument) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *QuarantinedDocument) GetTenantId() string {
@@ -991,7 +1048,7 @@ var File_tms_v1_upgrade_proto protoreflect.FileDescriptor
 
 const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/upgrade.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tms/v1/rollout.proto\"p\n" +
+	"\x14tms/v1/upgrade.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tms/v1/rollout.proto\"p\n" +
 	"\x12PlanRolloutRequest\x12(\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\ttoRelease\x120\n" +
@@ -1036,7 +1093,10 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x16FinalizeRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12)\n" +
-	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\"\xd1\x01\n" +
+	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\"\x86\x01\n" +
+	"\x14RetainRolloutRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12S\n" +
+	"\x0efinalize_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\"\xd1\x01\n" +
 	"\x15ListQuarantineRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
 	"\ttenant_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId\x12'\n" +
@@ -1058,7 +1118,8 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\a \x01(\tR\x06source\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime2\xc7\t\n" +
+	"createTime2\xa5\n" +
+	"\n" +
 	"\x0eUpgradeService\x12U\n" +
 	"\x04Plan\x12\x1a.tms.v1.PlanRolloutRequest\x1a\x13.tms.v1.RolloutPlan\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/rollouts:plan\x12N\n" +
 	"\x05Start\x12\x1b.tms.v1.StartRolloutRequest\x1a\x0f.tms.v1.Rollout\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/rollouts\x12L\n" +
@@ -1071,7 +1132,8 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x05Retry\x12\x1b.tms.v1.RetryRolloutRequest\x1a\x0f.tms.v1.Rollout\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/rollouts/{id}:retry\x12\\\n" +
 	"\x06Switch\x12\x1c.tms.v1.SwitchRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:switch\x12b\n" +
 	"\bRollback\x12\x1e.tms.v1.RollbackRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:rollback\x12b\n" +
-	"\bFinalize\x12\x1e.tms.v1.FinalizeRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:finalize\x12u\n" +
+	"\bFinalize\x12\x1e.tms.v1.FinalizeRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:finalize\x12\\\n" +
+	"\x06Retain\x12\x1c.tms.v1.RetainRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:retain\x12u\n" +
 	"\x0eListQuarantine\x12\x1d.tms.v1.ListQuarantineRequest\x1a\x1e.tms.v1.ListQuarantineResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/rollouts/{id}/quarantineB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
@@ -1086,7 +1148,7 @@ func file_tms_v1_upgrade_proto_rawDescGZIP() []byte {
 	return file_tms_v1_upgrade_proto_rawDescData
 }
 
-var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*PlanRolloutRequest)(nil),     // 0: tms.v1.PlanRolloutRequest
 	(*StartRolloutRequest)(nil),    // 1: tms.v1.StartRolloutRequest
@@ -1101,51 +1163,56 @@ var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*SwitchRolloutRequest)(nil),   // 10: tms.v1.SwitchRolloutRequest
 	(*RollbackRolloutRequest)(nil), // 11: tms.v1.RollbackRolloutRequest
 	(*FinalizeRolloutRequest)(nil), // 12: tms.v1.FinalizeRolloutRequest
-	(*ListQuarantineRequest)(nil),  // 13: tms.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil), // 14: tms.v1.ListQuarantineResponse
-	(*QuarantinedDocument)(nil),    // 15: tms.v1.QuarantinedDocument
-	(*RolloutOptions)(nil),         // 16: tms.v1.RolloutOptions
-	(*Rollout)(nil),                // 17: tms.v1.Rollout
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(*RolloutPlan)(nil),            // 19: tms.v1.RolloutPlan
+	(*RetainRolloutRequest)(nil),   // 13: tms.v1.RetainRolloutRequest
+	(*ListQuarantineRequest)(nil),  // 14: tms.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil), // 15: tms.v1.ListQuarantineResponse
+	(*QuarantinedDocument)(nil),    // 16: tms.v1.QuarantinedDocument
+	(*RolloutOptions)(nil),         // 17: tms.v1.RolloutOptions
+	(*Rollout)(nil),                // 18: tms.v1.Rollout
+	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(*RolloutPlan)(nil),            // 21: tms.v1.RolloutPlan
 }
 var file_tms_v1_upgrade_proto_depIdxs = []int32{
-	16, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	16, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	17, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
-	15, // 3: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
-	18, // 4: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
-	1,  // 6: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
-	2,  // 7: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
-	3,  // 8: tms.v1.UpgradeService.List:input_type -> tms.v1.ListRolloutsRequest
-	5,  // 9: tms.v1.UpgradeService.Watch:input_type -> tms.v1.WatchRolloutRequest
-	6,  // 10: tms.v1.UpgradeService.Pause:input_type -> tms.v1.PauseRolloutRequest
-	7,  // 11: tms.v1.UpgradeService.Resume:input_type -> tms.v1.ResumeRolloutRequest
-	8,  // 12: tms.v1.UpgradeService.Cancel:input_type -> tms.v1.CancelRolloutRequest
-	9,  // 13: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
-	10, // 14: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
-	11, // 15: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
-	12, // 16: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
-	13, // 17: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
-	19, // 18: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
-	17, // 19: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
-	17, // 20: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
-	4,  // 21: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
-	17, // 22: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
-	17, // 23: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
-	17, // 24: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
-	17, // 25: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
-	17, // 26: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
-	17, // 27: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
-	17, // 28: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
-	17, // 29: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
-	14, // 30: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
-	18, // [18:31] is the sub-list for method output_type
-	5,  // [5:18] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	17, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	17, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	18, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
+	19, // 3: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
+	16, // 4: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
+	20, // 5: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
+	1,  // 7: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
+	2,  // 8: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
+	3,  // 9: tms.v1.UpgradeService.List:input_type -> tms.v1.ListRolloutsRequest
+	5,  // 10: tms.v1.UpgradeService.Watch:input_type -> tms.v1.WatchRolloutRequest
+	6,  // 11: tms.v1.UpgradeService.Pause:input_type -> tms.v1.PauseRolloutRequest
+	7,  // 12: tms.v1.UpgradeService.Resume:input_type -> tms.v1.ResumeRolloutRequest
+	8,  // 13: tms.v1.UpgradeService.Cancel:input_type -> tms.v1.CancelRolloutRequest
+	9,  // 14: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
+	10, // 15: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
+	11, // 16: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
+	12, // 17: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
+	13, // 18: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
+	14, // 19: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
+	21, // 20: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
+	18, // 21: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
+	18, // 22: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
+	4,  // 23: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
+	18, // 24: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
+	18, // 25: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
+	18, // 26: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
+	18, // 27: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
+	18, // 28: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
+	18, // 29: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
+	18, // 30: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
+	18, // 31: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
+	18, // 32: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
+	15, // 33: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
+	20, // [20:34] is the sub-list for method output_type
+	6,  // [6:20] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_upgrade_proto_init() }
@@ -1161,7 +1228,7 @@ func file_tms_v1_upgrade_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_upgrade_proto_rawDesc), len(file_tms_v1_upgrade_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

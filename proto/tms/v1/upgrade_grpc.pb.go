@@ -31,6 +31,7 @@ const (
 	UpgradeService_Switch_FullMethodName         = "/tms.v1.UpgradeService/Switch"
 	UpgradeService_Rollback_FullMethodName       = "/tms.v1.UpgradeService/Rollback"
 	UpgradeService_Finalize_FullMethodName       = "/tms.v1.UpgradeService/Finalize"
+	UpgradeService_Retain_FullMethodName         = "/tms.v1.UpgradeService/Retain"
 	UpgradeService_ListQuarantine_FullMethodName = "/tms.v1.UpgradeService/ListQuarantine"
 )
 
@@ -70,6 +71,8 @@ type UpgradeServiceClient interface {
 	// Finalize deletes the old version of switched tenants. There is no way
 	// back afterwards.
 	Finalize(ctx context.Context, in *FinalizeRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// Retain says when the old versions of a rollout are deleted, or keeps them.
+	Retain(ctx context.Context, in *RetainRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// ListQuarantine returns documents that were kept aside instead of being
 	// migrated, by tenant, index and id.
 	ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error)
@@ -212,6 +215,16 @@ func (c *upgradeServiceClient) Finalize(ctx context.Context, in *FinalizeRollout
 	return out, nil
 }
 
+func (c *upgradeServiceClient) Retain(ctx context.Context, in *RetainRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, UpgradeService_Retain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *upgradeServiceClient) ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListQuarantineResponse)
@@ -258,6 +271,8 @@ type UpgradeServiceServer interface {
 	// Finalize deletes the old version of switched tenants. There is no way
 	// back afterwards.
 	Finalize(context.Context, *FinalizeRolloutRequest) (*Rollout, error)
+	// Retain says when the old versions of a rollout are deleted, or keeps them.
+	Retain(context.Context, *RetainRolloutRequest) (*Rollout, error)
 	// ListQuarantine returns documents that were kept aside instead of being
 	// migrated, by tenant, index and id.
 	ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error)
@@ -305,6 +320,9 @@ func (UnimplementedUpgradeServiceServer) Rollback(context.Context, *RollbackRoll
 }
 func (UnimplementedUpgradeServiceServer) Finalize(context.Context, *FinalizeRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Finalize not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Retain(context.Context, *RetainRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method Retain not implemented")
 }
 func (UnimplementedUpgradeServiceServer) ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuarantine not implemented")
@@ -538,6 +556,24 @@ func _UpgradeService_Finalize_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpgradeService_Retain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetainRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpgradeServiceServer).Retain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpgradeService_Retain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpgradeServiceServer).Retain(ctx, req.(*RetainRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UpgradeService_ListQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListQuarantineRequest)
 	if err := dec(in); err != nil {
@@ -606,6 +642,10 @@ var UpgradeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Finalize",
 			Handler:    _UpgradeService_Finalize_Handler,
+		},
+		{
+			MethodName: "Retain",
+			Handler:    _UpgradeService_Retain_Handler,
 		},
 		{
 			MethodName: "ListQuarantine",

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,14 +49,18 @@ func (a *app) upgradeCommands() []*cobra.Command {
 	for _, row := range rows {
 		commands = append(commands, a.rolloutCommand(row))
 	}
-	return append(commands, a.upgradeRetryCommand(), a.upgradeFinalizeCommand())
+	return append(commands, a.upgradeRetryCommand(), a.upgradeFinalizeCommand(), a.upgradeKeepCommand())
 }
 
 func (a *app) upgradeFinalizeCommand() *cobra.Command {
 	var waiver bool
+	var after span
 	cmd := a.rolloutCommand(rolloutCommand{
 		name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
 		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
+			if after != 0 {
+				return a.finalizeAfter(ctx, s, id, only, time.Duration(after))
+			}
 			return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only, WithoutSnapshot: waiver})
 		},
 	})
@@ -63,7 +68,11 @@ func (a *app) upgradeFinalizeCommand() *cobra.Command {
 
 A successful snapshot must hold the old version of every tenant, taken at most a
 day before the rollout began; or waive it with --without-snapshot, which is
-audited.`
+audited. With --after nothing is deleted now, but by TMS itself at the time
+given; "tms upgrade keep" takes that back.`
+	cmd.Flags().Var(&after, "after", "delete them by itself so long after the last tenant was switched, such as 7d; changes --finalize-after of the start")
+	cmd.MarkFlagsMutuallyExclusive("after", "without-snapshot")
+	cmd.MarkFlagsMutuallyExclusive("after", "wait")
 	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "delete although no snapshot holds the old version; audited")
 	return cmd
 }

@@ -12,6 +12,10 @@ import (
 func (a *app) printForecast(f *tmsv1.ShardForecast) error {
 	_, err := fmt.Fprintf(a.out, "\nshards: %d now, %d more, at most %d at once; limit %d (%d per node, %d data nodes)\n",
 		f.GetNow(), f.GetAdded(), f.GetPeak(), f.GetLimit(), f.GetMaxPerNode(), f.GetDataNodes())
+	if err == nil && f.GetRaise() != "" {
+		_, err = fmt.Fprintf(a.out, "cluster.max_shards_per_node: TMS raises it from %d to %d (%s) for the rollout, and puts it back\n", f.GetMaxPerNode(), f.GetNeeded(), f.GetRaise())
+		return err
+	}
 	if err == nil && f.GetNeeded() > f.GetMaxPerNode() {
 		_, err = fmt.Fprintf(a.out, "cluster.max_shards_per_node: %d would do\n", f.GetNeeded())
 	}

@@ -53,6 +53,9 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "tenants", tally(r),
 		"started", stamp(r.GetCreateTime()), "by", r.GetCreatedBy(), "ended", stamp(r.GetFinishTime()), "took", seconds(r.GetSeconds()),
 	)
+	if err == nil {
+		err = a.printLimits(r)
+	}
 	if err != nil || len(r.GetTenants()) == 0 {
 		return err
 	}

@@ -41,6 +41,7 @@ type rolloutFlags struct {
 	requestsPerSecond           float64
 	snapshot, repository        string
 	methods                     []string
+	limitFlags
 	moves                       bool // plan: every target index
 }
 
@@ -58,6 +59,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.methods, "method", nil, "how indices get their documents: create, clone, reindex or merge, for all resources that allow it; or RESOURCE=METHOD for one; may be repeated")
 	flags.StringVar(&f.snapshot, "snapshot", "", "before: take a snapshot of the tenants first, and touch nothing until it counts as a backup")
 	flags.StringVar(&f.repository, "snapshot-repository", "", "where the snapshot goes; may be left out when there is only one")
+	f.limitFlags.bind(cmd)
 	needs(cmd, "to")
 }
 
@@ -80,6 +82,7 @@ func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
 		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
 		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}
+	f.limitFlags.put(o)
 	if f.fenceTimeout != 0 {
 		o.FenceTimeout = durationpb.New(f.fenceTimeout)
 	}

@@ -174,7 +174,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	rollouts := db.NewRollouts(database)
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{}, log).WithSnapshots(kept.service)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
@@ -189,7 +189,9 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, engine, catalogue, kept.service, self, log)
-	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts)
+	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
+		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades))
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -197,7 +199,6 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts)
 	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
 	feed := events.NewFeed(eventLog, log)
 	background(ctx, done, "event feed", feed.Run)
