@@ -80,7 +80,7 @@ type Runner struct {
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
-	room      roomReader
+	room      *roomReader
 }
 
 // NewRunner wires a Runner whose tenants all live in one cluster, unless
@@ -89,7 +89,7 @@ func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now}
+	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, room: &roomReader{}}
 }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to

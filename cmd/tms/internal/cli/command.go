@@ -59,7 +59,7 @@ func (a *app) upgradeFinalizeCommand() *cobra.Command {
 		name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
 		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
 			if after != 0 {
-				return a.finalizeAfter(ctx, s, id, only, time.Duration(after))
+				return a.finalizeAfter(ctx, s, id, time.Duration(after))
 			}
 			return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only, WithoutSnapshot: waiver})
 		},
@@ -73,6 +73,7 @@ given; "tms upgrade keep" takes that back.`
 	cmd.Flags().Var(&after, "after", "delete them by itself so long after the last tenant was switched, such as 7d; changes --finalize-after of the start")
 	cmd.MarkFlagsMutuallyExclusive("after", "without-snapshot")
 	cmd.MarkFlagsMutuallyExclusive("after", "wait")
+	cmd.MarkFlagsMutuallyExclusive("after", "tenant")
 	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "delete although no snapshot holds the old version; audited")
 	return cmd
 }

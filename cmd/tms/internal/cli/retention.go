@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -55,10 +54,7 @@ func (f *limitFlags) put(o *tmsv1.RolloutOptions) {
 }
 
 // finalizeAfter says when a rollout's old versions are deleted.
-func (a *app) finalizeAfter(ctx context.Context, s *session, id string, only []string, after time.Duration) (*tmsv1.Rollout, error) {
-	if len(only) > 0 {
-		return nil, errors.New("--after is for the whole rollout: leave --tenant out")
-	}
+func (a *app) finalizeAfter(ctx context.Context, s *session, id string, after time.Duration) (*tmsv1.Rollout, error) {
 	return call(ctx, s, s.upgrades.Retain, &tmsv1.RetainRolloutRequest{Id: id, FinalizeAfter: durationpb.New(after)})
 }
 

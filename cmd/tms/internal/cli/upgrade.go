@@ -42,7 +42,7 @@ type rolloutFlags struct {
 	snapshot, repository        string
 	methods                     []string
 	limitFlags
-	moves                       bool // plan: every target index
+	moves bool // plan: every target index
 }
 
 func (f *rolloutFlags) bind(cmd *cobra.Command) {

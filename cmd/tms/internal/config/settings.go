@@ -92,8 +92,8 @@ type Serve struct {
 	WebhookNetworks []string      `flag:"webhook-allow-networks" env:"TMS_WEBHOOK_ALLOW_NETWORKS" help:"networks that webhooks may go to although they are not public, comma-separated, 10.1.0.0/16; within them also without TLS"`
 	StrangerLimit   float64       `flag:"stranger-rate-limit" env:"TMS_STRANGER_RATE_LIMIT" default:"50" help:"calls per second without a valid key that each address may make to each process; 0 for no limit"`
 	AutoPurge       bool          `flag:"auto-purge" env:"TMS_AUTO_PURGE" default:"true" help:"purge deleted tenants when their purge time has come, given a verified snapshot"`
-	QuarantineDocs  int           `flag:"quarantine-docs" env:"TMS_QUARANTINE_DOCS" default:"100000" help:"documents that one rollout may keep aside in Postgres; past it a tenant fails"`
-	QuarantineBytes int           `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"1048576" help:"largest document that is kept aside, in bytes"`
+	QuarantineDocs  int           `flag:"quarantine-docs" env:"TMS_QUARANTINE_DOCS" default:"200000" help:"documents that one rollout may keep aside in Postgres; past it a tenant fails"`
+	QuarantineBytes int           `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"16777216" help:"largest document that is kept aside, in bytes"`
 	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
 	AddrFile        string        `flag:"addr-file" env:"TMS_ADDR_FILE" help:"write the addresses, as printed on standard output, to this file too"`
 	Migrate         bool          `flag:"migrate" env:"TMS_MIGRATE" default:"false" help:"bring the database schema up to date first"`
@@ -155,6 +155,12 @@ func (s Serve) Check() error {
 	}
 	if err := s.TLS.Check(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if s.QuarantineDocs < 0 {
+		wrong = append(wrong, fmt.Errorf("--quarantine-docs (TMS_QUARANTINE_DOCS): %d: give a number of documents, 0 for the default", s.QuarantineDocs))
+	}
+	if s.QuarantineBytes < 0 {
+		wrong = append(wrong, fmt.Errorf("--quarantine-bytes (TMS_QUARANTINE_BYTES): %d: give a number of bytes, 0 for the default", s.QuarantineBytes))
 	}
 	if s.AdminKey != "" && s.AdminKey == s.InstanceKey {
 		wrong = append(wrong, errors.New("TMS_ADMIN_KEY and API_KEY are equal: every Tracardi container would be an administrator; set different ones"))
