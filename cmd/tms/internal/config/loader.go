@@ -193,6 +193,12 @@ func (f field) set(text string) error {
 			return f.wrong(text, "write true or false")
 		}
 		*p = b
+	case *int:
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n <= 0 {
+			return f.wrong(text, "write a whole number such as 1000")
+		}
+		*p = int(n)
 	case *float64:
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(n >= 0) || math.IsInf(n, 0) {

@@ -156,12 +156,6 @@ func (s Serve) Check() error {
 	if err := s.TLS.Check(); err != nil {
 		wrong = append(wrong, err)
 	}
-	if s.QuarantineDocs < 0 {
-		wrong = append(wrong, fmt.Errorf("--quarantine-docs (TMS_QUARANTINE_DOCS): %d: give a number of documents, 0 for the default", s.QuarantineDocs))
-	}
-	if s.QuarantineBytes < 0 {
-		wrong = append(wrong, fmt.Errorf("--quarantine-bytes (TMS_QUARANTINE_BYTES): %d: give a number of bytes, 0 for the default", s.QuarantineBytes))
-	}
 	if s.AdminKey != "" && s.AdminKey == s.InstanceKey {
 		wrong = append(wrong, errors.New("TMS_ADMIN_KEY and API_KEY are equal: every Tracardi container would be an administrator; set different ones"))
 	}
