@@ -13,7 +13,7 @@ const resealBatch = 200
 
 // Resealed says how many secrets were sealed anew, and how many no secret
 // opens.
-type Resealed struct{ Tenants, Webhooks, Unreadable int }
+type Resealed struct{ Tenants, Webhooks, Clusters, Unreadable int }
 
 // Reseal seals everything that an old secret sealed under the current one, so
 // that the old one can be forgotten. Nothing else changes: no etag, no event,
@@ -41,6 +41,11 @@ func Reseal(ctx context.Context, d *DB, sealer *tenants.Sealer) (Resealed, error
 			`select id, old_secret from webhooks where id > $1 and old_secret_until > now() order by id limit $2`,
 			`update webhooks set old_secret = $3 where id = $1 and old_secret = $2`,
 			sealOwner, &done.Webhooks,
+		},
+		{
+			`select name, secret from clusters where name > $1 order by name limit $2`,
+			`update clusters set secret = $3 where name = $1 and secret = $2`,
+			clusterOwner, &done.Clusters,
 		},
 	} {
 		for id := ""; ; {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tracardi/tms/clusters"
 	"github.com/tracardi/tms/tenants"
 )
 
@@ -219,6 +220,8 @@ func tenantConflict(err error, t *tenants.Tenant) error {
 		return tenants.ExistsError(t.ID)
 	case violates(err, "tenants_adopted_from_key"), violates(err, "tenants_code_name"):
 		return tenants.CodeNameTakenError(t)
+	case violates(err, "tenants_cluster_unknown"):
+		return clusters.NotFoundError(t.Cluster)
 	case violates(err, "tenants_domain_key"):
 		return &tenants.Error{
 			Code: tenants.CodeAlreadyExists, Reason: tenants.ReasonDomainTaken, Field: "domain",

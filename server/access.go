@@ -129,6 +129,14 @@ var access = map[string]rule{
 	tmsv1.BackupService_DeletePolicy_FullMethodName: {tenants.PermBackups, fleet},
 	tmsv1.BackupService_RunPolicy_FullMethodName:    {tenants.PermBackups, fleet},
 
+	tmsv1.ClusterService_Add_FullMethodName:      {tenants.PermClusters, fleet},
+	tmsv1.ClusterService_Update_FullMethodName:   {tenants.PermClusters, fleet},
+	tmsv1.ClusterService_Remove_FullMethodName:   {tenants.PermClusters, fleet},
+	tmsv1.ClusterService_Verify_FullMethodName:   {tenants.PermUpgrades, fleet},
+	tmsv1.ClusterService_Get_FullMethodName:      {tenants.PermRead, fleet},
+	tmsv1.ClusterService_List_FullMethodName:     {tenants.PermRead, fleet},
+	tmsv1.ClusterService_Capacity_FullMethodName: {tenants.PermRead, fleet},
+
 	tmsv1.CleanupService_Plan_FullMethodName: {tenants.PermRead, of((*tmsv1.PlanCleanupRequest).GetTenants)},
 	tmsv1.CleanupService_Run_FullMethodName:  {tenants.PermPurge, of((*tmsv1.RunCleanupRequest).GetTenants)},
 

@@ -59,6 +59,7 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterBackupServiceHandler,
 		tmsv1.RegisterWebhookServiceHandler,
 		tmsv1.RegisterCleanupServiceHandler,
+		tmsv1.RegisterClusterServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

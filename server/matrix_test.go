@@ -49,6 +49,8 @@ var mayCall = map[string]string{
 	"ApiKeyService.Create": admins, "ApiKeyService.List": admins, "ApiKeyService.Rotate": admins, "ApiKeyService.Revoke": admins,
 	"AuditService.List":     operators,
 	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners, "FleetService.Adopt": provisioners,
+	"ClusterService.Add": admins, "ClusterService.Update": admins, "ClusterService.Remove": admins, "ClusterService.Verify": operators,
+	"ClusterService.Get": readers, "ClusterService.List": readers, "ClusterService.Capacity": readers,
 	"CleanupService.Plan": readers, "CleanupService.Run": operators,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/cleanup"
+	"github.com/tracardi/tms/clusters"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -101,6 +102,13 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonWatchTooMany), codes.ResourceExhausted, "Too many watches run in this process, or with this key.", "End some."},
 	{string(tenants.ReasonWebhookNotFound), codes.NotFound, "No webhook has this id.", "See `tms webhook list`."},
 	{string(tenants.ReasonWebhookTooMany), codes.FailedPrecondition, "There are as many webhooks as may be.", "Delete one."},
+	{string(clusters.ReasonUnknown), codes.NotFound, "No search cluster has this name.", "See `tms cluster list`."},
+	{string(clusters.ReasonExists), codes.AlreadyExists, "The name is taken, or the cluster has another name already.", "Use the one that is registered, or choose another name."},
+	{string(clusters.ReasonInUse), codes.FailedPrecondition, "Tenants live in the cluster, or snapshot repositories belong to it.", "Purge and remove them first."},
+	{string(clusters.ReasonUnreachable), codes.FailedPrecondition, "The cluster does not answer under the values that were given.", "Check addresses, credentials and certificates."},
+	{string(clusters.ReasonOther), codes.FailedPrecondition, "The new addresses lead to another cluster than the one in which the tenants live.", "Add it under a name of its own."},
+	{string(clusters.ReasonFull), codes.FailedPrecondition, "No cluster has room for another tenant.", "See `tms capacity`, or name a cluster."},
+	{string(clusters.ReasonOccupied), codes.FailedPrecondition, "The tenant's cluster holds something of it, and TMS does not move tenants between clusters.", "Leave the cluster as it is."},
 	{reasonTooLarge, codes.ResourceExhausted, "The request is larger than allowed.", "Send less at once."},
 	{string(tenants.ReasonStoreUnavailable), codes.Unavailable, "Postgres does not answer.", "Try again; then check DATABASE_URL and Postgres."},
 	{string(tenants.ReasonTokenUnreadable), codes.Unavailable, "The install token was sealed with another SECRET.", "Set TMS_SECRET_OLD to the former SECRET, or make a new install token."},

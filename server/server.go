@@ -136,6 +136,7 @@ type Config struct {
 	Fleet     Fleet
 	Backups   Backups
 	Cleanups  Cleanups
+	Clusters  Clusters
 	// Verification is what Upgrades has proven.
 	Verification Verification
 	Watches      Watches
@@ -222,6 +223,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
 	tmsv1.RegisterCleanupServiceServer(s.grpc, &cleanupService{s.cfg.Cleanups})
+	tmsv1.RegisterClusterServiceServer(s.grpc, &clusterService{s.cfg.Clusters})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil

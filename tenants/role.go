@@ -30,6 +30,7 @@ const (
 	PermBackups  Permission = "backups.write"
 	PermKeys     Permission = "keys"     // see and change API keys
 	PermWebhooks Permission = "webhooks" // see and change where events are sent to
+	PermClusters Permission = "clusters" // change search clusters and how TMS logs in there
 )
 
 var grants = map[Role][]Permission{
@@ -37,7 +38,7 @@ var grants = map[Role][]Permission{
 	RoleViewer:      {PermCheck, PermRead},
 	RoleProvisioner: {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants},
 	RoleOperator:    {PermCheck, PermRead, PermUpgrades, PermBackups, PermPurge, PermAudit},
-	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermBackups, PermPurge, PermAudit, PermKeys, PermWebhooks},
+	RoleAdmin:       {PermCheck, PermRead, PermTracardi, PermInstall, PermTenants, PermUpgrades, PermBackups, PermPurge, PermAudit, PermKeys, PermWebhooks, PermClusters},
 }
 
 // Can says whether the role has the permission. An unknown role has none.

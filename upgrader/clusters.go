@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -245,4 +246,19 @@ func (s *Service) look(ctx context.Context, engine Engine, t FleetTenant, target
 		v.Own, err = s.store.OwnTargets(ctx, t.ID)
 	}
 	return v, err
+}
+
+// FreshShards is the number of shards, replicas included, that a new tenant of
+// a release has at first: one partition of every resource in each of its
+// environments.
+func FreshShards(r *releases.Release) int {
+	sum := 0
+	for _, res := range r.Resources {
+		replicas := 1 // the engine's default
+		if n, err := strconv.Atoi(fmt.Sprint(res.Settings["number_of_replicas"])); err == nil {
+			replicas = n
+		}
+		sum += shardsOf(res) * (1 + replicas) * len(ModesOf(res))
+	}
+	return sum
 }

@@ -55,6 +55,7 @@ var rules = []rule{
 	{"hooks", "an adapter knows its domain, not the transport nor other adapters", slices.Concat(wire, database, search, shell, adapters, outer, local("upgrader"))},
 	{"adoption", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
 	{"cleanup", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
+	{"clusters", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
 	{"backups", "a domain is pure", slices.Concat(wire, database, web, search, shell, adapters, outer)},
 	{"db", "an adapter knows its domains, not the transport nor other adapters", slices.Concat(wire, web, search, shell, outer, local("elastic"))},
 	{"elastic", "an adapter knows its domains, not the transport nor other adapters", slices.Concat(wire, database, shell, outer, local("db", "tenants"))},

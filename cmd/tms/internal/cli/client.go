@@ -34,6 +34,7 @@ type session struct {
 	events     tmsv1.EventServiceClient
 	webhooks   tmsv1.WebhookServiceClient
 	cleanups   tmsv1.CleanupServiceClient
+	clusters   tmsv1.ClusterServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -123,7 +124,7 @@ func dial(settings config.Client) (*session, error) {
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
 		backups:  tmsv1.NewBackupServiceClient(conn),
-		cleanups: tmsv1.NewCleanupServiceClient(conn),
+		cleanups: tmsv1.NewCleanupServiceClient(conn), clusters: tmsv1.NewClusterServiceClient(conn),
 		conn:     conn, settings: settings,
 	}, nil
 }

@@ -24,7 +24,7 @@ const (
 
 // refusals are the ErrorInfo reasons of what may not start, with a list of
 // everything that stands in the way.
-var refusals = []string{"ROLLOUT_REFUSED", "BACKUP_REFUSED", "CLEANUP_REFUSED"}
+var refusals = []string{"ROLLOUT_REFUSED", "BACKUP_REFUSED", "CLEANUP_REFUSED", "CLUSTER_IN_USE", "CLUSTER_UNREACHABLE", "CLUSTER_DIFFERS", "CLUSTERS_FULL", "TENANT_NOT_MOVED"}
 
 // The ErrorInfo reasons of a release that cannot be saved.
 const (

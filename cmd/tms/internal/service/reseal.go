@@ -22,10 +22,10 @@ func reseal(database *db.DB, sealer *tenants.Sealer, log *slog.Logger) func(cont
 		var all db.Resealed
 		_, err := backoff.Retry(ctx, func() (struct{}, error) {
 			done, err := db.Reseal(ctx, database, sealer)
-			all.Tenants, all.Webhooks, all.Unreadable = all.Tenants+done.Tenants, all.Webhooks+done.Webhooks, done.Unreadable
+			all.Tenants, all.Webhooks, all.Clusters, all.Unreadable = all.Tenants+done.Tenants, all.Webhooks+done.Webhooks, all.Clusters+done.Clusters, done.Unreadable
 			return struct{}{}, err
 		}, backoff.WithMaxElapsedTime(resealPatience))
-		counts := []any{"install_tokens", all.Tenants, "webhook_secrets", all.Webhooks, "unreadable", all.Unreadable}
+		counts := []any{"install_tokens", all.Tenants, "webhook_secrets", all.Webhooks, "cluster_secrets", all.Clusters, "unreadable", all.Unreadable}
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracardi/tms/clusters"
 	"github.com/tracardi/tms/cmd/tms/internal/config"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/elastic"
@@ -172,9 +173,12 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		background(ctx, done, "resealing", reseal(database, sealer, log))
 	}
 	rollouts := db.NewRollouts(database)
+	clusterStore := db.NewClusters(database, sealer)
+	pool := openEngines(engine, clusterStore, log)
+	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
@@ -189,7 +193,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, engine, catalogue, kept.service, self, log)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithEngines(pool)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
 		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades))
 	if err != nil {
@@ -211,6 +215,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 		Backups: kept.service, Cleanups: cleaned.service,
+		Clusters: clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)}),
 	}, nil
 }
 
