@@ -200,11 +200,14 @@ func finalSettings(r releases.Resource, replicas int) map[string]any {
 	return out
 }
 
+// relaxedRefresh turns the engine's own refreshing off.
+const relaxedRefresh = "-1"
+
 // relaxedSettings are those of a target while many documents are copied into
 // it: nobody reads it, and a lost copy is made again.
 func relaxedSettings(r releases.Resource) map[string]any {
 	out := finalSettings(r, 0)
-	out["refresh_interval"] = "-1"
+	out["refresh_interval"] = relaxedRefresh
 	return out
 }
 

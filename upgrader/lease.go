@@ -115,7 +115,9 @@ func (e *leasedEngine) CreateIndex(ctx context.Context, name string, body IndexB
 	return e.update(ctx, func() error {
 		err := e.Engine.CreateIndex(ctx, name, body)
 		if err == nil {
-			e.hold(e.alias(name))
+			for alias := range body.Aliases {
+				e.hold(alias)
+			}
 		}
 		return err
 	})

@@ -215,6 +215,10 @@ func (s *session) createTargets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	all := made
+	if made, err = s.plant(ctx, made, old); err != nil {
+		return err
+	}
 	// What is filled comes first: its shards start while the rest is made.
 	slices.SortStableFunc(made, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
 	for _, m := range made {
@@ -225,7 +229,7 @@ func (s *session) createTargets(ctx context.Context) error {
 	}
 	err = g.Wait()
 	var done []*Move
-	for _, m := range made {
+	for _, m := range all {
 		if m.State == MoveCreated {
 			done = append(done, m)
 		}
@@ -254,16 +258,12 @@ func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[
 	if !m.Light {
 		body.Settings = relaxedSettings(res)
 	}
-	var sources []map[string]any
-	for _, c := range m.Copies {
-		if mapping, ok := old[c.Source]; ok {
-			sources = append(sources, mapping)
-		}
+	for _, alias := range s.guardsOf(m) {
+		body.Aliases = withAlias(body.Aliases, alias)
 	}
-	body.Mappings = withLearned(res.Mapping, s.l.transformOf(m), sources)
+	body.Mappings = s.targetMapping(m, old)
 	err := s.engine.CreateIndex(ctx, m.Target, body)
-	var refused *EngineError
-	if len(sources) > 0 && errors.As(err, &refused) && (refused.Type == "illegal_argument_exception" || refused.Type == "mapper_parsing_exception") {
+	if tooMuch(err) {
 		body.Mappings = res.Mapping
 		err = s.engine.CreateIndex(ctx, m.Target, body)
 	}
@@ -282,6 +282,24 @@ func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[
 	}
 	m.State = MoveCreated
 	return nil
+}
+
+// targetMapping is the mapping of a target, with the fields that its sources
+// have learned.
+func (s *session) targetMapping(m *Move, old map[string]map[string]any) map[string]any {
+	var sources []map[string]any
+	for _, c := range m.Copies {
+		if mapping, ok := old[c.Source]; ok {
+			sources = append(sources, mapping)
+		}
+	}
+	return withLearned(s.l.resource(m.Resource).Mapping, s.l.transformOf(m), sources)
+}
+
+// tooMuch says that the engine does not take a mapping with learned fields.
+func tooMuch(err error) bool {
+	var refused *EngineError
+	return errors.As(err, &refused) && (refused.Type == "illegal_argument_exception" || refused.Type == "mapper_parsing_exception")
 }
 
 // adoptTarget accepts a target that came into being while we were asking for

@@ -2,6 +2,7 @@ package upgrader_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,7 +27,7 @@ func (b *bundle) work(r *upgrader.Runner, rollout, tenant string) *upgrader.Roll
 	for {
 		got, err := b.service.Get(b.t.Context(), rollout)
 		require.NoError(b.t, err)
-		if !got.Tenants[0].Working() {
+		if i := slices.IndexFunc(got.Tenants, func(x upgrader.RolloutTenant) bool { return x.TenantID == tenant }); !got.Tenants[i].Working() {
 			return got
 		}
 		b.due(b.t.Context(), rollout, tenant)

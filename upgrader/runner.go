@@ -75,8 +75,9 @@ type Runner struct {
 	engines   Engines
 	catalogue *releases.Catalogue
 	owner     string
-	snapshots Snapshots // nil: no rollout waits for any
-	steward   *Steward  // nil: nothing is limited
+	snapshots Snapshots  // nil: no rollout waits for any
+	steward   *Steward   // nil: nothing is limited
+	seeds     *nurseries // nil: targets are created one by one
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
@@ -146,7 +147,7 @@ func (r *Runner) turnAway(ctx context.Context, lease *Lease, cause error) error 
 // session begins a turn on what a lease is for.
 func (r *Runner) session(l *Lease, k *keeper, guarded *leasedEngine) *session {
 	return &session{
-		r: r, lease: l, keeper: k, guard: guarded, engine: guarded,
+		r: r, lease: l, keeper: k, guard: guarded, engine: guarded, nursery: r.seeds.of(l.Cluster, guarded.Engine),
 		hot: map[string]bool{}, swept: map[string][]string{}, open: map[string]bool{}, wrote: map[string]int64{},
 		log: r.log.With("rollout", l.RolloutID, "tenant", l.TenantID, "epoch", l.Epoch),
 	}

@@ -13,12 +13,13 @@ import (
 // session is one worker's turn on one tenant. It is used by one goroutine,
 // except where a field says otherwise.
 type session struct {
-	r      *Runner
-	lease  *Lease
-	keeper *keeper
-	engine Engine
-	guard  *leasedEngine // engine, for what only a lease has
-	log    *slog.Logger
+	r       *Runner
+	lease   *Lease
+	keeper  *keeper
+	engine  Engine
+	guard   *leasedEngine // engine, for what only a lease has
+	nursery *nursery      // nil: targets are created one by one
+	log     *slog.Logger
 
 	rollout *Rollout
 	t       *RolloutTenant

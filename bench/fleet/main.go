@@ -42,7 +42,7 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.rounds, "rounds", 3, "measured runs of each variant")
 	f.IntVar(&c.warmup, "warmup", 1, "unmeasured runs of each variant before")
 	f.StringVar(&only, "only", "", "restrict the layout to these resource keys, comma separated")
-	f.StringVar(&verify, "verify", "count,full", "verification levels to measure, comma separated")
+	f.StringVar(&verify, "verify", "count,full,full+seeds", "verification levels to measure, comma separated; with +seeds empty targets come out of a snapshot")
 	f.BoolVar(&c.breakdown, "breakdown", false, "one more run per level, in which every call is noted, and a table of where the time goes")
 	f.BoolVar(&c.plain, "plain", false, "also one run of a plain script: one copy task after the other, looked at every 3 s")
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the measured TMS runs to this file")
@@ -166,7 +166,7 @@ func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Pl
 		if perr != nil {
 			return s, perr
 		}
-		f, err = c.upgrade(ctx, upgrader.VerifyLevel(level), nil)
+		f, err = c.upgrade(ctx, level, nil)
 		stop()
 		s.took = f.took
 		if len(f.fences) > 0 {
@@ -225,7 +225,7 @@ func (c *cluster) breakdowns(ctx context.Context, plan *upgrader.Plan) error {
 		if level == bareLoop {
 			err = c.bare(ctx, plan, m)
 		} else {
-			_, err = c.upgrade(ctx, upgrader.VerifyLevel(level), m)
+			_, err = c.upgrade(ctx, level, m)
 		}
 		if err != nil {
 			return err

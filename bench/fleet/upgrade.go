@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -32,8 +34,10 @@ func (c *cluster) plan(ctx context.Context) (*upgrader.Plan, error) {
 
 // upgrade runs a rollout of the whole fleet with one worker process, as
 // `tms serve` wires it, and measures from the start command to the end of the
-// last tenant. With a meter every call is noted.
-func (c *cluster) upgrade(ctx context.Context, verify upgrader.VerifyLevel, m *meter) (finished, error) {
+// last tenant. The level is one of verification, with "+seeds" to restore empty
+// targets from a snapshot. With a meter every call is noted.
+func (c *cluster) upgrade(ctx context.Context, level string, m *meter) (finished, error) {
+	level, seeded := strings.CutSuffix(level, "+seeds")
 	store := db.NewRollouts(c.db)
 	var engine upgrader.Engine = c.engine
 	var rows upgrader.Store = store
@@ -41,7 +45,17 @@ func (c *cluster) upgrade(ctx context.Context, verify upgrader.VerifyLevel, m *m
 		engine, rows = meteredEngine{c.engine, m}, meteredStore{store, m}
 	}
 	log := slog.New(stepHandler{Handler: c.log.Handler(), m: m})
+	if seeded {
+		engine = seeding{engine, c.engine}
+	}
 	runner := upgrader.NewRunner(rows, engine, c.catalogue, "bench", c.cfg.limits, log)
+	if seeded {
+		repository, err := c.repository(ctx)
+		if err != nil {
+			return finished{}, err
+		}
+		runner.WithSeeds(repository)
+	}
 	queue, err := db.NewQueue(c.db, store, runner, c.log)
 	if err != nil {
 		return finished{}, err
@@ -49,7 +63,7 @@ func (c *cluster) upgrade(ctx context.Context, verify upgrader.VerifyLevel, m *m
 	if err := queue.Start(ctx); err != nil {
 		return finished{}, err
 	}
-	took, id, err := c.rollout(ctx, upgrader.NewService(store, engine, c.catalogue, nil), verify)
+	took, id, err := c.rollout(ctx, upgrader.NewService(store, engine, c.catalogue, nil), upgrader.VerifyLevel(level))
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err := errors.Join(err, queue.Stop(sctx)); err != nil {
@@ -67,6 +81,18 @@ func (c *cluster) upgrade(ctx context.Context, verify upgrader.VerifyLevel, m *m
 		out.fences = append(out.fences, t.Fence)
 	}
 	return out, nil
+}
+
+// seeding is an engine, metered or not, that keeps seeds.
+type seeding struct {
+	upgrader.Engine
+	upgrader.Seeder
+}
+
+// repository is where seeds are kept.
+func (c *cluster) repository(ctx context.Context) (string, error) {
+	const name = "bench"
+	return name, c.engine.PutRepository(ctx, backups.Repository{Name: name, Kind: backups.KindFS, Settings: map[string]string{"location": c.stack.Engine.SnapshotDir() + "/" + name}})
 }
 
 func (c *cluster) rollout(ctx context.Context, s *upgrader.Service, verify upgrader.VerifyLevel) (time.Duration, string, error) {
