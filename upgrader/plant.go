@@ -87,7 +87,7 @@ func (s *session) plant(ctx context.Context, moves []*Move, old map[string]map[s
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if err := s.raise(ctx, made); err != nil {
+	if err := s.bringUp(ctx, made); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(slices.Clone(moves), func(m *Move) bool { return made[m] }), s.teach(ctx, made, old)
@@ -116,9 +116,9 @@ func (s *session) plantPlot(ctx context.Context, b bed, p plot, ms []*Move) (boo
 	return false, nil
 }
 
-// raise waits for restored targets and marks them with the owner's guards, in
+// bringUp waits for restored targets and marks them with the owner's guards, in
 // one call. What does not come up is deleted and no longer counts as made.
-func (s *session) raise(ctx context.Context, made map[*Move]bool) error {
+func (s *session) bringUp(ctx context.Context, made map[*Move]bool) error {
 	names := make([]string, 0, len(made))
 	for m, ok := range made {
 		if ok {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -26,6 +27,16 @@ const (
 type cluster struct {
 	url    string
 	client *http.Client
+}
+
+// seedRepository is the snapshot repository that TMS is told to keep the empty
+// indices of the new release in.
+const seedRepository = "demo"
+
+// addRepository registers a snapshot repository in a directory.
+func (c *cluster) addRepository(ctx context.Context, name, dir string) error {
+	body := map[string]any{"type": "fs", "settings": map[string]any{"location": filepath.Join(dir, name)}}
+	return c.call(ctx, http.MethodPut, "/_snapshot/"+name, body, nil)
 }
 
 func newCluster(url string) *cluster {

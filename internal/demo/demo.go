@@ -93,10 +93,13 @@ func (d *demo) bringUp(ctx context.Context) error {
 	d.atEnd(d.stack.Stop)
 	d.cluster = newCluster(d.stack.Engine.URL())
 	d.say("PostgreSQL is up on a private socket, %s on %s (%s)", d.stack.Engine.Kind(), d.stack.Engine.URL(), took(time.Since(began)))
+	if err := d.cluster.addRepository(ctx, seedRepository, d.stack.Engine.SnapshotDir()); err != nil {
+		return err
+	}
 	began = time.Now()
 	d.server = child.Serve(child.Config{
 		Binary: d.Binary, DatabaseURL: d.stack.Postgres.DSN(), ElasticURLs: d.stack.Engine.URLs(),
-		Keys: child.NewKeys(), LogPath: filepath.Join(dir, "tms.log"),
+		Keys: child.NewKeys(), LogPath: filepath.Join(dir, "tms.log"), Env: []string{"TMS_SEED_REPOSITORY=" + seedRepository},
 	})
 	if err := d.server.Start(ctx); err != nil {
 		return err

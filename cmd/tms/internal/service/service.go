@@ -178,7 +178,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool).WithSeeds(s.SeedRepository)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
