@@ -160,6 +160,11 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Retain_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_ListQuarantine_FullMethodName: {tenants.PermUpgrades, fleet}, // shows customers' documents
 
+	tmsv1.BudgetService_List_FullMethodName:      {tenants.PermRead, fleet},
+	tmsv1.BudgetService_Set_FullMethodName:       {tenants.PermUpgrades, fleet},
+	tmsv1.BudgetService_StopAll_FullMethodName:   {tenants.PermUpgrades, fleet},
+	tmsv1.BudgetService_ResumeAll_FullMethodName: {tenants.PermUpgrades, fleet},
+
 	tmsv1.VerificationService_GetProof_FullMethodName:          {tenants.PermRead, of(func(r *tmsv1.GetProofRequest) []string { return []string{r.GetTenantId()} })},
 	tmsv1.VerificationService_Recheck_FullMethodName:           {tenants.PermUpgrades, fleet},
 	tmsv1.VerificationService_Repair_FullMethodName:            {tenants.PermUpgrades, fleet},

@@ -60,6 +60,7 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterWebhookServiceHandler,
 		tmsv1.RegisterCleanupServiceHandler,
 		tmsv1.RegisterClusterServiceHandler,
+		tmsv1.RegisterBudgetServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

@@ -51,6 +51,7 @@ var mayCall = map[string]string{
 	"FleetService.Discover": readers, "FleetService.Show": readers, "FleetService.Drift": readers, "FleetService.Import": provisioners, "FleetService.Adopt": provisioners,
 	"ClusterService.Add": admins, "ClusterService.Update": admins, "ClusterService.Remove": admins, "ClusterService.Verify": operators,
 	"ClusterService.Get": readers, "ClusterService.List": readers, "ClusterService.Capacity": readers,
+	"BudgetService.List": readers, "BudgetService.Set": operators, "BudgetService.StopAll": operators, "BudgetService.ResumeAll": operators,
 	"CleanupService.Plan": readers, "CleanupService.Run": operators,
 	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,

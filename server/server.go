@@ -137,6 +137,7 @@ type Config struct {
 	Backups   Backups
 	Cleanups  Cleanups
 	Clusters  Clusters
+	Budgets   Budgets
 	// Verification is what Upgrades has proven.
 	Verification Verification
 	Watches      Watches
@@ -224,6 +225,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
 	tmsv1.RegisterCleanupServiceServer(s.grpc, &cleanupService{s.cfg.Cleanups})
 	tmsv1.RegisterClusterServiceServer(s.grpc, &clusterService{s.cfg.Clusters})
+	tmsv1.RegisterBudgetServiceServer(s.grpc, &budgetService{s.cfg.Budgets})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return nil

@@ -54,7 +54,7 @@ type slots struct {
 func newAccount(s *Steward, cluster string) *account {
 	return &account{
 		s: s, cluster: cluster, ready: make(chan struct{}), wanting: make(chan struct{}, 1),
-		limiter: rate.NewLimiter(rate.Inf, 1), limited: true, first: true, changed: make(chan struct{}),
+		limiter: rate.NewLimiter(rate.Inf, 1), first: true, changed: make(chan struct{}),
 		tasks: slots{ahead: 1, freed: make(chan struct{})}, updates: slots{ahead: 16, freed: make(chan struct{})},
 		since: time.Now(),
 	}
@@ -128,7 +128,7 @@ func (s *slots) ask(tenants int) Ask {
 func (a *account) hear(p Pulse, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.limited, a.heard = true, at
+	a.heard = at
 	a.tasks.give(p.Tasks)
 	a.updates.give(p.Updates)
 	perFlow := 0.0
@@ -173,17 +173,6 @@ func (a *account) begin() {
 		a.first = false
 		close(a.ready)
 	}
-}
-
-// unlimited is for clusters without a budget.
-func (a *account) unlimited() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.limited = false
-	a.tasks.free()
-	a.updates.free()
-	a.limiter.SetLimit(rate.Inf)
-	a.begin()
 }
 
 // doubt keeps what is in use, and gives out nothing more when the store has not
@@ -261,7 +250,7 @@ func (a *account) takeUpdate(ctx context.Context) (func(), error) {
 func (a *account) take(ctx context.Context, s *slots, giveUp func() error) (func(), error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for first := true; a.limited && s.used >= s.given; first = false {
+	for first := true; s.used >= s.given; first = false {
 		s.waiting++
 		freed := s.freed
 		a.mu.Unlock()
@@ -296,7 +285,7 @@ func (a *account) pause(ctx context.Context, freed chan struct{}, giveUp func() 
 func (a *account) back(s *slots) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.used--; s.waiting > 0 && (s.used < s.given || !a.limited) {
+	if s.used--; s.waiting > 0 && s.used < s.given {
 		s.free()
 	}
 }

@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"time"
@@ -96,6 +97,19 @@ func over[T any](v *T, to *T) {
 	if v != nil {
 		*to = *v
 	}
+}
+
+// Fields names what the change says, as in JSON, sorted.
+func (c BudgetChange) Fields() []string {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // numbers and booleans
+	}
+	said := map[string]json.RawMessage{}
+	if err := json.Unmarshal(raw, &said); err != nil {
+		panic(err) // of our own making
+	}
+	return sortedKeys(said)
 }
 
 // Over is b with what the change says.

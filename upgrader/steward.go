@@ -13,10 +13,11 @@ import (
 // out slots of what it was given from memory: a step costs no round trip. Safe
 // for concurrent use; a nil Steward limits nothing.
 type Steward struct {
-	store   BudgetStore
-	engines Engines
-	owner   string
-	log     *slog.Logger
+	store    BudgetStore
+	engines  Engines
+	defaults Budget
+	owner    string
+	log      *slog.Logger
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -40,12 +41,19 @@ const (
 	beatTimeout = 2 * time.Second
 )
 
-// NewSteward wires a Steward; owner names the process.
-func NewSteward(store BudgetStore, engines Engines, owner string, log *slog.Logger) *Steward {
+// NewSteward wires a Steward; owner names the process, defaults are the budget
+// of a cluster for which nothing else was set.
+func NewSteward(store BudgetStore, engines Engines, defaults Budget, owner string, log *slog.Logger) *Steward {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Steward{store: store, engines: engines, owner: owner, log: log, accounts: map[string]*account{}, closing: make(chan struct{})}
+	return &Steward{store: store, engines: engines, defaults: defaults, owner: owner, log: log, accounts: map[string]*account{}, closing: make(chan struct{})}
+}
+
+// Begin makes the budget of the default cluster known; those of others are when
+// the first tenant is worked on.
+func (s *Steward) Begin(ctx context.Context) error {
+	return s.store.EnsureBudget(ctx, DefaultCluster, s.defaults)
 }
 
 // WithSteward has a runner keep to the budgets of the clusters.
@@ -136,10 +144,14 @@ func (a *account) beat() {
 	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
 	defer cancel()
 	asked := time.Now()
-	pulse, err := a.s.store.Beat(ctx, a.state(asked))
+	said := a.state(asked)
+	pulse, err := a.s.store.Beat(ctx, said)
+	if errors.Is(err, ErrNotFound) {
+		if err = a.s.store.EnsureBudget(ctx, a.cluster, a.s.defaults); err == nil {
+			pulse, err = a.s.store.Beat(ctx, said)
+		}
+	}
 	switch {
-	case errors.Is(err, ErrNotFound):
-		a.unlimited() // a cluster without a budget
 	case err != nil:
 		a.doubt(err)
 	default:

@@ -35,6 +35,7 @@ type session struct {
 	webhooks   tmsv1.WebhookServiceClient
 	cleanups   tmsv1.CleanupServiceClient
 	clusters   tmsv1.ClusterServiceClient
+	budgets    tmsv1.BudgetServiceClient
 
 	conn     *grpc.ClientConn
 	settings config.Client
@@ -82,7 +83,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
 		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
-		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"}, {"service": "tms.v1.CleanupService"},
+		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"}, {"service": "tms.v1.CleanupService"}, {"service": "tms.v1.BudgetService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -125,6 +126,7 @@ func dial(settings config.Client) (*session, error) {
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
 		backups:  tmsv1.NewBackupServiceClient(conn),
 		cleanups: tmsv1.NewCleanupServiceClient(conn), clusters: tmsv1.NewClusterServiceClient(conn),
+		budgets:  tmsv1.NewBudgetServiceClient(conn),
 		conn:     conn, settings: settings,
 	}, nil
 }

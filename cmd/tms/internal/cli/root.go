@@ -48,7 +48,7 @@ Every variable NAME may be given as NAME_FILE, the path of a file with the value
 	root.AddCommand(
 		a.serveCommand(), a.migrateCommand(), a.configCommand(), a.versionCommand(),
 		a.tenantCommand(), a.keyCommand(), a.releaseCommand(), a.upgradeCommand(), a.fleetCommand(), a.operationCommand(), a.auditCommand(),
-		a.webhookCommand(), a.backupCommand(), a.registryCommand(), a.cleanupCommand(), a.clusterCommand(), a.capacityCommand(),
+		a.webhookCommand(), a.backupCommand(), a.registryCommand(), a.cleanupCommand(), a.budgetCommand(), a.clusterCommand(), a.capacityCommand(),
 		a.devCommand(),
 	)
 	root.AddCommand(a.demoCommands()...)

@@ -27,6 +27,7 @@ until "finalize" has deleted their old version.`,
 	clientFlags(cmd)
 	cmd.AddCommand(a.upgradePlanCommand(), a.upgradeStartCommand(), a.upgradeWatchCommand(), a.upgradeListCommand(), a.upgradeShowCommand(), a.upgradeQuarantineCommand(),
 		a.upgradeProofCommand(), a.upgradeMismatchesCommand(), a.upgradeRepairCommand())
+	cmd.AddCommand(a.upgradeStopAllCommand(), a.upgradeResumeAllCommand())
 	cmd.AddCommand(a.upgradeCommands()...)
 	return cmd
 }

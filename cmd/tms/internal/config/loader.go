@@ -3,6 +3,7 @@
 //
 //	Addr string `flag:"addr" env:"TMS_ADDR" default:"localhost:8384" help:"where TMS listens"`
 //
+// Numbers and times of 0 are refused unless the field says zero:"true".
 // Fields with secret:"…" never get a flag, because a process list shows flags
 // to everybody, and are masked wherever settings are shown. Every variable X
 // has a sibling X_FILE that names a file with the value.
@@ -50,6 +51,7 @@ type field struct {
 	def   string
 	help  string
 	mask  string // "", "all" or "url"
+	zero  bool   // whether 0 is a value too
 }
 
 // fields lists the settings of the struct that settings points to; embedded
@@ -72,7 +74,7 @@ func walk(v reflect.Value) []field {
 		}
 		one := field{
 			value: v.Field(i), flag: tag.Get("flag"), env: tag.Get("env"),
-			def: tag.Get("default"), help: tag.Get("help"), mask: tag.Get("secret"),
+			def: tag.Get("default"), help: tag.Get("help"), mask: tag.Get("secret"), zero: tag.Get("zero") == "true",
 		}
 		if one.mask != "" && one.flag != "" {
 			panic("config: secret " + f.Name + " must not have a flag") // a typing error in this package
@@ -195,7 +197,7 @@ func (f field) set(text string) error {
 		*p = b
 	case *int:
 		n, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || n <= 0 {
+		if err != nil || n < 0 || n == 0 && !f.zero {
 			return f.wrong(text, "write a whole number such as 1000")
 		}
 		*p = int(n)
@@ -207,7 +209,7 @@ func (f field) set(text string) error {
 		*p = n
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
+		if err != nil || d < 0 || d == 0 && !f.zero {
 			return f.wrong(text, "write a time span such as 30s or 2m")
 		}
 		*p = d

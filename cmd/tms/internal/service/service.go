@@ -178,7 +178,11 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool).WithSeeds(s.SeedRepository)
+	steward, err := keepBudgets(ctx, s.Budget, rollouts, pool, self, log, done)
+	if err != nil {
+		return server.Config{}, err
+	}
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
@@ -214,7 +218,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
-		Backups: kept.service, Cleanups: cleaned.service,
+		Backups: kept.service, Cleanups: cleaned.service, Budgets: upgrader.NewBudgets(rollouts),
 		Clusters: clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)}),
 	}, nil
 }

@@ -1,0 +1,34 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/tracardi/tms/cmd/tms/internal/config"
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// keepBudgets begins to keep this process to the clusters' budgets.
+func keepBudgets(ctx context.Context, s config.Budget, store *db.Rollouts, engines upgrader.Engines, owner string, log *slog.Logger, done *closers) (*upgrader.Steward, error) {
+	defaults := upgrader.Budget{
+		Tenants: s.BudgetTenants, CopyTasks: s.BudgetCopyTasks, StateUpdates: s.BudgetStateUpdates, DocumentsPerSecond: s.BudgetDocuments,
+		Adapt: s.BudgetAdapt, SearchLatency: s.BudgetSearchLatency, SearchSlowdown: s.BudgetSearchSlowdown,
+		PendingTasks: s.BudgetPendingTasks, HeapPercent: s.BudgetHeap,
+	}
+	if err := defaults.Validate(); err != nil {
+		var wrong *upgrader.ServiceError
+		if errors.As(err, &wrong) {
+			return nil, fmt.Errorf("budget (TMS_BUDGET_*): %w", wrong)
+		}
+		return nil, err
+	}
+	steward := upgrader.NewSteward(store, engines, defaults, owner, log)
+	if err := steward.Begin(ctx); err != nil {
+		return nil, err
+	}
+	done.add("budgets", steward.Close)
+	return steward, nil
+}
