@@ -12,13 +12,19 @@ import (
 
 // Apply performs the transform on doc in place. Numbers in doc are
 // json.Number, as DecodeDoc gives them. The error is ErrDropped, wrapped with
-// the reason, or ErrOpaque; doc is then to be discarded. The operations must
+// the reason, ErrElsewhere or ErrOpaque; doc is then to be discarded. The operations must
 // be valid (Op.Validate), as those of a loaded release are.
 func (t Transform) Apply(doc map[string]any) error {
 	if t.Opaque() {
 		return ErrOpaque
 	}
 	for _, op := range t.Ops {
+		if op.Kind == OpRoute {
+			if op.leaves(doc) {
+				return ErrElsewhere
+			}
+			continue
+		}
 		if c := op.When; c != nil && !c.holds(doc) {
 			continue
 		}

@@ -38,6 +38,11 @@ func (m *Migration) Try() []ExampleResult {
 				switch {
 				case errors.Is(err, ErrOpaque):
 					r.Skipped = true
+				case errors.Is(err, ErrElsewhere) != x.Routed:
+					r.Fault = "stays in the resource"
+					if !x.Routed {
+						r.Fault = "is routed to another resource"
+					}
 				case err != nil:
 					doc = nil
 					fallthrough
@@ -58,7 +63,7 @@ func (x Example) Fault(got map[string]any) string {
 	case x.Out == nil && got == nil:
 		return ""
 	case x.Out == nil:
-		return fmt.Sprintf("should be dropped, becomes %s", Canonical(nil, got))
+		return fmt.Sprintf("should leave the resource, becomes %s", Canonical(nil, got))
 	case got == nil:
 		return "is dropped"
 	}

@@ -55,7 +55,7 @@ func stepSchema() map[string]any {
 		"transform": listOf(map[string]any{"oneOf": ops}),
 		"drops":     listOf(record([]string{"field", "reason"}, map[string]any{"field": typed("string"), "reason": typed("string")})),
 		"examples": listOf(record([]string{"in"}, map[string]any{
-			"name": typed("string"), "mode": enum(modes[1:]...), "in": document, "out": document, "dropped": typed("boolean"),
+			"name": typed("string"), "mode": enum(modes[1:]...), "in": document, "out": document, "dropped": typed("boolean"), "routed": typed("boolean"),
 		})),
 	})
 }
@@ -64,8 +64,10 @@ func stepSchema() map[string]any {
 func opSchema(kind OpKind) map[string]any {
 	props := map[string]any{
 		"op":   map[string]any{"const": string(kind)},
-		"mode": enum(modes[1:]...),
 		"when": record([]string{"field"}, map[string]any{"field": typed("string"), "is": enum(conditionTests...), "equals": map[string]any{"type": []string{"string", "number", "boolean"}}}),
+	}
+	if kind != OpRoute {
+		props["mode"] = enum(modes[1:]...)
 	}
 	required := []string{"op"}
 	for _, k := range opKeys[kind] {
@@ -75,7 +77,7 @@ func opSchema(kind OpKind) map[string]any {
 		}
 		props[name] = keySchema(kind, name)
 	}
-	if kind == OpDropDocument {
+	if kind == OpDropDocument || kind == OpRoute {
 		required = append(required, "when")
 	}
 	return record(required, props)
@@ -99,6 +101,9 @@ func keySchema(kind OpKind, name string) map[string]any {
 	case "under":
 		return map[string]any{"anyOf": []any{typed("string"), listOf(typed("string"))}}
 	case "to":
+		if kind == OpRoute {
+			return pattern(keyPattern.String())
+		}
 		if kind == OpConvert {
 			return enum(convertTargets...)
 		}

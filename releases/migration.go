@@ -16,6 +16,7 @@ type migrationReader struct {
 	doc      *document
 	from, to *Release
 	out      *Migration
+	steps    []*pendingStep
 	stated   map[string]bool // target keys the file says something about
 	used     map[string]bool // source keys that go somewhere
 }
@@ -56,6 +57,11 @@ func (m *migrationReader) read() {
 	}
 	for _, e := range d.entries(f["steps"], "steps") {
 		m.step(e)
+	}
+	m.arrivals(m.steps)
+	m.checkRoutes(m.steps)
+	for _, s := range m.steps {
+		m.finish(s.at, s.key, s.step, s.ops)
 	}
 	for _, n := range d.items(f["new"], "new") {
 		key := d.text(n, "new")
@@ -130,25 +136,26 @@ func (m *migrationReader) step(e entry) {
 		}
 	}
 	if m.claim(e.key, e.name) && m.source(orNode(f["from"], e.key), s.From) {
-		m.finish(e.key, e.name, s, nodes)
+		m.steps = append(m.steps, &pendingStep{e.name, e.key, s, nodes})
 	}
 }
 
 func (m *migrationReader) example(n *yaml.Node, what string) (x Example, ok bool) {
 	d := m.doc
-	f := d.fields(n, what+": example", "name", "mode", "in", "out", "dropped")
+	f := d.fields(n, what+": example", "name", "mode", "in", "out", "dropped", "routed")
 	x = Example{Name: d.text(f["name"], "name"), Mode: d.text(f["mode"], "mode"), Line: n.Line}
 	if x.Name == "" {
 		x.Name = fmt.Sprintf("line %d", n.Line)
 	}
 	dropped := d.boolean(f["dropped"], "dropped")
+	x.Routed = d.boolean(f["routed"], "routed")
 	in, okIn := exampleDoc(d, f["in"], what)
 	out, okOut := exampleDoc(d, f["out"], what)
 	switch {
 	case !slices.Contains(modes, x.Mode):
 		d.problem(f["mode"], "%s: unknown mode %q; known are staging, production", what, x.Mode)
-	case f["in"] == nil || (f["out"] == nil) != dropped:
-		d.problem(n, "%s: an example needs in, and out or dropped: true", what)
+	case f["in"] == nil || (f["out"] == nil) != (dropped != x.Routed):
+		d.problem(n, "%s: an example needs in, and one of out, dropped: true and routed: true", what)
 	default:
 		x.In, x.Out = in, out
 		return x, okIn && okOut

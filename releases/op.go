@@ -29,6 +29,7 @@ const (
 	OpDate         OpKind = "date"
 	OpPainless     OpKind = "painless"
 	OpDropDocument OpKind = "drop_document"
+	OpRoute        OpKind = "route"
 )
 
 // Values of Op.Onto: what happens when the target of a move, copy or rename
@@ -69,8 +70,8 @@ const (
 type Op struct {
 	Kind  OpKind   `yaml:"op"`
 	From  string   `yaml:"from"`  // move, copy: dotted path; date: what numbers are, "" for no dates
-	To    string   `yaml:"to"`    // move, copy: dotted path; rename: a name; convert: string, integer, float, boolean; date: a format
-	Field string   `yaml:"field"` // all but move, copy, drop_document and painless: dotted path
+	To    string   `yaml:"to"`    // move, copy: dotted path; rename: a name; route: key of a resource; convert: string, integer, float, boolean; date: a format
+	Field string   `yaml:"field"` // all but move, copy, drop_document, route and painless: dotted path
 	Under []string `yaml:"under"` // wrap: the names that get the value; unwrap: those it is taken from, the first that has one
 	// Value (set, default) is nil, bool, string, json.Number, []any or
 	// map[string]any.
@@ -87,7 +88,13 @@ type Op struct {
 	// it is null, {} or [], or holds nothing but such values.
 	Only   string     `yaml:"only"`
 	Reason string     `yaml:"reason"` // drop_document
-	When   *Condition `yaml:"when"`   // nil is always; drop_document must have one
+	When   *Condition `yaml:"when"`   // nil is always; drop_document and route must have one
+	// Arriving (route) is set by the loader where documents come in: those leave
+	// for which the condition does not hold.
+	Arriving bool `yaml:"-"`
+	// inherited operations stand in front of a step's own: what documents that
+	// are routed to it have had before.
+	inherited bool
 }
 
 // Values of Condition.Is. A field that is missing and one that is null are
@@ -130,6 +137,7 @@ var opKeys = map[OpKind][]string{
 	OpMap:          {"field*", "values*", "on_error"},
 	OpDate:         {"field*", "to*", "from", "on_error"},
 	OpDropDocument: {"reason*"},
+	OpRoute:        {"to*"},
 	OpPainless:     {"script*", "reason"},
 }
 
@@ -172,6 +180,8 @@ func (o Op) Validate() error {
 		}
 	case OpPainless:
 		err = o.validateScript()
+	case OpRoute:
+		err = o.validateRoute()
 	default:
 		err = validPath("field", o.Field)
 	}

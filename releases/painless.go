@@ -10,7 +10,7 @@ import (
 // literals are in params, so that the engine compiles a script once for all
 // tenants. The script throws for no document, whatever its shape; it changes
 // ctx._source in place and sets ctx.op to "noop" for a document that is
-// dropped. It needs nothing that Painless of Elasticsearch 7.10 lacks.
+// dropped, or routed to another resource. It needs nothing that Painless of Elasticsearch 7.10 lacks.
 func (t Transform) Painless() (source string, params map[string]any) {
 	if t.Empty() {
 		return "", nil
@@ -78,6 +78,14 @@ func (s *script) need(name string) {
 }
 
 func (s *script) op(op Op) {
+	if op.Kind == OpRoute {
+		leaves := s.condition(op.When)
+		if op.Arriving {
+			leaves = "!(" + leaves + ")"
+		}
+		s.line("if (%s) { ctx.op = 'noop'; return; }", leaves)
+		return
+	}
 	if op.When != nil {
 		fmt.Fprintf(&s.body, "if (%s) ", s.condition(op.When))
 	}

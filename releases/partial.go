@@ -39,7 +39,9 @@ func (t Transform) roots() map[string]string {
 	for _, op := range t.Ops {
 		add(op.Field)
 		add(op.From)
-		add(op.To)
+		if op.Kind != OpRoute {
+			add(op.To)
+		}
 		if op.When != nil {
 			add(op.When.Field)
 		}

@@ -106,8 +106,10 @@ type Example struct {
 	Name string
 	Mode string // InStaging, InProduction, "" for both
 	In   map[string]any
-	Out  map[string]any // nil when the document is dropped
-	Line int            // of migration.yaml
+	Out  map[string]any // nil when the document is dropped or routed
+	// Routed says that another resource takes the document.
+	Routed bool
+	Line   int // of migration.yaml
 }
 
 // Drop is a source field that does not survive a step.

@@ -2,11 +2,14 @@ package upgrader
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/releases"
 )
 
 const (
@@ -124,6 +127,9 @@ func (s *session) wanted(m *Move) func(dst []byte, d Doc) ([]byte, error) {
 	canonical := t.Canonicaliser()
 	return func(dst []byte, d Doc) ([]byte, error) {
 		out, err := canonical(dst, d.Source)
+		if errors.Is(err, releases.ErrElsewhere) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, failf("document %s of %s is refused by the transform (%v) and was not put into quarantine", d.ID, d.Index, err)
 		}
@@ -274,6 +280,9 @@ func (s *session) expect(ctx context.Context, m *Move, ids []string, touched fun
 				continue
 			}
 			t := s.transform(m, d.Source)
+			if t.elsewhere {
+				continue
+			}
 			was := t.kind != "" || want[id].touched
 			if touched != nil && !was {
 				if was, err = touched(c, d); err != nil {
@@ -400,6 +409,10 @@ func (s *session) compareOne(ctx context.Context, m *Move, d Doc, have map[strin
 	t := s.transform(m, d.Source)
 	got, ok := have[d.ID]
 	switch {
+	case t.elsewhere && ok:
+		return s.mismatched(ctx, m, []Mismatch{s.mismatch(m, d.ID, MismatchExtra, nil)})
+	case t.elsewhere:
+		return nil
 	case t.kind != "":
 		return failf("document %s of %s is refused by the transform (%s) and was not put into quarantine", d.ID, d.Index, t.reason)
 	case !ok:

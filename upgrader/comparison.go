@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"sort"
@@ -37,7 +38,8 @@ type Side struct {
 	// To are the sequence numbers per shard up to which it is read.
 	To Checkpoint
 	// Canonical appends the canonical form that a document has to have in the
-	// target; nil is releases.CanonicalJSON. An error ends the comparison.
+	// target; nil is releases.CanonicalJSON. An error ends the comparison, but
+	// releases.ErrElsewhere: the document does not belong into the target.
 	Canonical func(dst []byte, d Doc) ([]byte, error)
 	// Skip leaves documents out; nil leaves out none.
 	Skip func(id string) bool
@@ -129,7 +131,11 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 					if p.Skip != nil && p.Skip(d.ID) {
 						continue
 					}
-					if canonical, err = p.canonical(canonical[:0], d); err != nil {
+					canonical, err = p.canonical(canonical[:0], d)
+					if errors.Is(err, releases.ErrElsewhere) {
+						continue
+					}
+					if err != nil {
 						return err
 					}
 					if p.Whole != nil {
@@ -269,7 +275,11 @@ func (c *Comparison) each(ctx context.Context, chosen map[int]bool, parts []Side
 					if !chosen[bucketOf(d.ID)] || p.skips(d.ID) {
 						continue
 					}
-					if canonical, err = p.canonical(canonical[:0], d); err != nil {
+					canonical, err = p.canonical(canonical[:0], d)
+					if errors.Is(err, releases.ErrElsewhere) {
+						continue
+					}
+					if err != nil {
 						return err
 					}
 					one := out[d.ID]

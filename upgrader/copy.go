@@ -262,6 +262,8 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 	case t.Err != "" || len(t.Failures) > 0:
 		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures))
 		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
+	case t.Noops > 0 && s.routed(m) && !s.l.transformOf(m).Drops():
+		s.update(func() { c.State = CopyDone }) // the others belong elsewhere
 	case t.Noops > 0 || t.Deleted > 0:
 		// The script drops documents; which, the task does not tell.
 		s.log.Info("copy goes on document by document: the transform drops some", "source", c.Source, "dropped", t.Noops)

@@ -116,6 +116,9 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 		}
 		for id, d := range docs {
 			t := s.transform(m, d.Source)
+			if t.elsewhere {
+				continue
+			}
 			byID[id] = append(byID[id], candidate{doc: d, t: t, when: documentTime(t.source)})
 		}
 	}

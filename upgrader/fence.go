@@ -260,7 +260,7 @@ func (s *session) prove(ctx context.Context) error {
 
 func (s *session) indexProof(m *Move, t tally) IndexProof {
 	ip := IndexProof{
-		Target: m.Target, SourceDocs: t.source, TargetDocs: t.target, Quarantined: t.aside,
+		Target: m.Target, SourceDocs: t.source - t.elsewhere, TargetDocs: t.target, Quarantined: t.aside,
 		Digest: m.Digest, DigestOf: digestOf(m), MappingHash: mappingHash(s.l.resource(m.Resource).Mapping),
 	}
 	for _, c := range m.Copies {

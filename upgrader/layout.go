@@ -30,6 +30,9 @@ type layout struct {
 	path     []*releases.Release // without from
 	lineages map[string]lineage  // by target resource key
 	gone     map[string]string   // source resource key -> reason
+	// routedGone are resources on the way that documents are routed to and that
+	// a later release does not have any more, with the reason.
+	routedGone map[string]string
 	// shadow stands in front of the names of all target indices; "" but in a
 	// rehearsal.
 	shadow string
@@ -45,7 +48,7 @@ func newLayout(c *releases.Catalogue, from, to string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{from: f, to: f, path: path, lineages: map[string]lineage{}, gone: map[string]string{}}
+	l := &layout{from: f, to: f, path: path, lineages: map[string]lineage{}, gone: map[string]string{}, routedGone: map[string]string{}}
 	for _, r := range f.Resources {
 		l.lineages[r.Key] = lineage{source: r.Key}
 	}
@@ -72,6 +75,10 @@ func (l *layout) hop(r *releases.Release) {
 	}
 	for key, why := range r.Migration.Gone {
 		if before, ok := l.lineages[key]; ok {
+			if before.transform.Routed() {
+				l.routedGone[key] = fmt.Sprintf("%s (since %s)", why, r.Version)
+				continue
+			}
 			l.gone[before.source] = fmt.Sprintf("%s (since %s)", why, r.Version)
 		}
 	}

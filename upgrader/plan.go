@@ -165,6 +165,7 @@ func planTenant(l *layout, tenant Naming, v TenantView, now time.Time, o Options
 	tp.obstacles()
 	tp.record()
 	tp.notes()
+	tp.routes()
 	f := facts{l: l, now: now, options: o, source: v.old()}
 	tp.Moves = make([]Move, 0, len(tp.moves))
 	for _, name := range sortedKeys(tp.moves) {

@@ -23,6 +23,8 @@ type transformed struct {
 	source json.RawMessage
 	kind   QuarantineKind // set when it goes into quarantine
 	reason string
+	// elsewhere documents belong into the target of another move.
+	elsewhere bool
 	// script is what the engine has to do with source when it stores it, ""
 	// for nothing.
 	script string
@@ -45,6 +47,9 @@ func (s *session) transform(m *Move, source json.RawMessage) transformed {
 		return transformed{kind: QuarantineRefused, reason: "not readable as JSON: " + err.Error()}
 	}
 	if err := t.Apply(doc); err != nil {
+		if errors.Is(err, releases.ErrElsewhere) {
+			return transformed{elsewhere: true}
+		}
 		if errors.Is(err, releases.ErrDropped) {
 			return transformed{kind: QuarantineDropped, reason: err.Error()}
 		}
@@ -82,7 +87,7 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 			docs = slices.DeleteFunc(slices.Clone(docs), func(d Doc) bool { return slices.Contains(twins, d.ID) })
 		}
 	}
-	written, err := s.deliver(ctx, parcel{m, c, docs})
+	written, err := s.deliver(ctx, parcel{m, c, docs, !watchSiblings && !m.Kept})
 	return written[c], err
 }
 
@@ -91,6 +96,8 @@ type parcel struct {
 	m    *Move
 	c    *Copy
 	docs []Doc
+	// first is of a first copy: what changes during it is copied again.
+	first bool
 }
 
 // deliver writes documents of several sources in as few requests as they fit
@@ -103,12 +110,18 @@ func (s *session) deliver(ctx context.Context, parcels ...parcel) (map[*Copy]int
 		for i, d := range p.docs {
 			t := s.transform(p.m, d.Source)
 			op := BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Source: t.source, Script: t.script, Params: t.params}
+			if t.elsewhere && p.first {
+				continue // no earlier state of it was copied
+			}
+			if t.elsewhere {
+				op = BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Delete: true}
+			}
 			if t.kind != "" {
 				aside = append(aside, s.quarantined(d, p.m.Target, t.kind, t.reason))
 				// An earlier state of it may have been copied: it must not stay.
 				op = BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Delete: true}
 			}
-			ops, from = append(ops, op), append(from, parcel{p.m, p.c, p.docs[i : i+1]})
+			ops, from = append(ops, op), append(from, parcel{p.m, p.c, p.docs[i : i+1], p.first})
 		}
 	}
 	refused, err := s.bulk(ctx, ops)

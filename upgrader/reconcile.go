@@ -16,9 +16,11 @@ import (
 type tally struct {
 	source, target int64
 	aside          int64 // of the sources' documents, in quarantine on purpose
+	elsewhere      int64 // of the sources' documents, in other targets, see routed.go
+	unknown        bool  // the numbers of targets that share sources do not agree
 }
 
-func (t tally) equal() bool { return t.source-t.aside == t.target }
+func (t tally) equal() bool { return !t.unknown && t.source-t.aside-t.elsewhere == t.target }
 
 // tallies counts both sides of every move that ever saw a document. Both
 // sides must have been refreshed by the caller.
@@ -53,6 +55,7 @@ func (s *session) tallies(ctx context.Context) (map[*Move]tally, error) {
 		m.Documents = t.target
 		out[m] = t
 	}
+	s.levelRouted(out, n)
 	return out, nil
 }
 

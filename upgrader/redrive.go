@@ -123,6 +123,10 @@ func (s *session) redriveAfter(ctx context.Context, e *Errand, docs []Quarantine
 			e.Report.outcome(d.Index, d.ID, OutcomeKept, byEngineOnly)
 			continue
 		}
+		if t.elsewhere {
+			e.Report.outcome(d.Index, d.ID, OutcomeKept, "another resource takes it")
+			continue
+		}
 		if t.kind != "" {
 			e.Report.outcome(d.Index, d.ID, OutcomeRefusedDoc, t.reason)
 			continue

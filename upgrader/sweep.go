@@ -34,7 +34,7 @@ func (s *session) sweepGroup(ctx context.Context, group []job) error {
 	}
 	parcels := make([]parcel, 0, len(group))
 	for _, j := range group {
-		parcels = append(parcels, parcel{j.m, j.c, near.upTo(j.c.Source, j.c.Checkpoint)})
+		parcels = append(parcels, parcel{j.m, j.c, near.upTo(j.c.Source, j.c.Checkpoint), !j.m.Kept})
 	}
 	written, err := s.deliver(ctx, parcels...)
 	if err != nil {

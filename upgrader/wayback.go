@@ -55,7 +55,7 @@ func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
 func (s *session) wayOf(m Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
 	w := &wayBack{mode: m, to: res}
 	line, ok := s.l.lineages[res.Key]
-	if !ok || len(s.l.targetsOf(line.source)) != 1 {
+	if !ok || len(s.l.targetsOf(line.source)) != 1 || line.transform.Routed() {
 		return w
 	}
 	from, ok := s.l.from.Resource(line.source)
