@@ -68,6 +68,8 @@ var conformance = []struct {
 	{"copy with script that does not compile", testReindexBadScript},
 	{"copy is adopted by opaque id and cancelled", testReindexAdopt},
 	{"running slices are summed", testReindexSlices},
+	{"pace of a running copy", testRethrottle},
+	{"vitals of a cluster", testVitals},
 	{"task that is not there", testUnknownTask},
 	{"scripts are compiled", testCheckScript},
 }
