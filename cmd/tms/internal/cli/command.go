@@ -71,10 +71,10 @@ day before the rollout began; or waive it with --without-snapshot, which is
 audited. With --after nothing is deleted now, but by TMS itself at the time
 given; "tms upgrade keep" takes that back.`
 	cmd.Flags().Var(&after, "after", "delete them by itself so long after the last tenant was switched, such as 7d; changes --finalize-after of the start")
+	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "delete although no snapshot holds the old version; audited")
 	cmd.MarkFlagsMutuallyExclusive("after", "without-snapshot")
 	cmd.MarkFlagsMutuallyExclusive("after", "wait")
 	cmd.MarkFlagsMutuallyExclusive("after", "tenant")
-	cmd.Flags().BoolVar(&waiver, "without-snapshot", false, "delete although no snapshot holds the old version; audited")
 	return cmd
 }
 
