@@ -157,18 +157,16 @@ func (c *Cluster) tidy() {
 
 // Reasons of this package's errors; the rest of them is *tenants.Error's.
 const (
-	ReasonUnknown     tenants.Reason = "CLUSTER_NOT_FOUND"
 	ReasonExists      tenants.Reason = "CLUSTER_EXISTS"
 	ReasonInUse       tenants.Reason = "CLUSTER_IN_USE"
 	ReasonUnreachable tenants.Reason = "CLUSTER_UNREACHABLE"
 	ReasonOther       tenants.Reason = "CLUSTER_DIFFERS"
 	ReasonFull        tenants.Reason = "CLUSTERS_FULL"
-	ReasonOccupied    tenants.Reason = "TENANT_NOT_MOVED"
 )
 
 // NotFoundError is the refusal of a name that is not registered.
 func NotFoundError(name string) error {
-	return &tenants.Error{Code: tenants.CodeNotFound, Reason: ReasonUnknown, Field: "cluster", Message: fmt.Sprintf("%.80q is not registered", name), Remedy: "see `tms cluster list`"}
+	return &tenants.Error{Code: tenants.CodeNotFound, Reason: tenants.ReasonClusterNotFound, Field: "cluster", Message: fmt.Sprintf("%.80q is not registered", name), Remedy: "see `tms cluster list`"}
 }
 
 // ExistsError is the refusal of a name that is taken.

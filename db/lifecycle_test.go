@@ -102,7 +102,7 @@ func (l *land) DeleteTemplate(context.Context, string) error             { retur
 func (b *registryBundle) purges(p *process, l *land, owner string) (*tenants.Purges, *db.Purges) {
 	store := db.NewPurges(b.store)
 	return tenants.NewPurges(tenants.PurgesConfig{
-		Store: store, Mirror: p.mirror, Cluster: l, Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
+		Store: store, Mirror: p.mirror, Clusters: tenants.OneCluster(l), Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
 	}), store
 }
 

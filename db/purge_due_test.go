@@ -38,7 +38,7 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 		p, _ := b.start(t, b.store)
 		store, rollouts := db.NewPurges(b.store), db.NewRollouts(b.db)
 		purges := tenants.NewPurges(tenants.PurgesConfig{
-			Store: store, Mirror: p.mirror, Cluster: &land{}, Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
+			Store: store, Mirror: p.mirror, Clusters: tenants.OneCluster(&land{}), Prefixes: func() []string { return []string{"08x"} }, Owner: owner,
 			Snapshots: saved, Automatic: automatic,
 		})
 		queue, err := db.NewQueue(b.db, rollouts, upgrader.NewRunner(rollouts, nil, nil, owner, upgrader.Limits{}, quietLog()), quietLog(), db.PurgeWork(store, purges))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,59 @@ func (e paperEngine) Stats(context.Context, ...string) (map[string]upgrader.Inde
 
 func (e paperEngine) Disk(context.Context) (upgrader.DiskBudget, error) {
 	return upgrader.DiskBudget{}, nil
+}
+
+// paperPlaces hold something of a tenant that is called occupant.
+type paperPlaces struct{ *clusters.Service }
+
+func (p paperPlaces) Cluster(ctx context.Context, name string) (tenants.Cluster, error) {
+	if name != tenants.DefaultCluster {
+		if _, err := p.Get(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return &occupied{}, nil
+}
+
+type occupied struct{ emptyCluster }
+
+func (occupied) Indices(_ context.Context, patterns ...string) ([]string, error) {
+	if slices.Contains(patterns, "08x.occupant.*") {
+		return []string{"08x.occupant.tracardi-event-2024-1"}, nil
+	}
+	return nil, nil
+}
+
+// The registry may be corrected, and a tenant is never moved; without a choice
+// a new one goes where most room is.
+func TestClusterOfTenants(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	api := tmsv1.NewClusterServiceClient(b.conn)
+	require.Equal(t, "default", b.create("first").GetCluster())
+	_, err := api.Add(b.admin(), &tmsv1.AddClusterRequest{Cluster: &tmsv1.Cluster{Name: "eu", Urls: []string{"http://eu-1:9200"}}})
+	require.NoError(t, err)
+	require.Equal(t, "eu", b.create("second").GetCluster(), "the emptier one of two alike")
+	require.Equal(t, "default", b.create("third").GetCluster())
+	b.create("occupant")
+	move := func(id, to string) error {
+		_, err := b.tenants.Update(b.admin(), &tmsv1.UpdateTenantRequest{
+			Tenant: &tmsv1.Tenant{Id: id, Cluster: to, Etag: tenants.AnyEtag}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"cluster"}},
+		})
+		return err
+	}
+	require.NoError(t, move("first", "eu"), "nothing is there yet")
+	refused(t, move("first", "nowhere"), codes.NotFound, "CLUSTER_NOT_FOUND")
+	_, err = b.tenants.Update(b.admin(), &tmsv1.UpdateTenantRequest{
+		Tenant: &tmsv1.Tenant{Id: "first", Cluster: "eu", Etag: tenants.AnyEtag}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"cluster"}},
+	})
+	require.NoError(t, err, "no change")
+	occupant, err := b.tenants.Get(b.admin(), &tmsv1.GetTenantRequest{Id: "occupant"})
+	require.NoError(t, err)
+	other := map[string]string{"default": "eu", "eu": "default"}[occupant.GetCluster()]
+	err = move("occupant", other)
+	refused(t, err, codes.FailedPrecondition, "TENANT_NOT_MOVED")
+	require.ErrorContains(t, err, "TMS does not move tenants between clusters")
 }
 
 // A cluster is named after it has answered, is never shown with its secret,

@@ -151,10 +151,11 @@ func setupWith(t testing.TB, o options) *bundle {
 	purgeStore := db.NewPurges(store)
 	b.cluster = &emptyCluster{}
 	b.purges = tenants.NewPurges(tenants.PurgesConfig{
-		Store: purgeStore, Mirror: mirror, Cluster: b.cluster, Prefixes: func() []string { return []string{"08x"} }, Owner: "test", Now: b.clock.now, Logger: log,
+		Store: purgeStore, Mirror: mirror, Clusters: tenants.OneCluster(b.cluster), Prefixes: func() []string { return []string{"08x"} }, Owner: "test", Now: b.clock.now, Logger: log,
 	})
 	keyring := tenants.NewKeyring(tenants.KeyringConfig{Store: store, Mirror: mirror, Secret: o.secret, OldSecrets: []string{o.old}, InstanceKey: instanceKey, AdminKey: adminKey, Now: b.clock.now, Logger: log})
-	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now)
+	named := clusters.NewService(clusters.Config{Store: db.NewClusters(d, sealer), Engines: paperEngines{}, Catalogue: catalogue, Now: b.clock.now})
+	registry := tenants.NewService(store, mirror, knownReleases{catalogue}, nil, b.clock.now).WithPlaces(paperPlaces{named}, func() []string { return []string{"08x"} })
 	pages, err := tenants.NewPages(o.secret, o.old)
 	require.NoError(t, err)
 	feed := events.NewFeed(db.NewEvents(d), log)
@@ -165,7 +166,7 @@ func setupWith(t testing.TB, o options) *bundle {
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: clusters.NewService(clusters.Config{Store: db.NewClusters(d, sealer), Engines: paperEngines{}, Catalogue: catalogue, Now: b.clock.now}), Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: upgrader.NewBudgets(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: named, Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: upgrader.NewBudgets(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -61,6 +61,9 @@ const (
 	ReasonClosing           Reason = "SERVER_UNAVAILABLE"
 	ReasonWebhookNotFound   Reason = "WEBHOOK_NOT_FOUND"
 	ReasonWebhookTooMany    Reason = "WEBHOOK_TOO_MANY"
+	ReasonClusterNotFound   Reason = "CLUSTER_NOT_FOUND"
+	ReasonClusterSilent     Reason = "CLUSTER_UNAVAILABLE"
+	ReasonNotMoved          Reason = "TENANT_NOT_MOVED"
 )
 
 // Violation is one wrong field of a request.

@@ -30,9 +30,9 @@ type Snapshots interface {
 
 // PurgesConfig configures Purges.
 type PurgesConfig struct {
-	Store   PurgeStore
-	Mirror  *Mirror
-	Cluster Cluster
+	Store    PurgeStore
+	Mirror   *Mirror
+	Clusters Clusters
 	// Automatic purges deleted tenants when their purge time comes.
 	Automatic bool
 	// Prefixes lists what the index names of all known releases carry.
@@ -194,11 +194,15 @@ func (s *Purges) attempt(ctx context.Context, op *Operation) error {
 		return err
 	}
 	t := territory{id: op.TenantID, adopted: is.AdoptedFrom, prefixes: s.c.Prefixes()}
-	found, err := t.survey(ctx, s.c.Cluster)
+	home, err := s.c.Clusters.Cluster(ctx, is.Cluster)
 	if err != nil {
 		return err
 	}
-	if err := t.clear(ctx, s.c.Cluster, found, &op.Result); err != nil {
+	found, err := t.survey(ctx, home)
+	if err != nil {
+		return err
+	}
+	if err := t.clear(ctx, home, found, &op.Result); err != nil {
 		return err
 	}
 	documents, keys, err := s.c.Store.ErasePurged(ctx, op.TenantID)
@@ -207,7 +211,7 @@ func (s *Purges) attempt(ctx context.Context, op *Operation) error {
 	}
 	op.Result.Quarantined += documents
 	op.Result.Keys += keys
-	if found, err = t.survey(ctx, s.c.Cluster); err != nil {
+	if found, err = t.survey(ctx, home); err != nil {
 		return err
 	}
 	if left := found.String(); left != "" {

@@ -27,6 +27,8 @@ type Service struct {
 	releases Releases
 	pages    *Pages
 	now      func() time.Time
+	places   Places // nil: all live in DefaultCluster
+	prefixes func() []string
 }
 
 // NewService wires a Service; mirror answers Check and should be running.
@@ -51,16 +53,16 @@ type CreateRequest struct {
 	AllowReuse bool
 }
 
-// Create registers a tenant. It looks at no cluster: the tenant's indices may
-// exist already or be installed later. An empty install token is generated.
+// Create registers a tenant. It looks at no cluster, except for room where
+// none is named: the tenant's indices may exist already or be installed later. An empty install token is generated.
 func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (*Tenant, error) {
 	t := r.Tenant.Clone()
 	fingerprint := fingerprintOf(t)
 	now := s.now()
 	t.CreatedAt, t.UpdatedAt, t.Revision = now, now, 1
 	t.DeletedAt, t.PurgeAt, t.PurgeStartedAt, t.PurgedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	if t.Cluster == "" {
-		t.Cluster = DefaultCluster
+	if err := s.place(ctx, t); err != nil {
+		return nil, err
 	}
 	if err := s.validate(t); err != nil {
 		return nil, err
@@ -173,11 +175,18 @@ func (s *Service) Update(ctx context.Context, c Caller, r UpdateRequest) (*Tenan
 			return nil, invalid("update_mask", fmt.Sprintf("%q cannot be changed", short(f)), "fields that can: "+strings.Join(mutableFields(), ", "))
 		}
 	}
+	checked, err := s.correctable(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	now := s.now()
 	detail := map[string]any{"fields": r.Mask}
 	a := s.audit(c, "tenant.update", r.Tenant.ID, detail)
 	t, err := s.store.ChangeTenant(ctx, r.Tenant.ID, r.ValidateOnly, a, func(t *Tenant) error {
 		if err := checkEtag(t, r.Etag); err != nil {
+			return err
+		}
+		if err := sameCluster(t, r, checked); err != nil {
 			return err
 		}
 		was := t.Clone()

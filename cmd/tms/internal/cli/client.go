@@ -126,8 +126,8 @@ func dial(settings config.Client) (*session, error) {
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
 		backups:  tmsv1.NewBackupServiceClient(conn),
 		cleanups: tmsv1.NewCleanupServiceClient(conn), clusters: tmsv1.NewClusterServiceClient(conn),
-		budgets:  tmsv1.NewBudgetServiceClient(conn),
-		conn:     conn, settings: settings,
+		budgets: tmsv1.NewBudgetServiceClient(conn),
+		conn:    conn, settings: settings,
 	}, nil
 }
 

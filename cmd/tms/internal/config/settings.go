@@ -87,14 +87,15 @@ type Serve struct {
 	HTTPAddr string `flag:"http-addr" env:"TMS_HTTP_ADDR" default:":8383" help:"listen address of REST and Tracardi's routes; port 0 takes a free one"`
 	GRPCAddr string `flag:"grpc-addr" env:"TMS_GRPC_ADDR" default:":8384" help:"listen address of gRPC; port 0 takes a free one"`
 	TLS
-	DefaultRelease  string   `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
-	RateLimit       float64  `flag:"rate-limit" env:"TMS_RATE_LIMIT" default:"2000" help:"calls per second and API key in each process, fifty times as many where memory answers; 0 for no limit"`
-	WebhookNetworks []string `flag:"webhook-allow-networks" env:"TMS_WEBHOOK_ALLOW_NETWORKS" help:"networks that webhooks may go to although they are not public, comma-separated, 10.1.0.0/16; within them also without TLS"`
-	StrangerLimit   float64  `flag:"stranger-rate-limit" env:"TMS_STRANGER_RATE_LIMIT" default:"50" help:"calls per second without a valid key that each address may make to each process; 0 for no limit"`
-	AutoPurge       bool     `flag:"auto-purge" env:"TMS_AUTO_PURGE" default:"true" help:"purge deleted tenants when their purge time has come, given a verified snapshot"`
-	QuarantineDocs  int      `flag:"quarantine-docs" env:"TMS_QUARANTINE_DOCS" default:"200000" help:"documents that one rollout may keep aside in Postgres; past it a tenant fails"`
-	QuarantineBytes int      `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"16777216" help:"largest document that is kept aside, in bytes"`
-	SeedRepository  string   `flag:"seed-repository" env:"TMS_SEED_REPOSITORY" help:"snapshot repository of the engine in which TMS keeps the empty indices of releases, to restore the targets of upgrades from: several times quicker than creating them one by one"`
+	Placement       Placement `flag:"placement" env:"TMS_PLACEMENT" default:"capacity" help:"cluster of new tenants for which none is named: capacity (most room) or default"`
+	DefaultRelease  string    `flag:"default-release" env:"TMS_DEFAULT_RELEASE" help:"release of tenants that Tracardi itself registers; default is the newest"`
+	RateLimit       float64   `flag:"rate-limit" env:"TMS_RATE_LIMIT" default:"2000" help:"calls per second and API key in each process, fifty times as many where memory answers; 0 for no limit"`
+	WebhookNetworks []string  `flag:"webhook-allow-networks" env:"TMS_WEBHOOK_ALLOW_NETWORKS" help:"networks that webhooks may go to although they are not public, comma-separated, 10.1.0.0/16; within them also without TLS"`
+	StrangerLimit   float64   `flag:"stranger-rate-limit" env:"TMS_STRANGER_RATE_LIMIT" default:"50" help:"calls per second without a valid key that each address may make to each process; 0 for no limit"`
+	AutoPurge       bool      `flag:"auto-purge" env:"TMS_AUTO_PURGE" default:"true" help:"purge deleted tenants when their purge time has come, given a verified snapshot"`
+	QuarantineDocs  int       `flag:"quarantine-docs" env:"TMS_QUARANTINE_DOCS" default:"200000" help:"documents that one rollout may keep aside in Postgres; past it a tenant fails"`
+	QuarantineBytes int       `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"16777216" help:"largest document that is kept aside, in bytes"`
+	SeedRepository  string    `flag:"seed-repository" env:"TMS_SEED_REPOSITORY" help:"snapshot repository of the engine in which TMS keeps the empty indices of releases, to restore the targets of upgrades from: several times quicker than creating them one by one"`
 	Budget
 	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
 	AddrFile        string        `flag:"addr-file" env:"TMS_ADDR_FILE" help:"write the addresses, as printed on standard output, to this file too"`
@@ -191,6 +192,23 @@ func (l *Level) UnmarshalText(text []byte) error {
 		if l.Level.UnmarshalText(text) != nil {
 			return errors.New("write debug, info, warning or error")
 		}
+	}
+	return nil
+}
+
+// Placement is where new tenants go when no cluster is named.
+type Placement string
+
+// Placements.
+const (
+	PlaceByCapacity Placement = "capacity" // where most of them fit
+	PlaceInDefault  Placement = "default"
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Placement) UnmarshalText(text []byte) error {
+	if *p = Placement(text); *p != PlaceByCapacity && *p != PlaceInDefault {
+		return errors.New("write capacity or default")
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func openEngines(home *elastic.Client, store *db.Clusters, log *slog.Logger) eng
 	e := engines{log: log}
 	e.Pool = elastic.NewPool(home, func(ctx context.Context, name string) (elastic.Config, int64, error) {
 		c, err := store.Cluster(ctx, name)
-		if tenants.HasReason(err, clusters.ReasonUnknown) {
+		if tenants.HasReason(err, tenants.ReasonClusterNotFound) {
 			return elastic.Config{}, 0, errors.Join(err, elastic.ErrUnknownCluster)
 		}
 		if err != nil {
@@ -89,4 +89,28 @@ func homeOf(s config.Serve) clusters.Cluster {
 		home.URLs = append(home.URLs, u.String())
 	}
 	return home
+}
+
+// Cluster implements tenants.Clusters.
+func (e engines) Cluster(ctx context.Context, name string) (tenants.Cluster, error) {
+	c, err := e.Client(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return cluster{c}, nil
+}
+
+// places say where tenants may live, and where new ones go.
+type places struct {
+	engines
+	clusters *clusters.Service
+	choice   config.Placement
+}
+
+// Place implements tenants.Places.
+func (p places) Place(ctx context.Context) (string, error) {
+	if p.choice == config.PlaceInDefault {
+		return tenants.DefaultCluster, nil
+	}
+	return p.clusters.Place(ctx)
 }

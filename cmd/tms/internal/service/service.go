@@ -176,6 +176,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	clusterStore := db.NewClusters(database, sealer)
 	pool := openEngines(engine, clusterStore, log)
 	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
+	named := clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)})
 	self := owner()
 	kept := keepBackups(database, engine, catalogue, self, log)
 	steward, err := keepBudgets(ctx, s.Budget, rollouts, pool, self, log, done)
@@ -185,7 +186,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
-		Store: purgeStore, Mirror: mirror, Cluster: cluster{engine}, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
+		Store: purgeStore, Mirror: mirror, Clusters: pool, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
 		Automatic: s.AutoPurge,
 	})
 	networks, err := hooks.ParseNetworks(s.WebhookNetworks)
@@ -207,7 +208,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		return server.Config{}, err
 	}
 	done.add("queue", queue.Stop)
-	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil)
+	registered := tenants.NewService(registry, mirror, known{catalogue}, pages, nil).WithPlaces(places{pool, named, s.Placement}, known{catalogue}.prefixes)
 	feed := events.NewFeed(eventLog, log)
 	background(ctx, done, "event feed", feed.Run)
 	return server.Config{
@@ -219,7 +220,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
 		Backups: kept.service, Cleanups: cleaned.service, Budgets: upgrader.NewBudgets(rollouts),
-		Clusters: clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)}),
+		Clusters: named,
 	}, nil
 }
 
