@@ -95,3 +95,13 @@ func (r *Rollouts) RunningMoves(ctx context.Context, rollout string) (map[string
 	})
 	return out, failure(err)
 }
+
+// Unended implements upgrader.Paces.
+func (r *Rollouts) Unended(ctx context.Context) ([]string, error) {
+	rows, err := r.db.pool.Query(ctx, `select id from rollouts where finished_at is null order by id`)
+	if err != nil {
+		return nil, failure(err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return ids, failure(err)
+}

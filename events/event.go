@@ -35,6 +35,23 @@ const (
 	TypeReleaseChanged = "tenant.release_changed" // by a switch, a rollback or an update
 	TypePurgeStarted   = "tenant.purge_started"
 	TypePurged         = "tenant.purged"
+
+	// Of rollouts; the subject is the rollout, and for types below
+	// "rollout.tenant_" the data names the tenant.
+	TypeRolloutStarted    = "rollout.started"
+	TypeRolloutPaused     = "rollout.paused"
+	TypeRolloutResumed    = "rollout.resumed" // after a pause, or by a command after its end
+	TypeRolloutComplete   = "rollout.complete"
+	TypeRolloutFailed     = "rollout.failed"
+	TypeRolloutCancelled  = "rollout.cancelled"
+	TypeRolloutRolledBack = "rollout.rolled_back"
+	TypeRolloutFinalized  = "rollout.finalized"
+	TypeTenantSwitched    = "rollout.tenant_switched"
+	TypeTenantFailed      = "rollout.tenant_failed"
+	TypeTenantCancelled   = "rollout.tenant_cancelled"
+	TypeTenantRolledBack  = "rollout.tenant_rolled_back"
+	TypeTenantFinalized   = "rollout.tenant_finalized"
+
 	// TypeTest is what a webhook's test sends; it never happens.
 	TypeTest = "webhook.test"
 	// TypeGap tells a webhook which events it cannot get any more, whatever
@@ -46,11 +63,22 @@ const (
 var Types = []string{
 	TypeCreated, TypeUpdated, TypeActivated, TypeSuspended, TypeExpired, TypeDeleted, TypeUndeleted,
 	TypeReleaseChanged, TypePurgeStarted, TypePurged,
+	TypeRolloutStarted, TypeRolloutPaused, TypeRolloutResumed, TypeRolloutComplete, TypeRolloutFailed, TypeRolloutCancelled,
+	TypeRolloutRolledBack, TypeRolloutFinalized,
+	TypeTenantSwitched, TypeTenantFailed, TypeTenantCancelled, TypeTenantRolledBack, TypeTenantFinalized,
 }
 
 // TenantID is the tenant that the event is about, "" when it is about none.
 func (e Event) TenantID() string {
 	if strings.HasPrefix(e.Type, "tenant.") {
+		return e.Subject
+	}
+	return ""
+}
+
+// Rollout is the rollout that the event is about, "" when it is about none.
+func (e Event) Rollout() string {
+	if strings.HasPrefix(e.Type, "rollout.") {
 		return e.Subject
 	}
 	return ""

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -93,6 +92,8 @@ type Notice struct {
 	// Matches says whether the tenant meets the filter now; who is told that
 	// it does not, forgets it.
 	Matches bool
+	// Rollout is what a notice of a watch of rollouts is about.
+	Rollout string
 	// Token continues behind this notice; "" before all present are told.
 	Token string
 }
@@ -107,8 +108,9 @@ func (w *Watches) Watch(ctx context.Context, r WatchRequest, send func(Notice) e
 	}
 	defer leave()
 	f := r.Filter
-	one := &watch{
-		Watches: w, filter: f, send: send, shown: map[string]bool{}, resumed: r.Token != "",
+	one := &watch{filter: f, shown: map[string]bool{}}
+	one.follower = &follower{
+		Watches: w, send: send, resumed: r.Token != "", present: one.present, tellOne: one.tellOne,
 		query: tenants.QueryHash("watch", f.State, f.ShowDeleted, f.Release, f.Cluster, f.Labels, f.IDs),
 	}
 	if err := one.begin(ctx, r.Token); err != nil {
@@ -139,38 +141,15 @@ func (w *Watches) enter(key string) (leave func(), err error) {
 	}, nil
 }
 
-// watch is one client's.
+// watch is one client's, of tenants.
 type watch struct {
-	*Watches
-	filter  tenants.Filter
-	query   string
-	send    func(Notice) error
-	at      int64           // number of the last event that was dealt with
-	shown   map[string]bool // whether what the client knows of a tenant is that it matches
-	resumed bool            // it may know of tenants that are not in shown
+	*follower
+	filter tenants.Filter
+	shown  map[string]bool // whether what the client knows of a tenant is that it matches
 }
 
-func (w *watch) token() string { return w.c.Pages.Token(w.query, w.at) }
-
-// begin takes up the position of the token, or tells all there is.
-func (w *watch) begin(ctx context.Context, token string) error {
-	head, err := w.c.Feed.Catch(ctx)
-	if err != nil {
-		return err
-	}
-	w.at = head.Newest
-	if w.resumed {
-		if err := w.c.Pages.Read(token, w.query, &w.at); err != nil {
-			return wrongToken(err)
-		}
-		switch {
-		case w.at < head.Floor:
-			return tooOld("what happened since is kept no longer")
-		case w.at > head.Newest:
-			return tooOld("its events are not there, the database was restored")
-		}
-		return nil
-	}
+// present tells all tenants there are.
+func (w *watch) present(ctx context.Context) error {
 	f := w.filter
 	f.Order, f.Limit = tenants.Order{}, snapshotPage
 	for page := ""; ; {
@@ -185,84 +164,9 @@ func (w *watch) begin(ctx context.Context, token string) error {
 			}
 		}
 		if page = found.NextToken; page == "" {
-			return w.send(Notice{Kind: KindSynced, Token: w.token()})
+			return nil
 		}
 	}
-}
-
-func wrongToken(err error) error {
-	var e *tenants.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	return &tenants.Error{
-		Code: e.Code, Reason: e.Reason, Field: "resume_token", Message: "does not belong to this watch",
-		Remedy: "use a token unaltered and with the same filter and key, or none to start afresh", Err: err,
-		Violations: []tenants.Violation{{Field: "resume_token", Message: "does not belong to this watch"}},
-	}
-}
-
-func tooOld(why string) error {
-	return &tenants.Error{
-		Code: tenants.CodeFailedPrecondition, Reason: tenants.ReasonWatchTooOld, Field: "resume_token",
-		Message: "cannot be continued from: " + why, Remedy: "watch without resume_token: all tenants come first, then what happens",
-	}
-}
-
-func (w *watch) follow(ctx context.Context) error {
-	bookmark := time.NewTicker(w.c.Bookmark)
-	defer bookmark.Stop()
-	for {
-		head, changed, err := w.c.Feed.Head(ctx)
-		if err != nil {
-			return err
-		}
-		if w.at < head.Floor {
-			return tooOld("this watch fell behind what is kept")
-		}
-		if w.at > head.Newest {
-			return tooOld("the events were numbered anew, the database was restored")
-		}
-		if w.at < head.Newest {
-			if err := w.tell(ctx, head); err != nil {
-				return err
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		case <-bookmark.C:
-			if err := w.send(Notice{Kind: KindBookmark, Token: w.token()}); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// tell passes on the next events.
-func (w *watch) tell(ctx context.Context, head Head) error {
-	some, err := w.c.Feed.After(ctx, w.at)
-	if err != nil {
-		return err
-	}
-	if len(some) == 0 {
-		w.at = head.Newest
-	}
-	for _, e := range some {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if e.Number > head.Newest {
-			return nil // is told when this process has heard of it
-		}
-		w.at = e.Number
-		if err := w.tellOne(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (w *watch) tellOne(ctx context.Context, e Event) error {

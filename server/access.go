@@ -164,6 +164,14 @@ var access = map[string]rule{
 	tmsv1.BudgetService_Set_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.BudgetService_StopAll_FullMethodName:   {tenants.PermUpgrades, fleet},
 	tmsv1.BudgetService_ResumeAll_FullMethodName: {tenants.PermUpgrades, fleet},
+	tmsv1.ProgressService_Get_FullMethodName:    {tenants.PermRead, fleet},
+	tmsv1.ProgressService_Watch_FullMethodName:  {tenants.PermRead, fleet},
+	tmsv1.ProgressService_Report_FullMethodName: {tenants.PermUpgrades, fleet}, // with the audit trail
+
+	tmsv1.RehearsalService_Start_FullMethodName:  {tenants.PermUpgrades, of(func(r *tmsv1.StartRehearsalRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.RehearsalService_Get_FullMethodName:    {tenants.PermUpgrades, free}, // handler looks whose it is; names customers' documents
+	tmsv1.RehearsalService_List_FullMethodName:   {tenants.PermUpgrades, of(func(r *tmsv1.ListRehearsalsRequest) []string { return []string{r.GetTenantId()} })},
+	tmsv1.RehearsalService_Cancel_FullMethodName: {tenants.PermUpgrades, free}, // handler looks whose it is
 
 	tmsv1.VerificationService_GetProof_FullMethodName:          {tenants.PermRead, of(func(r *tmsv1.GetProofRequest) []string { return []string{r.GetTenantId()} })},
 	tmsv1.VerificationService_Recheck_FullMethodName:           {tenants.PermUpgrades, fleet},

@@ -19,6 +19,7 @@ const watchStall = 30 * time.Second
 // Watches lets clients follow tenants, *events.Watches.
 type Watches interface {
 	Watch(ctx context.Context, r events.WatchRequest, send func(events.Notice) error) error
+	Rollouts(ctx context.Context, r events.RolloutsRequest, send func(events.Notice) error) error
 }
 
 type eventService struct {
@@ -47,16 +48,16 @@ func (s *eventService) WatchTenants(r *tmsv1.WatchTenantsRequest, stream grpc.Se
 
 // outbox sends messages of a stream from a goroutine of its own, so that a
 // follower who takes none can be cut off: gRPC's Send waits for ever.
-type outbox struct {
+type outbox[M any] struct {
 	ctx   context.Context
 	stall time.Duration
-	next  chan *tmsv1.WatchTenantsResponse
+	next  chan *M
 	ended chan struct{}
 	err   error // of the stream, to be read after ended
 }
 
-func newOutbox(ctx context.Context, stream grpc.ServerStreamingServer[tmsv1.WatchTenantsResponse], stall time.Duration) *outbox {
-	o := &outbox{ctx: ctx, stall: stall, next: make(chan *tmsv1.WatchTenantsResponse), ended: make(chan struct{})}
+func newOutbox[M any](ctx context.Context, stream grpc.ServerStreamingServer[M], stall time.Duration) *outbox[M] {
+	o := &outbox[M]{ctx: ctx, stall: stall, next: make(chan *M), ended: make(chan struct{})}
 	go func() { // ends with the handler: Send returns when its stream is gone
 		defer close(o.ended)
 		for m := range o.next {
@@ -68,7 +69,7 @@ func newOutbox(ctx context.Context, stream grpc.ServerStreamingServer[tmsv1.Watc
 	return o
 }
 
-func (o *outbox) send(m *tmsv1.WatchTenantsResponse) error {
+func (o *outbox[M]) send(m *M) error {
 	timer := time.NewTimer(o.stall)
 	defer timer.Stop()
 	select {
@@ -87,7 +88,7 @@ func (o *outbox) send(m *tmsv1.WatchTenantsResponse) error {
 }
 
 // close lets the message that is on its way arrive, unless nobody takes it.
-func (o *outbox) close() {
+func (o *outbox[M]) close() {
 	close(o.next)
 	select {
 	case <-o.ended:
@@ -104,10 +105,15 @@ func noticeToProto(n events.Notice) (*tmsv1.WatchTenantsResponse, error) {
 	if n.Kind != events.KindEvent {
 		return out, nil
 	}
-	data, err := structpb.NewStruct(n.Event.Facts())
+	var err error
+	out.Event, err = eventToProto(n.Event)
+	return out, err
+}
+
+func eventToProto(e events.Event) (*tmsv1.Event, error) {
+	data, err := structpb.NewStruct(e.Facts())
 	if err != nil {
-		return nil, fmt.Errorf("event %d: %w", n.Event.Number, err)
+		return nil, fmt.Errorf("event %d: %w", e.Number, err)
 	}
-	out.Event = &tmsv1.Event{Number: n.Event.Number, Time: stamp(n.Event.At), Type: n.Event.Type, Subject: n.Event.Subject, Data: data}
-	return out, nil
+	return &tmsv1.Event{Number: e.Number, Time: stamp(e.At), Type: e.Type, Subject: e.Subject, Data: data}, nil
 }

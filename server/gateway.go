@@ -61,6 +61,8 @@ func (s *Server) buildHTTP() error {
 		tmsv1.RegisterCleanupServiceHandler,
 		tmsv1.RegisterClusterServiceHandler,
 		tmsv1.RegisterBudgetServiceHandler,
+		tmsv1.RegisterProgressServiceHandler,
+		tmsv1.RegisterRehearsalServiceHandler,
 	} {
 		// The context is for a goroutine that closes conn; we do that ourselves.
 		if err := register(context.Background(), gateway, conn); err != nil {

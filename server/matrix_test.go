@@ -66,7 +66,9 @@ var mayCall = map[string]string{
 	"BackupService.PlanRestore": readers, "BackupService.StartRestore": operators, "BackupService.GetRestore": readers, "BackupService.ListRestores": readers,
 	"BackupService.StartDrill": operators, "BackupService.CreatePolicy": operators, "BackupService.GetPolicy": readers, "BackupService.ListPolicies": readers,
 	"BackupService.UpdatePolicy": operators, "BackupService.DeletePolicy": operators, "BackupService.RunPolicy": operators,
-	"BackupService.RemoveRestore":   operators,
+	"BackupService.RemoveRestore": operators,
+	"ProgressService.Get":         readers, "ProgressService.Watch": readers, "ProgressService.Report": operators,
+	"RehearsalService.Start": operators, "RehearsalService.Get": operators, "RehearsalService.List": operators, "RehearsalService.Cancel": operators,
 	"VerificationService.GetErrand": operators, "VerificationService.CancelErrand": operators,
 }
 
@@ -74,7 +76,7 @@ var mayCall = map[string]string{
 // of this one.
 var unrestricted = []string{
 	"TenantService.List", "TenantService.Resolve", "EventService.WatchTenants", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get",
-	"BackupService.ListSnapshots", "BackupService.ListRestores",
+	"BackupService.ListSnapshots", "BackupService.ListRestores", "RehearsalService.Get", "RehearsalService.Cancel",
 }
 
 // actor is somebody with a credential, and what he is refused with.

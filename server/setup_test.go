@@ -162,7 +162,11 @@ func setupWith(t testing.TB, o options) *bundle {
 	b.webhooks = events.NewWebhooks(events.WebhooksConfig{
 		Store: db.NewWebhooks(d, sealer), Log: db.NewEvents(d), Sender: hooks.NewSender(o.networks), Pages: pages, Owner: "test", Now: b.clock.now, Logger: log,
 	})
+	// Rehearsals and the progress of rollouts are asked for on an empty store.
+	unused := upgrader.NewService(db.NewRollouts(d), nil, catalogue, b.clock.now).
+		WithRehearsals(db.NewRehearsals(d)).WithProgress(db.NewRollouts(d), 0).WithRecords(db.NewRollouts(d))
 	b.server, err = server.New(server.Config{
+		Progress: unused, Rehearsals: unused,
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),

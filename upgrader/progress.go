@@ -72,6 +72,8 @@ type Paces interface {
 	Samples(ctx context.Context, cluster, rollout string) ([]Sample, error)
 	// Idle is the time since each working tenant of a rollout last got on.
 	Idle(ctx context.Context, rollout string) (map[string]time.Duration, error)
+	// Unended are the rollouts that are running or paused, the oldest first.
+	Unended(ctx context.Context) ([]string, error)
 	// RunningMoves are those that documents are being copied for, by tenant.
 	RunningMoves(ctx context.Context, rollout string) (map[string][]Move, error)
 }
@@ -85,6 +87,9 @@ func (s *Service) WithProgress(p Paces, stall time.Duration) *Service {
 	s.paces, s.stall = p, stall
 	return s
 }
+
+// Unended lists the rollouts that are running or paused.
+func (s *Service) Unended(ctx context.Context) ([]string, error) { return s.paces.Unended(ctx) }
 
 // Progress tells how far a rollout is; full has all moves in it.
 func (s *Service) Progress(ctx context.Context, id string, full bool) (*Progress, error) {

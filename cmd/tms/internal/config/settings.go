@@ -97,6 +97,7 @@ type Serve struct {
 	QuarantineBytes int       `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"16777216" help:"largest document that is kept aside, in bytes"`
 	SeedRepository  string    `flag:"seed-repository" env:"TMS_SEED_REPOSITORY" help:"snapshot repository of the engine in which TMS keeps the empty indices of releases, to restore the targets of upgrades from: several times quicker than creating them one by one"`
 	Budget
+	StallAfter      time.Duration `flag:"stall-after" env:"TMS_STALL_AFTER" default:"2m" help:"how long a copy may copy nothing before its task is cancelled and started again, and a tenant may get nowhere before it is called stalled"`
 	ShutdownTimeout time.Duration `flag:"shutdown-timeout" env:"TMS_SHUTDOWN_TIMEOUT" default:"25s" help:"longest time from a signal to the end"`
 	AddrFile        string        `flag:"addr-file" env:"TMS_ADDR_FILE" help:"write the addresses, as printed on standard output, to this file too"`
 	Migrate         bool          `flag:"migrate" env:"TMS_MIGRATE" default:"false" help:"bring the database schema up to date first"`
@@ -144,6 +145,9 @@ func (t TLS) Check() error {
 // guessed: 16 random bytes are 128 bits.
 const minSecret = 16
 
+// minStall is the shortest time after which a copy may count as stalled.
+const minStall = 5 * time.Second
+
 // Check says in one sentence each what is missing or too weak.
 func (s Serve) Check() error {
 	var wrong []error
@@ -152,6 +156,9 @@ func (s Serve) Check() error {
 	}
 	if err := s.Secrets.Check(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if s.StallAfter < minStall {
+		wrong = append(wrong, fmt.Errorf("--stall-after (TMS_STALL_AFTER) is %s: merges and garbage collections hold a copy up for seconds; set it to %s or more", s.StallAfter, minStall))
 	}
 	if len(s.ElasticURLs) == 0 {
 		wrong = append(wrong, errors.New("TMS_ELASTIC_URLS is not set: set it to the addresses of the search cluster, for instance http://localhost:9200"))

@@ -183,7 +183,8 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	if err != nil {
 		return server.Config{}, err
 	}
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes, Stall: s.StallAfter}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository)
+	rehearsed := rehearse(database, runner)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
 		Store: purgeStore, Mirror: mirror, Clusters: pool, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
@@ -198,9 +199,10 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, engine, catalogue, kept.service, self, log)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithEngines(pool)
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithEngines(pool).
+		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter).WithRecords(rollouts)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
-		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades))
+		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades), rehearsed.work)
 	if err != nil {
 		return server.Config{}, err
 	}
@@ -214,7 +216,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit, StrangerLimit: s.StrangerLimit,
-		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades,
+		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades, Progress: upgrades, Rehearsals: upgrades,
 		Fleet:    fleetOf(engine, registered, registry, rollouts, catalogue),
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
