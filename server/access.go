@@ -164,9 +164,9 @@ var access = map[string]rule{
 	tmsv1.BudgetService_Set_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.BudgetService_StopAll_FullMethodName:   {tenants.PermUpgrades, fleet},
 	tmsv1.BudgetService_ResumeAll_FullMethodName: {tenants.PermUpgrades, fleet},
-	tmsv1.ProgressService_Get_FullMethodName:    {tenants.PermRead, fleet},
-	tmsv1.ProgressService_Watch_FullMethodName:  {tenants.PermRead, fleet},
-	tmsv1.ProgressService_Report_FullMethodName: {tenants.PermUpgrades, fleet}, // with the audit trail
+	tmsv1.ProgressService_Get_FullMethodName:     {tenants.PermRead, fleet},
+	tmsv1.ProgressService_Watch_FullMethodName:   {tenants.PermRead, fleet},
+	tmsv1.ProgressService_Report_FullMethodName:  {tenants.PermUpgrades, fleet}, // with the audit trail
 
 	tmsv1.RehearsalService_Start_FullMethodName:  {tenants.PermUpgrades, of(func(r *tmsv1.StartRehearsalRequest) []string { return []string{r.GetTenantId()} })},
 	tmsv1.RehearsalService_Get_FullMethodName:    {tenants.PermUpgrades, free}, // handler looks whose it is; names customers' documents

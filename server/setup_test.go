@@ -252,7 +252,7 @@ func (b *bundle) http(method, path, credential, body string) reply {
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(b, err)
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusOK && strings.HasSuffix(path, "/tenants:watch") { // it has no end
+	if res.StatusCode == http.StatusOK && (strings.HasSuffix(path, "/tenants:watch") || strings.HasSuffix(path, "/rollouts:watch")) { // it has no end
 		line, err := bufio.NewReader(res.Body).ReadString('\n')
 		require.NoError(b, err)
 		return reply{res.StatusCode, res.Header, line}
