@@ -337,6 +337,13 @@ type reader struct {
 	period atomic.Int64 // in which it was counted last
 }
 
+// present has the reader counted in this period.
+func (r *reader) present(a *account) {
+	if now := a.period.Load() + 1; r.period.Swap(now) != now {
+		a.reading.Add(1)
+	}
+}
+
 // read counts documents that were read to be copied or compared, and waits
 // until the budget allows further ones. It ends early when everything is to
 // stop.
@@ -344,15 +351,12 @@ func (a *account) read(ctx context.Context, r *reader, n int) error {
 	if a == nil || n == 0 {
 		return nil
 	}
-	a.done.Add(int64(n))
-	if now := a.period.Load() + 1; r.period.Swap(now) != now {
-		a.reading.Add(1)
-	}
-	for n > 0 && a.limiter.Limit() != rate.Inf && a.stopped() == nil {
+	for r.present(a); n > 0 && a.limiter.Limit() != rate.Inf && a.stopped() == nil; r.present(a) {
 		part := min(n, a.limiter.Burst())
 		err := a.limiter.WaitN(ctx, part)
 		switch {
 		case err == nil:
+			a.done.Add(int64(part))
 			n -= part
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -362,6 +366,7 @@ func (a *account) read(ctx context.Context, r *reader, n int) error {
 			}
 		}
 	}
+	a.done.Add(int64(n))
 	if a.stopped() != nil {
 		return errSteered
 	}
