@@ -19,33 +19,47 @@ const shardLimit = "cluster.max_shards_per_node"
 func (c *Client) ShardSettings(ctx context.Context) (upgrader.ShardSettings, error) {
 	const op = "read the cluster's shard limit"
 	var s upgrader.ShardSettings
-	var levels map[string]map[string]any
+	var levels map[string]struct {
+		Cluster struct {
+			// A text, unless it is an object of the setting's children: see Shards.
+			Max any `json:"max_shards_per_node"`
+		} `json:"cluster"`
+	}
 	err := c.do(ctx, call{op: op, request: func() esapi.Request {
-		return esapi.ClusterGetSettingsRequest{
-			IncludeDefaults: ptr(true), FlatSettings: ptr(true), FilterPath: []string{"*." + shardLimit},
-		}
+		return esapi.ClusterGetSettingsRequest{IncludeDefaults: ptr(true), FilterPath: []string{"*." + shardLimit}}
 	}}, &levels)
 	if err != nil {
 		return s, err
 	}
 	for level, at := range map[string]**int{"persistent": &s.Persistent, "transient": &s.Transient} {
-		if text, ok := levels[level][shardLimit].(string); ok {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				return s, fmt.Errorf("%s: %s is %q, want a number", op, shardLimit, text)
-			}
-			*at = &n
+		if *at, err = limitOf(levels[level].Cluster.Max); err != nil {
+			return s, fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	if text, ok := levels["defaults"][shardLimit].(string); ok { // absent where the setting is set
-		if s.Default, err = strconv.Atoi(text); err != nil {
-			return s, fmt.Errorf("%s: the default of %s is %q, want a number", op, shardLimit, text)
-		}
+	standard, err := limitOf(levels["defaults"].Cluster.Max) // absent where the setting is set
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", op, err)
+	}
+	if standard != nil {
+		s.Default = *standard
 	}
 	if s.Default == 0 && s.Persistent == nil && s.Transient == nil {
 		return s, fmt.Errorf("%s: the cluster does not tell %s", op, shardLimit)
 	}
 	return s, nil
+}
+
+// limitOf reads a setting; nil when it is not set.
+func limitOf(v any) (*int, error) {
+	text, ok := v.(string)
+	if !ok {
+		return nil, nil //nolint:nilnil // not set is a value
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s is %q, want a number", shardLimit, text)
+	}
+	return &n, nil
 }
 
 // SetShardLimit implements upgrader.LimitEngine.

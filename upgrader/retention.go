@@ -27,8 +27,10 @@ type Retention struct {
 	State RetentionState `json:"state"`
 	// After is counted from when the last tenant was switched.
 	After time.Duration `json:"after"`
-	// DueAt is when they are deleted, while it is scheduled; RemindAt when
-	// that is said once more, zero when it was.
+	// Since is when the last tenant was switched, as of when it was scheduled;
+	// DueAt when old versions are deleted; RemindAt when that is said once more,
+	// zero when it was.
+	Since    time.Time `json:"since,omitzero"`
 	DueAt    time.Time `json:"due_at,omitzero"`
 	RemindAt time.Time `json:"remind_at,omitzero"`
 	// RetryAt and Reason: it was due and not, or not wholly, carried out.
@@ -48,6 +50,9 @@ const (
 	// remindBefore is how long before the deletion it is said again; half of
 	// the time where that is less.
 	remindBefore = 24 * time.Hour
+	// leastNotice is how long before the deletion it is announced at least, also
+	// where the time that an operator has given is over already.
+	leastNotice = 10 * time.Minute
 	// retryRetention is the pause after a deletion that was due and could not
 	// be done.
 	retryRetention = 24 * time.Hour
@@ -130,15 +135,18 @@ func (ret Retention) look(r *Rollout, now time.Time) (Retention, retentionAct) {
 		}
 		return ret, retentionHeld
 	}
-	due := since.Add(ret.After)
 	switch {
-	case ret.State == RetentionWaiting || !ret.DueAt.Equal(due) && ret.RetryAt.IsZero():
+	case ret.State == RetentionWaiting || !ret.Since.Equal(since) && ret.RetryAt.IsZero():
 		ret = ret.waiting()
-		ret.State, ret.DueAt, ret.RemindAt = RetentionScheduled, due, due.Add(-min(remindBefore, ret.After/2))
+		ret.State, ret.Since, ret.DueAt = RetentionScheduled, since, since.Add(ret.After)
+		if least := now.Add(min(ret.After, leastNotice)); ret.DueAt.Before(least) {
+			ret.DueAt = least
+		}
+		ret.RemindAt = ret.DueAt.Add(-min(remindBefore, ret.After/2))
 		return ret, retentionAnnounce
-	case !now.Before(due) && !now.Before(ret.RetryAt):
+	case !now.Before(ret.DueAt) && !now.Before(ret.RetryAt):
 		return ret, retentionFinalize
-	case now.Before(due) && !ret.RemindAt.IsZero() && !now.Before(ret.RemindAt):
+	case now.Before(ret.DueAt) && !ret.RemindAt.IsZero() && !now.Before(ret.RemindAt):
 		ret.RemindAt = time.Time{}
 		return ret, retentionRemind
 	}
@@ -186,7 +194,7 @@ func someOf(parts []string) string {
 // pause until the next look.
 func (ret Retention) pause(now time.Time) time.Duration {
 	const soon, long = 5 * time.Second, 10 * time.Minute
-	if ret.State != RetentionScheduled {
+	if ret.State != RetentionScheduled || !now.Before(ret.DueAt) && !now.Before(ret.RetryAt) {
 		return soon
 	}
 	next := now.Add(long)

@@ -19,7 +19,7 @@ func TestRetentionLook(t *testing.T) {
 	end := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	due := end.Add(7 * day)
 	waiting := Retention{State: RetentionWaiting, After: 7 * day}
-	scheduled := Retention{State: RetentionScheduled, After: 7 * day, DueAt: due, RemindAt: due.Add(-day)}
+	scheduled := Retention{State: RetentionScheduled, After: 7 * day, Since: end, DueAt: due, RemindAt: due.Add(-day)}
 	reminded := scheduled
 	reminded.RemindAt = time.Time{}
 	held := reminded
@@ -62,7 +62,9 @@ func TestRetentionLook(t *testing.T) {
 		require.Equal(t, c.act, act, name)
 		require.NotEmpty(t, got.Text(c.r), name)
 	}
-	got, _ := waiting.look(over, end)
+	got, _ := waiting.look(over, due.Add(day))
+	require.Equal(t, due.Add(day+leastNotice), got.DueAt, "announced in any case")
+	got, _ = waiting.look(over, end)
 	require.Equal(t, due, got.DueAt, "counted from the last switch")
 	require.Equal(t, "the old version of 2 tenants is deleted at 2026-11-29T12:00:00Z; hold with `tms upgrade keep r1`", got.Text(over))
 }
@@ -115,7 +117,7 @@ func TestRetentionIsNeverEarly(t *testing.T) {
 		now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 		r := &Rollout{ID: "r1", State: RolloutRunning, Tenants: []RolloutTenant{{TenantID: "acme", State: TenantCopying}, switchedAt("beta", now)}}
 		ret := Retention{State: RetentionWaiting, After: 48 * time.Hour}
-		announced := false
+		announced := time.Time{}
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "hours")) * time.Hour)
 			switch rapid.IntRange(0, 5).Draw(t, "event") {
@@ -123,7 +125,7 @@ func TestRetentionIsNeverEarly(t *testing.T) {
 				r.State, r.Tenants[0] = RolloutComplete, switchedAt("acme", now)
 			case 1:
 				r.State, r.Tenants[0] = RolloutRunning, RolloutTenant{TenantID: "acme", State: TenantReturning}
-				announced = false
+				announced = time.Time{}
 			case 2:
 				ret = Retention{State: RetentionKept}
 			}
@@ -131,10 +133,11 @@ func TestRetentionIsNeverEarly(t *testing.T) {
 			ret, act = ret.look(r, now)
 			switch act {
 			case retentionAnnounce:
-				announced = true
+				announced = now
 			case retentionFinalize:
 				_, since := r.OldVersions()
-				require.True(t, announced)
+				require.False(t, announced.IsZero())
+				require.False(t, now.Before(announced.Add(leastNotice)))
 				require.True(t, r.State.Ended())
 				require.False(t, now.Before(since.Add(ret.After)))
 				require.NotEqual(t, RetentionKept, ret.State)

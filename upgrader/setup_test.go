@@ -42,8 +42,14 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
+	return setupOn(t, devtest.Engine(t))
+}
+
+// setupOn is setup on another engine.
+func setupOn(t *testing.T, url string) *bundle {
+	t.Helper()
 	ctx := t.Context()
-	b := &bundle{t: t, url: devtest.Engine(t)}
+	b := &bundle{t: t, url: url}
 	whole, err := releases.Builtin()
 	require.NoError(t, err)
 	b.catalogue = whole.Restrict(smallRelease...)
@@ -61,10 +67,10 @@ func setup(t *testing.T) *bundle {
 }
 
 // worker starts the queue of one process.
-func (b *bundle) worker(engine upgrader.Engine) *db.Queue {
+func (b *bundle) worker(engine upgrader.Engine, parts ...db.QueuePart) *db.Queue {
 	b.t.Helper()
 	runner := upgrader.NewRunner(b.store, engine, b.catalogue, "worker-"+b.t.Name(), upgrader.Limits{}, b.log)
-	q, err := db.NewQueue(b.db, b.store, runner, b.log)
+	q, err := db.NewQueue(b.db, b.store, runner, b.log, parts...)
 	require.NoError(b.t, err)
 	require.NoError(b.t, q.Start(b.t.Context()))
 	b.t.Cleanup(func() {
@@ -116,14 +122,17 @@ func (b *bundle) until(id string, wanted func(*upgrader.Rollout) bool) *upgrader
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var last *upgrader.Rollout
 	for {
 		r, err := b.service.Get(ctx, id)
-		if err == nil && wanted(r) {
-			return r
+		if err == nil {
+			if last = r; wanted(r) {
+				return r
+			}
 		}
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("rollout %s did not get there: %v", id, describe(r))
+			b.t.Fatalf("rollout %s did not get there: %v, %v", id, describe(last), err)
 		case <-tick.C:
 		}
 	}
@@ -142,6 +151,12 @@ func describe(r *upgrader.Rollout) string {
 	s := string(r.State)
 	for _, t := range r.Tenants {
 		s += fmt.Sprintf("; %s %s (%s)", t.TenantID, t.State, t.Reason)
+	}
+	if r.Retention != nil {
+		s += fmt.Sprintf("; retention %+v", *r.Retention)
+	}
+	if len(r.Claims) > 0 {
+		s += fmt.Sprintf("; limits %+v", r.Claims)
 	}
 	return s
 }
