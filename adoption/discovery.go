@@ -8,7 +8,8 @@ import (
 
 // Found is a tenant that lives in the cluster.
 type Found struct {
-	ID string
+	ID      string
+	Cluster string // where it was found; Fleet sets it
 	// Entry is the tenant in the registry, nil when it is not registered.
 	Entry *Entry
 	Force Force
@@ -65,6 +66,7 @@ type Stranger struct {
 type Discovery struct {
 	Tenants   []Found    // sorted by id
 	Strangers []Stranger // sorted by name
+	Unseen    []string   // clusters that did not answer, and why
 }
 
 // discover sorts out what a view holds.

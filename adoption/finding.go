@@ -26,6 +26,8 @@ const (
 	CodeTenantWithoutIndices Code = "tenant_without_indices"
 	CodeTenantDeleted        Code = "tenant_deleted"
 	CodeClusterDiffers       Code = "cluster_differs"
+	CodeClusterUnknown       Code = "cluster_unknown"
+	CodeClusterUnavailable   Code = "cluster_unavailable"
 	CodeNameInvalid          Code = "name_invalid"
 	CodeTemplateMissing      Code = "template_missing"
 	CodeTemplateNoAlias      Code = "template_without_alias"
@@ -36,7 +38,7 @@ const (
 // Finding is one disagreement between the registry and the cluster.
 type Finding struct {
 	Code     Code
-	Tenant   string
+	Tenant   string // "" for a cluster as a whole
 	Registry string // what the registry says
 	Cluster  string // what the cluster holds
 	Remedy   string
@@ -59,11 +61,16 @@ func drift(c Catalogue, cluster string, v *view) *Report {
 	r := &Report{}
 	for _, id := range v.ids() {
 		e := v.entry(id)
-		if e != nil && e.Rollout != "" {
+		if e != nil && e.Cluster != cluster && len(v.holding(id).Indices) == 0 {
+			continue // of another cluster, and nothing of it is here
+		}
+		if e != nil && e.Rollout != "" && e.Cluster == cluster {
 			r.Moving = append(r.Moving, Moving{id, e.Rollout})
 			continue
 		}
-		r.Compared++
+		if e == nil || e.Cluster == cluster {
+			r.Compared++
+		}
 		r.Findings = append(r.Findings, judge(c, cluster, e, v.holding(id))...)
 	}
 	return r
@@ -101,7 +108,7 @@ func judge(c Catalogue, cluster string, e *Entry, h *Holding) []Finding {
 	case e.Cluster != cluster:
 		if len(h.Indices) > 0 {
 			v.says = "in cluster " + e.Cluster
-			v.add(CodeClusterDiffers, v.sum()+" in cluster "+cluster, fmt.Sprintf("when it lives here, say so with `tms tenant update %s --cluster %s`; otherwise delete what is here", e.ID, cluster), h.indexNames()...)
+			v.add(CodeClusterDiffers, v.sum()+" in cluster "+cluster, fmt.Sprintf("when it lives here and cluster %s holds nothing of it, say so with `tms tenant update %s --cluster %s`; otherwise delete what is here", e.Cluster, e.ID, cluster), h.indexNames()...)
 		}
 	case e.gone():
 		v.deleted()

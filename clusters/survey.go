@@ -56,6 +56,9 @@ func (s *Service) Capacity(ctx context.Context, r CapacityRequest) ([]Capacity, 
 	return out, g.Wait()
 }
 
+// Names lists all clusters, Default first, then sorted.
+func (s *Service) Names(ctx context.Context) ([]string, error) { return s.named(ctx, nil) }
+
 // named lists the names asked for, all when none is; each must be registered.
 func (s *Service) named(ctx context.Context, wanted []string) ([]string, error) {
 	all, err := s.store.Clusters(ctx)

@@ -8,7 +8,7 @@ import (
 	"github.com/tracardi/tms/tenants"
 )
 
-// Fleet compares registry and cluster, *adoption.Service.
+// Fleet compares registry and clusters, *adoption.Fleet.
 type Fleet interface {
 	Discover(context.Context) (*adoption.Discovery, error)
 	Import(context.Context, tenants.Caller, adoption.ImportRequest) ([]adoption.Imported, error)
@@ -31,7 +31,7 @@ func (s *fleetService) Discover(ctx context.Context, _ *tmsv1.DiscoverFleetReque
 	if err != nil {
 		return nil, err
 	}
-	out := &tmsv1.DiscoverFleetResponse{}
+	out := &tmsv1.DiscoverFleetResponse{Unseen: d.Unseen}
 	for _, f := range d.Tenants {
 		out.Tenants = append(out.Tenants, foundToProto(f))
 	}
@@ -120,7 +120,7 @@ func entryToProto(e *adoption.Entry) *tmsv1.FleetEntry {
 }
 
 func foundToProto(f adoption.Found) *tmsv1.FoundTenant {
-	out := &tmsv1.FoundTenant{Id: f.ID, Registered: f.Entry != nil, Entry: entryToProto(f.Entry), Modes: f.Modes, Total: figuresToProto(f.Total)}
+	out := &tmsv1.FoundTenant{Id: f.ID, Cluster: f.Cluster, Registered: f.Entry != nil, Entry: entryToProto(f.Entry), Modes: f.Modes, Total: figuresToProto(f.Total)}
 	if f.Force.Release != nil {
 		out.Release = f.Force.Release.Version
 	} else {

@@ -66,7 +66,9 @@ type DiscoverFleetResponse struct {
 	// The tenants, sorted by id.
 	Tenants []*FoundTenant `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// Names that stand where tenants' names do and can be none.
-	Strangers     []*FleetStranger `protobuf:"bytes,2,rep,name=strangers,proto3" json:"strangers,omitempty"`
+	Strangers []*FleetStranger `protobuf:"bytes,2,rep,name=strangers,proto3" json:"strangers,omitempty"`
+	// Clusters that did not answer, and why; what lives there is not listed.
+	Unseen        []string `protobuf:"bytes,3,rep,name=unseen,proto3" json:"unseen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +117,13 @@ func (x *DiscoverFleetResponse) GetStrangers() []*FleetStranger {
 	return nil
 }
 
+func (x *DiscoverFleetResponse) GetUnseen() []string {
+	if x != nil {
+		return x.Unseen
+	}
+	return nil
+}
+
 // FoundTenant is a tenant that lives in the cluster.
 type FoundTenant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -135,7 +144,9 @@ type FoundTenant struct {
 	// Indices of no use.
 	Wrecks []*FleetWreck `protobuf:"bytes,8,rep,name=wrecks,proto3" json:"wrecks,omitempty"`
 	// All versions together.
-	Total         *FleetFigures `protobuf:"bytes,9,opt,name=total,proto3" json:"total,omitempty"`
+	Total *FleetFigures `protobuf:"bytes,9,opt,name=total,proto3" json:"total,omitempty"`
+	// Cluster in which it was found.
+	Cluster       string `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +242,13 @@ func (x *FoundTenant) GetTotal() *FleetFigures {
 		return x.Total
 	}
 	return nil
+}
+
+func (x *FoundTenant) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // FleetEntry is what the registry says of a tenant.
@@ -1337,10 +1355,11 @@ var File_tms_v1_fleet_proto protoreflect.FileDescriptor
 const file_tms_v1_fleet_proto_rawDesc = "" +
 	"\n" +
 	"\x12tms/v1/fleet.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"\x16\n" +
-	"\x14DiscoverFleetRequest\"{\n" +
+	"\x14DiscoverFleetRequest\"\x93\x01\n" +
 	"\x15DiscoverFleetResponse\x12-\n" +
 	"\atenants\x18\x01 \x03(\v2\x13.tms.v1.FoundTenantR\atenants\x123\n" +
-	"\tstrangers\x18\x02 \x03(\v2\x15.tms.v1.FleetStrangerR\tstrangers\"\xcd\x02\n" +
+	"\tstrangers\x18\x02 \x03(\v2\x15.tms.v1.FleetStrangerR\tstrangers\x12\x16\n" +
+	"\x06unseen\x18\x03 \x03(\tR\x06unseen\"\xe7\x02\n" +
 	"\vFoundTenant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1352,7 +1371,9 @@ const file_tms_v1_fleet_proto_rawDesc = "" +
 	"\bversions\x18\x06 \x03(\v2\x17.tms.v1.StandingVersionR\bversions\x12\x14\n" +
 	"\x05modes\x18\a \x03(\tR\x05modes\x12*\n" +
 	"\x06wrecks\x18\b \x03(\v2\x12.tms.v1.FleetWreckR\x06wrecks\x12*\n" +
-	"\x05total\x18\t \x01(\v2\x14.tms.v1.FleetFiguresR\x05total\"u\n" +
+	"\x05total\x18\t \x01(\v2\x14.tms.v1.FleetFiguresR\x05total\x12\x18\n" +
+	"\acluster\x18\n" +
+	" \x01(\tR\acluster\"u\n" +
 	"\n" +
 	"FleetEntry\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +

@@ -30,9 +30,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// FleetService compares the registry with what the search cluster really
-// holds. It never writes to the cluster. Answers are not paged: they grow
-// with the tenants that live in one cluster, some hundred bytes each.
+// FleetService compares the registry with what the search clusters really
+// hold. It never writes to a cluster. Answers are not paged: they grow with the
+// tenants that live there, some hundred bytes each.
 type FleetServiceClient interface {
 	// Discover finds the tenants that live in the cluster, by the names of
 	// their indices, registered or not.
@@ -115,9 +115,9 @@ func (c *fleetServiceClient) Drift(ctx context.Context, in *FleetDriftRequest, o
 // All implementations should embed UnimplementedFleetServiceServer
 // for forward compatibility.
 //
-// FleetService compares the registry with what the search cluster really
-// holds. It never writes to the cluster. Answers are not paged: they grow
-// with the tenants that live in one cluster, some hundred bytes each.
+// FleetService compares the registry with what the search clusters really
+// hold. It never writes to a cluster. Answers are not paged: they grow with the
+// tenants that live there, some hundred bytes each.
 type FleetServiceServer interface {
 	// Discover finds the tenants that live in the cluster, by the names of
 	// their indices, registered or not.

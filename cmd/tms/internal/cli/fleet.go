@@ -105,11 +105,11 @@ func (a *app) tenantDiscover(ctx context.Context, s *session, only []string) err
 	for _, t := range d.GetTenants() {
 		f := t.GetTotal()
 		rows = append(rows, []string{
-			t.GetId(), orDash(t.GetRelease()), registeredText(t), versionsText(t), strings.Join(t.GetModes(), ", "),
+			t.GetId(), t.GetCluster(), orDash(t.GetRelease()), registeredText(t), versionsText(t), strings.Join(t.GetModes(), ", "),
 			fmt.Sprint(f.GetIndices()), fmt.Sprint(f.GetDocuments()), fmt.Sprint(f.GetBytes()), fmt.Sprint(f.GetShards()), fmt.Sprint(len(t.GetWrecks())),
 		})
 	}
-	if err := writeTable(a.out, []string{"tenant", "release", "registered", "versions", "in", "indices", "documents", "bytes", "shards", "wrecks"}, rows); err != nil {
+	if err := writeTable(a.out, []string{"tenant", "cluster", "release", "registered", "versions", "in", "indices", "documents", "bytes", "shards", "wrecks"}, rows); err != nil {
 		return err
 	}
 	return a.printOddities(d)
@@ -136,6 +136,9 @@ func keep(d *tmsv1.DiscoverFleetResponse, only []string) {
 // printOddities lists what the table has no room for.
 func (a *app) printOddities(d *tmsv1.DiscoverFleetResponse) error {
 	var lines []string
+	for _, unseen := range d.GetUnseen() {
+		lines = append(lines, "not seen: "+unseen)
+	}
 	for _, t := range d.GetTenants() {
 		if t.GetReleaseProblem() != "" {
 			lines = append(lines, fmt.Sprintf("tenant %s: %s", t.GetId(), t.GetReleaseProblem()))

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/tracardi/tms/adoption"
+	"github.com/tracardi/tms/clusters"
 	"github.com/tracardi/tms/db"
-	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 )
@@ -22,9 +22,25 @@ func (r registrar) AllTenants(ctx context.Context) ([]*tenants.Tenant, error) {
 	return r.store.AllTenants(ctx)
 }
 
-// fleetOf compares the registry with the cluster.
-func fleetOf(engine *elastic.Client, service *tenants.Service, store *db.Registry, rollouts *db.Rollouts, catalogue *releases.Catalogue) *adoption.Service {
-	return adoption.NewService(adoption.Config{
-		Engine: engine, Registry: registrar{service, store}, Rollouts: rollouts, Catalogue: catalogue,
-	})
+// fleetOf compares the registry with the clusters.
+func fleetOf(pool engines, named *clusters.Service, service *tenants.Service, store *db.Registry, rollouts *db.Rollouts, catalogue *releases.Catalogue) *adoption.Fleet {
+	return adoption.NewFleet(adoption.Config{Registry: registrar{service, store}, Rollouts: rollouts, Catalogue: catalogue}, looked{pool, named})
+}
+
+// looked are the clusters as adoption looks at them.
+type looked struct {
+	engines
+	named *clusters.Service
+}
+
+// Names implements adoption.Clusters.
+func (l looked) Names(ctx context.Context) ([]string, error) { return l.named.Names(ctx) }
+
+// Engine implements adoption.Clusters.
+func (l looked) Engine(ctx context.Context, cluster string) (adoption.Engine, error) {
+	c, err := l.Client(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

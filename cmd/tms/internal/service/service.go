@@ -217,7 +217,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit, StrangerLimit: s.StrangerLimit,
 		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades, Progress: upgrades, Rehearsals: upgrades,
-		Fleet:    fleetOf(engine, registered, registry, rollouts, catalogue),
+		Fleet:    fleetOf(pool, named, registered, registry, rollouts, catalogue),
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
