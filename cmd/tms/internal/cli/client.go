@@ -34,6 +34,8 @@ type session struct {
 	events     tmsv1.EventServiceClient
 	webhooks   tmsv1.WebhookServiceClient
 	cleanups   tmsv1.CleanupServiceClient
+	progress   tmsv1.ProgressServiceClient
+	rehearsals tmsv1.RehearsalServiceClient
 	clusters   tmsv1.ClusterServiceClient
 	budgets    tmsv1.BudgetServiceClient
 
@@ -83,7 +85,7 @@ const retryPolicy = `{"methodConfig": [{
 		{"service": "tms.v1.TenantService", "method": "Get"},
 		{"service": "tms.v1.TenantService", "method": "List"},
 		{"service": "tms.v1.OperationService"}, {"service": "tms.v1.FleetService"},
-		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"}, {"service": "tms.v1.CleanupService"}, {"service": "tms.v1.BudgetService"},
+		{"service": "tms.v1.BackupService"}, {"service": "tms.v1.AuditService"}, {"service": "tms.v1.CleanupService"}, {"service": "tms.v1.ProgressService"}, {"service": "tms.v1.RehearsalService"}, {"service": "tms.v1.BudgetService"},
 		{"service": "tms.v1.ApiKeyService", "method": "List"}
 	],
 	"retryPolicy": {
@@ -125,7 +127,7 @@ func dial(settings config.Client) (*session, error) {
 		audit: tmsv1.NewAuditServiceClient(conn), proofs: tmsv1.NewVerificationServiceClient(conn),
 		events: tmsv1.NewEventServiceClient(conn), webhooks: tmsv1.NewWebhookServiceClient(conn),
 		backups:  tmsv1.NewBackupServiceClient(conn),
-		cleanups: tmsv1.NewCleanupServiceClient(conn), clusters: tmsv1.NewClusterServiceClient(conn),
+		cleanups: tmsv1.NewCleanupServiceClient(conn), progress: tmsv1.NewProgressServiceClient(conn), rehearsals: tmsv1.NewRehearsalServiceClient(conn), clusters: tmsv1.NewClusterServiceClient(conn),
 		budgets: tmsv1.NewBudgetServiceClient(conn),
 		conn:    conn, settings: settings,
 	}, nil

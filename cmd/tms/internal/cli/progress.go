@@ -3,11 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
-	"sync/atomic"
+	"strings"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
@@ -15,6 +12,8 @@ import (
 // progress shows a rollout as it goes on. Not safe for concurrent use.
 type progress interface {
 	update(*tmsv1.Rollout)
+	// progress shows paces and what is left.
+	progress(*tmsv1.RolloutProgress)
 	note(text string)
 	close()
 }
@@ -24,13 +23,42 @@ func (a *app) newProgress() progress {
 	if isTerminal(a.err) {
 		return newBars(a.err)
 	}
-	return &lines{out: a.err, seen: map[string]string{}}
+	return &lines{out: a.err, seen: map[string]string{}, every: progressPause}
 }
 
-// lines prints one line per change of state, for logs.
+// progressPause is between lines that tell of nothing but progress.
+const progressPause = 15 * time.Second
+
+// lines prints one line per change of state, for logs, and in between one in a
+// while that tells how far the whole is.
 type lines struct {
-	out  io.Writer
-	seen map[string]string // tenant -> what was printed last
+	out   io.Writer
+	seen  map[string]string // tenant -> what was printed last
+	every time.Duration
+	told  time.Time
+}
+
+func (l *lines) progress(p *tmsv1.RolloutProgress) {
+	for _, t := range p.GetTenants() {
+		key := "stalled " + t.GetTenantId()
+		was, stalled := l.seen[key], t.GetStalled() != ""
+		switch {
+		case stalled && was == "":
+			l.seen[key] = "stalled"
+			l.print(t.GetTenantId() + " stalled: " + t.GetStalled())
+		case !stalled && was != "":
+			delete(l.seen, key)
+			l.print(t.GetTenantId() + " goes on")
+		}
+	}
+	if l.told.IsZero() {
+		l.told = time.Now() // the first one after a while
+	}
+	if time.Since(l.told) < l.every {
+		return
+	}
+	l.told = time.Now()
+	l.print(partText(p.GetFleet()))
 }
 
 func (l *lines) update(r *tmsv1.Rollout) {
@@ -95,100 +123,83 @@ func reasonOf(t *tmsv1.RolloutTenant) string {
 	return text
 }
 
-// maxBars is how many tenants get a bar at once, so that a terminal of 24
-// lines holds them.
-const maxBars = 16
-
-// bars shows a bar per tenant in flight, one for the fleet below, and above
-// them a line per tenant that has ended.
-type bars struct {
-	all     *mpb.Progress
-	fleet   *mpb.Bar
-	summary atomic.Pointer[string]
-	tenants map[string]*tenantBar
-	printed map[string]bool // tenants whose end has been printed
+// partText says how far a wave, or the fleet, is: "34 % of the work, 5,200
+// documents/s, 10m to 14m left".
+func partText(p *tmsv1.PartProgress) string {
+	parts := []string{fmt.Sprintf("%.0f %% of the work", 100*p.GetShare())}
+	a := p.GetAmount()
+	if a.GetDocumentsTotal() > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s documents", grouped(a.GetDocuments()), grouped(a.GetDocumentsTotal())))
+	}
+	if a.GetBytesTotal() > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s", size(a.GetBytes()), size(a.GetBytesTotal())))
+	}
+	text := strings.Join(parts, ", ") + perSecond(a) + leftText(p.GetLeft())
+	if n := p.GetStalled(); n > 0 {
+		text += fmt.Sprintf(", %d stalled", n)
+	}
+	return text
 }
 
-type tenantBar struct {
-	bar  *mpb.Bar
-	text atomic.Pointer[string]
+// paceText is what is told of a tenant beside its documents.
+func paceText(t *tmsv1.TenantProgress) string {
+	if t.GetStalled() != "" {
+		return ", STALLED: " + t.GetStalled()
+	}
+	return perSecond(t.GetAmount()) + leftText(t.GetLeft())
 }
 
-func newBars(out io.Writer, options ...mpb.ContainerOption) *bars {
-	options = append(options, mpb.WithOutput(out), mpb.WithWidth(32))
-	b := &bars{all: mpb.New(options...), tenants: map[string]*tenantBar{}, printed: map[string]bool{}}
-	b.fleet = b.all.AddBar(0, mpb.BarPriority(1<<20), mpb.PrependDecorators(decor.Name("fleet ")), mpb.AppendDecorators(text(&b.summary)))
-	return b
-}
-
-func text(p *atomic.Pointer[string]) decor.Decorator {
-	return decor.Any(func(decor.Statistics) string {
-		if s := p.Load(); s != nil {
-			return " " + *s
-		}
+func perSecond(a *tmsv1.Amount) string {
+	if a.GetDocumentsPerSecond() <= 0 {
 		return ""
-	})
-}
-
-func (b *bars) update(r *tmsv1.Rollout) {
-	var done, total int64
-	for _, t := range r.GetTenants() {
-		if ended(t) {
-			done += t.GetDocumentsTotal() + 1
-		} else {
-			done += min(t.GetDocuments(), t.GetDocumentsTotal())
-		}
-		// A tenant counts for one document more than it has: empty ones are
-		// work too.
-		total += t.GetDocumentsTotal() + 1
-		b.updateTenant(t)
 	}
-	summary := fmt.Sprintf("%s: %s, %s%s", r.GetState(), tally(r), seconds(r.GetSeconds()), withReason(r.GetReason()))
-	b.summary.Store(&summary)
-	b.fleet.SetTotal(total, false)
-	b.fleet.SetCurrent(done)
+	return fmt.Sprintf(", %s/s", grouped(int64(a.GetDocumentsPerSecond())))
 }
 
-func (b *bars) updateTenant(t *tmsv1.RolloutTenant) {
-	id := t.GetTenantId()
-	shown := b.tenants[id]
+// leftText is a range, as coarse as it is known.
+func leftText(l *tmsv1.TimeLeft) string {
+	if l == nil {
+		return ""
+	}
+	low, high := coarse(l.GetLowSeconds()), coarse(l.GetHighSeconds())
+	if low == high {
+		return ", about " + high + " left"
+	}
+	return ", " + low + " to " + high + " left"
+}
+
+// coarse rounds a time to what anybody can know of it beforehand.
+func coarse(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
 	switch {
-	case ended(t):
-		if shown != nil {
-			shown.bar.Abort(true)
-			delete(b.tenants, id)
-		}
-		if !b.printed[id] {
-			b.printed[id] = true
-			b.note(tenantLine(t))
-		}
-		return
-	case t.GetState() == "planned":
-		return
+	case d < 10*time.Second:
+		return d.Round(time.Second).String()
+	case d < 2*time.Minute:
+		return d.Round(5 * time.Second).String()
+	case d < 2*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	}
-	delete(b.printed, id) // a retried tenant ends again
-	if shown == nil {
-		if len(b.tenants) >= maxBars {
-			return
-		}
-		shown = &tenantBar{}
-		shown.bar = b.all.AddBar(0, mpb.PrependDecorators(decor.Name(id+" ", decor.WCSyncWidthR)), mpb.AppendDecorators(text(&shown.text)))
-		b.tenants[id] = shown
-	}
-	line := fmt.Sprintf("%s %d/%d%s", t.GetState(), t.GetDocuments(), t.GetDocumentsTotal(), withReason(t.GetReason()))
-	shown.text.Store(&line)
-	shown.bar.SetTotal(max(t.GetDocumentsTotal(), 1), false)
-	shown.bar.SetCurrent(min(t.GetDocuments(), t.GetDocumentsTotal()))
+	return strings.TrimSuffix(d.Round(10*time.Minute).String(), "0s")
 }
 
-func (b *bars) note(text string) {
-	_, _ = fmt.Fprintln(b.all, text)
+// grouped writes a number with a comma at every thousand.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
-func (b *bars) close() {
-	for _, t := range b.tenants {
-		t.bar.Abort(true)
+// size writes bytes in the largest unit that they fill.
+func size(n int64) string {
+	const units = "kMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
 	}
-	b.fleet.Abort(false)
-	b.all.Wait()
+	f, unit := float64(n)/1024, 0
+	for f >= 1024 && unit < len(units)-1 {
+		f, unit = f/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %cB", f, units[unit])
 }

@@ -53,12 +53,17 @@ type tenantWatch struct {
 	once    bool
 }
 
-func (w *tenantWatch) run(ctx context.Context) error {
+func (w *tenantWatch) run(ctx context.Context) error { return w.outlive(ctx, w.note, w.follow) }
+
+// outlive follows a stream over lost connections and restarts of the server,
+// until follow returns without an error or the server cannot be reached for the
+// reconnect time.
+func (s *session) outlive(ctx context.Context, note io.Writer, follow func(context.Context) (heard bool, err error)) error {
 	pause := &backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: 2 * time.Second}
 	pause.Reset()
 	lost := time.Time{}
 	for {
-		heard, err := w.follow(ctx)
+		heard, err := follow(ctx)
 		switch {
 		case err == nil:
 			return nil
@@ -70,12 +75,12 @@ func (w *tenantWatch) run(ctx context.Context) error {
 		if heard || lost.IsZero() {
 			lost = time.Now()
 			pause.Reset()
-			if _, err := fmt.Fprintln(w.note, "connection to TMS lost, trying again"); err != nil {
+			if _, err := fmt.Fprintln(note, "connection to TMS lost, trying again"); err != nil {
 				return err
 			}
 		}
-		if time.Since(lost) > w.settings.Reconnect {
-			return fmt.Errorf("TMS not reached for %s: %w", w.settings.Reconnect, err)
+		if time.Since(lost) > s.settings.Reconnect {
+			return fmt.Errorf("TMS not reached for %s: %w", s.settings.Reconnect, err)
 		}
 		select {
 		case <-ctx.Done():

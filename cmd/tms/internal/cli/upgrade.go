@@ -29,6 +29,7 @@ until "finalize" has deleted their old version.`,
 		a.upgradeProofCommand(), a.upgradeMismatchesCommand(), a.upgradeRepairCommand())
 	cmd.AddCommand(a.upgradeStopAllCommand(), a.upgradeResumeAllCommand())
 	cmd.AddCommand(a.upgradeCommands()...)
+	cmd.AddCommand(a.upgradeProgressCommands()...)
 	return cmd
 }
 

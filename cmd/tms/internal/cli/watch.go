@@ -100,23 +100,62 @@ func (w *watcher) follow(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	type message struct {
+		rollout *tmsv1.Rollout
+		err     error
+	}
+	messages := make(chan message)
+	go func() { // ends with ctx
+		for {
+			r, err := stream.Recv()
+			select {
+			case messages <- message{r, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	tick := time.NewTicker(progressPoll)
+	defer tick.Stop()
 	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
+		var m message
+		select {
+		case m = <-messages:
+		case <-tick.C:
+			w.askProgress(ctx)
+			continue
+		}
+		if errors.Is(m.err, io.EOF) {
 			return heard, status.Error(codes.Unavailable, "the stream ended before the rollout")
 		}
-		if err != nil {
-			return heard, err
+		if m.err != nil {
+			return heard, m.err
 		}
 		heard = true
-		if r.GetRevision() < w.last.GetRevision() {
+		if m.rollout.GetRevision() < w.last.GetRevision() {
 			continue // an answer from before the command
 		}
-		w.last = r
-		w.show.update(r)
-		if w.enough(r) {
+		w.last = m.rollout
+		w.show.update(m.rollout)
+		if w.enough(m.rollout) {
 			return heard, nil
 		}
+	}
+}
+
+// progressPoll is how often it is asked how far a rollout is: paces and what is
+// left change without any revision, and a standstill is none.
+const progressPoll = time.Second
+
+// askProgress shows how far the rollout is. What goes wrong is left to the
+// stream: without an answer there is only less to see.
+func (w *watcher) askProgress(ctx context.Context) {
+	p, err := call(ctx, w.session, w.session.progress.Get, &tmsv1.GetProgressRequest{Id: w.id})
+	if err == nil {
+		w.show.progress(p)
 	}
 }
 

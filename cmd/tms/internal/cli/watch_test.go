@@ -65,8 +65,9 @@ func (r *revisions) update(o *tmsv1.Rollout) {
 		r.on(o.GetRevision())
 	}
 }
-func (r *revisions) note(text string) { r.notes = append(r.notes, text) }
-func (r *revisions) close()           {}
+func (r *revisions) progress(*tmsv1.RolloutProgress) {}
+func (r *revisions) note(text string)                { r.notes = append(r.notes, text) }
+func (r *revisions) close()                          {}
 
 func at(revision int64, state string, tenants ...string) *tmsv1.Rollout {
 	r := rolloutOf(state, tenants...)
