@@ -26,11 +26,11 @@ type view struct {
 // judge makes the plan. It has no I/O and no clock. Every refusal is listed;
 // a tenant without indices and templates of the version does not matter,
 // unless it is registered on it.
-func (v *view) judge(only []string) *Plan {
-	p := &Plan{Version: v.release.Version, Prefix: v.release.Prefix, Only: only}
+func (v *view) judge(cluster string, only []string) *Plan {
+	p := &Plan{Cluster: cluster, Version: v.release.Version, Prefix: v.release.Prefix, Only: only}
 	for _, id := range only {
 		if v.entries[id] == nil {
-			p.refuse("tenant_unknown", id, "see `tms tenant list`", "it is not registered")
+			p.refuse("tenant_unknown", id, "see `tms tenant list`", "it is not registered in cluster %s", cluster)
 		}
 	}
 	for _, id := range v.concerned(only) {

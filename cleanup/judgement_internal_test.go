@@ -77,7 +77,7 @@ func TestJudge(t *testing.T) {
 			if !one.stranger && !one.purged {
 				v.entries["acme"] = acme
 			}
-			p := v.judge(one.only)
+			p := v.judge(tenants.DefaultCluster, one.only)
 			require.Equal(t, one.refused, codes(p))
 			doomed, correct := 0, 0
 			for _, part := range p.Tenants {

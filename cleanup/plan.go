@@ -8,13 +8,15 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
 
 // Plan is what a cleanup would delete, by exact names.
 type Plan struct {
-	Version string `json:"version"` // release whose structure goes
-	Prefix  string `json:"prefix"`  // of its index names
+	Cluster string `json:"cluster,omitempty"` // "" in old plans: the default one
+	Version string `json:"version"`           // release whose structure goes
+	Prefix  string `json:"prefix"`            // of its index names
 	// Only are the tenants that were asked for; none means all.
 	Only    []string `json:"only,omitempty"`
 	Tenants []Part   `json:"tenants"` // sorted by id; those with something to delete
@@ -87,6 +89,9 @@ func (p *Plan) seal() {
 	}
 	h := sha256.New()
 	line := func(words ...string) { fmt.Fprintf(h, "%q\n", words) } // a hash never fails
+	if p.Cluster != tenants.DefaultCluster {
+		line("cluster", p.Cluster)
+	}
 	line("version", p.Prefix)
 	for _, t := range p.Tenants {
 		line("tenant", t.Tenant)

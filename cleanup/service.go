@@ -24,7 +24,9 @@ const SnapshotAge = 7 * 24 * time.Hour
 
 // Config is what a Service is made of.
 type Config struct {
-	Engine    Engine
+	Engine Engine // of the only cluster; not used with Clusters
+	// Clusters finds the engines of several; nil: there is one.
+	Clusters  Clusters
 	Registry  Registry
 	Catalogue Catalogue
 	Store     Store
@@ -37,6 +39,8 @@ type Config struct {
 	Pause time.Duration
 	Now   func() time.Time // nil is time.Now
 	Log   *slog.Logger     // nil discards
+	// cluster is the one that Engine belongs to.
+	cluster string
 }
 
 // Service plans, starts and does cleanups. It is safe for concurrent use.
@@ -64,6 +68,8 @@ type Request struct {
 	// Version is a release, "0.8.1", or the prefix of its index names, "08x".
 	Version string
 	Tenants []string // none means all
+	// Cluster to remove it from; "" is that of the tenants, or the only one.
+	Cluster string
 	// WithoutSnapshot waives the snapshot. It is in the audit trail.
 	WithoutSnapshot bool
 	// Digest, in Run, is that of the plan that was looked at; "" plans anew.
@@ -81,6 +87,13 @@ func (s *Service) Plan(ctx context.Context, r Request) (*Plan, error) {
 		if err := tenants.ValidateID(id); err != nil {
 			return nil, err
 		}
+	}
+	cluster, err := s.whereTo(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if s, err = s.in(ctx, cluster); err != nil {
+		return nil, err
 	}
 	only := slices.Compact(slices.Sorted(slices.Values(r.Tenants)))
 	p, err := s.plan(ctx, release, only)
@@ -128,7 +141,7 @@ func (s *Service) plan(ctx context.Context, release *releases.Release, only []st
 	}
 	v.entries = map[string]*tenants.Tenant{}
 	for _, t := range all {
-		if !purged(t) {
+		if s.resident(t) {
 			v.entries[t.ID] = t
 		}
 	}
@@ -136,7 +149,7 @@ func (s *Service) plan(ctx context.Context, release *releases.Release, only []st
 	if err != nil {
 		return nil, err
 	}
-	p := v.judge(only)
+	p := v.judge(s.c.cluster, only)
 	p.Nodes = vitals.Nodes
 	return p, nil
 }
@@ -150,7 +163,7 @@ func (s *Service) adopted(ctx context.Context) ([]upgrader.Naming, error) {
 	}
 	var out []upgrader.Naming
 	for _, t := range all {
-		if t.AdoptedFrom != "" && !purged(t) {
+		if t.AdoptedFrom != "" && s.resident(t) {
 			out = append(out, upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom})
 		}
 	}

@@ -96,6 +96,9 @@ func (s *Service) turn(ctx context.Context, op *tenants.Operation) (left int, er
 	if err != nil {
 		return 0, err
 	}
+	if s, err = s.in(ctx, p.Cluster); err != nil {
+		return 0, err
+	}
 	if err := s.healthy(ctx, p); err != nil {
 		return 0, err
 	}

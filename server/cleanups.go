@@ -20,11 +20,11 @@ type Cleanups interface {
 type cleanupService struct{ cleanups Cleanups }
 
 func (s *cleanupService) Plan(ctx context.Context, r *tmsv1.PlanCleanupRequest) (*tmsv1.CleanupPlan, error) {
-	p, err := s.cleanups.Plan(ctx, cleanup.Request{Version: r.GetVersion(), Tenants: r.GetTenants(), WithoutSnapshot: r.GetWithoutSnapshot()})
+	p, err := s.cleanups.Plan(ctx, cleanup.Request{Version: r.GetVersion(), Tenants: r.GetTenants(), WithoutSnapshot: r.GetWithoutSnapshot(), Cluster: r.GetCluster()})
 	if err != nil {
 		return nil, err
 	}
-	out := &tmsv1.CleanupPlan{Version: p.Version, Prefix: p.Prefix, LeftAlone: p.LeftAlone, Digest: p.Digest}
+	out := &tmsv1.CleanupPlan{Cluster: p.Cluster, Version: p.Version, Prefix: p.Prefix, LeftAlone: p.LeftAlone, Digest: p.Digest}
 	if callOf(ctx).principal.Tenants != nil {
 		out.LeftAlone = nil // names that may be others'
 	}
@@ -39,7 +39,7 @@ func (s *cleanupService) Plan(ctx context.Context, r *tmsv1.PlanCleanupRequest) 
 
 func (s *cleanupService) Run(ctx context.Context, r *tmsv1.RunCleanupRequest) (*tmsv1.Operation, error) {
 	op, _, err := s.cleanups.Run(ctx, callerOf(ctx), cleanup.Request{
-		Version: r.GetVersion(), Tenants: r.GetTenants(), WithoutSnapshot: r.GetWithoutSnapshot(), Digest: r.GetDigest(),
+		Version: r.GetVersion(), Tenants: r.GetTenants(), WithoutSnapshot: r.GetWithoutSnapshot(), Digest: r.GetDigest(), Cluster: r.GetCluster(),
 	})
 	if err != nil {
 		return nil, err

@@ -29,8 +29,9 @@ func (h *tracardi) removeIndices(w http.ResponseWriter, r *http.Request) {
 }
 
 // clean plans and starts in one call: these programs know no digests. One who
-// does may give it, and a waiver of the snapshots must be said. A version that
-// an alias or a tenant uses is 409.
+// does may give it, cluster=NAME is needed where there are several, and a waiver
+// of the snapshots must be said. A version that an alias or a tenant uses is
+// 409.
 func (h *tracardi) clean(w http.ResponseWriter, r *http.Request, version, tenant string) {
 	p, ok := h.permitted(w, r, tenant, false, tenants.PermPurge)
 	if !ok {
@@ -49,7 +50,7 @@ func (h *tracardi) clean(w http.ResponseWriter, r *http.Request, version, tenant
 			return
 		}
 	}
-	request := cleanup.Request{Version: version, WithoutSnapshot: waived, Digest: q.Get("digest")}
+	request := cleanup.Request{Version: version, WithoutSnapshot: waived, Digest: q.Get("digest"), Cluster: q.Get("cluster")}
 	if tenant != "" {
 		request.Tenants = []string{tenant}
 	}

@@ -32,8 +32,10 @@ type PlanCleanupRequest struct {
 	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// Do without the snapshots that a run needs otherwise.
 	WithoutSnapshot bool `protobuf:"varint,3,opt,name=without_snapshot,json=withoutSnapshot,proto3" json:"without_snapshot,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Cluster to remove it from; empty is that of the tenants, or the only one.
+	Cluster       string `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlanCleanupRequest) Reset() {
@@ -87,6 +89,13 @@ func (x *PlanCleanupRequest) GetWithoutSnapshot() bool {
 	return false
 }
 
+func (x *PlanCleanupRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 // RunCleanupRequest starts what was planned.
 type RunCleanupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -97,7 +106,9 @@ type RunCleanupRequest struct {
 	// Waives the snapshots; audited.
 	WithoutSnapshot bool `protobuf:"varint,3,opt,name=without_snapshot,json=withoutSnapshot,proto3" json:"without_snapshot,omitempty"`
 	// The plan's digest: a cluster that has changed since refuses.
-	Digest        string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// As in the plan.
+	Cluster       string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +171,13 @@ func (x *RunCleanupRequest) GetDigest() string {
 	return ""
 }
 
+func (x *RunCleanupRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 // CleanupPlan is what a cleanup would delete.
 type CleanupPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -175,7 +193,9 @@ type CleanupPlan struct {
 	// Stands for all exact names; empty when there is nothing to delete.
 	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
 	// All that stands in the way.
-	Refusals      []*Refusal `protobuf:"bytes,6,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	Refusals []*Refusal `protobuf:"bytes,6,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	// Cluster that it is about.
+	Cluster       string `protobuf:"bytes,7,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +270,13 @@ func (x *CleanupPlan) GetRefusals() []*Refusal {
 		return x.Refusals
 	}
 	return nil
+}
+
+func (x *CleanupPlan) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // CleanupPart is what goes of one tenant.
@@ -430,16 +457,18 @@ var File_tms_v1_cleanup_proto protoreflect.FileDescriptor
 
 const file_tms_v1_cleanup_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/cleanup.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x16tms/v1/operation.proto\x1a\x14tms/v1/rollout.proto\"\x89\x01\n" +
+	"\x14tms/v1/cleanup.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x16tms/v1/operation.proto\x1a\x14tms/v1/rollout.proto\"\xac\x01\n" +
 	"\x12PlanCleanupRequest\x12#\n" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\x12#\n" +
 	"\atenants\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\atenants\x12)\n" +
-	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\"\xaa\x01\n" +
+	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\x12!\n" +
+	"\acluster\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\"\xcd\x01\n" +
 	"\x11RunCleanupRequest\x12#\n" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\x12#\n" +
 	"\atenants\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90NR\atenants\x12)\n" +
 	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\x12 \n" +
-	"\x06digest\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x98\x01\x10R\x06digest\"\xd2\x01\n" +
+	"\x06digest\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x98\x01\x10R\x06digest\x12!\n" +
+	"\acluster\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\"\xec\x01\n" +
 	"\vCleanupPlan\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12-\n" +
@@ -447,7 +476,8 @@ const file_tms_v1_cleanup_proto_rawDesc = "" +
 	"\n" +
 	"left_alone\x18\x04 \x03(\tR\tleftAlone\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12+\n" +
-	"\brefusals\x18\x06 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\"\xa1\x02\n" +
+	"\brefusals\x18\x06 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\x12\x18\n" +
+	"\acluster\x18\a \x01(\tR\acluster\"\xa1\x02\n" +
 	"\vCleanupPart\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x18\n" +

@@ -46,6 +46,7 @@ changed. Exit code 3 when something stands in the way.`,
 	})
 	cmd.Flags().StringVar(&r.Version, "version", "", "release to remove, or the prefix of its index names")
 	cmd.Flags().StringSliceVar(&r.Tenants, "tenant", nil, "only these tenants; none means all")
+	cmd.Flags().StringVar(&r.Cluster, "cluster", "", "cluster to remove it from; needed where there are several")
 	cmd.Flags().BoolVar(&r.WithoutSnapshot, "without-snapshot", false, "do without the snapshots that a run needs")
 	needs(cmd, "version")
 	return cmd
@@ -73,6 +74,7 @@ background, at most 400 indices a minute, also when a process dies.`,
 	})
 	cmd.Flags().StringVar(&r.Version, "version", "", "as in the plan")
 	cmd.Flags().StringSliceVar(&r.Tenants, "tenant", nil, "as in the plan")
+	cmd.Flags().StringVar(&r.Cluster, "cluster", "", "as in the plan")
 	cmd.Flags().StringVar(&r.Digest, "digest", "", "of the plan that you have looked at")
 	cmd.Flags().BoolVar(&r.WithoutSnapshot, "without-snapshot", false, "delete although no snapshot holds it; audited")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for the end")
@@ -100,7 +102,7 @@ func (a *app) printCleanup(p *tmsv1.CleanupPlan) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(a.out, "version %s (%s): %d indices, %d templates, %d shards\n", p.GetVersion(), p.GetPrefix(), indices, templates, shards); err != nil {
+	if _, err := fmt.Fprintf(a.out, "version %s (%s) in cluster %s: %d indices, %d templates, %d shards\n", p.GetVersion(), p.GetPrefix(), p.GetCluster(), indices, templates, shards); err != nil {
 		return err
 	}
 	if p.GetDigest() == "" {

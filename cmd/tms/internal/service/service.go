@@ -198,7 +198,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
-	cleaned := cleanVersions(database, registry, engine, catalogue, kept.service, self, log)
+	cleaned := cleanVersions(database, registry, looked{pool, named}, catalogue, kept.service, self, log)
 	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithEngines(pool).
 		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter).WithRecords(rollouts)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
