@@ -22,7 +22,7 @@ var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap
 	"proven": func(r *Rollout) bool {
 		return slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.Proof != nil })
 	},
-	"digests": reportDigests,
+	"digests": reportDigests, "remarks": reportRemarks,
 }).Parse(reportText))
 
 // Markdown writes the report for people.
@@ -200,6 +200,31 @@ func reportOptions(o Options) []reportOption {
 			value = o.FenceTimeout.String()
 		}
 		out = append(out, reportOption{name, value})
+	}
+	return out
+}
+
+// reportRemarks are the notes of all tenants; what is noted of all of them is
+// said once.
+func reportRemarks(r *Rollout) []string {
+	said := map[string]int{}
+	for _, t := range r.Tenants {
+		for _, n := range t.Record.Notes {
+			said[n]++
+		}
+	}
+	var out []string
+	for _, n := range sortedKeys(said) {
+		if said[n] > 1 && said[n] == len(r.Tenants) {
+			out = append(out, "all tenants: "+n)
+		}
+	}
+	for _, t := range r.Tenants {
+		for _, n := range t.Record.Notes {
+			if said[n] == 1 || said[n] < len(r.Tenants) {
+				out = append(out, t.TenantID+": "+n)
+			}
+		}
 	}
 	return out
 }

@@ -1,0 +1,243 @@
+package upgrader
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"encoding/json"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestWatchdog(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	w := &watchdog{}
+	for _, row := range []struct {
+		after time.Duration
+		task  string
+		done  int64
+		want  verdict
+	}{
+		{0, "a", 0, taskMoves},
+		{2 * time.Minute, "a", 0, taskMoves},                // the limit is not passed yet
+		{2*time.Minute + 1, "a", 5, taskMoves},              // it got on at the last moment
+		{4*time.Minute + 2, "a", 5, taskStalled},            // and stood still again
+		{4*time.Minute + 20*time.Second, "a", 5, taskMoves}, // cancelled: it may take a while to end
+		{5 * time.Minute, "a", 5, taskStuck},
+		{5 * time.Minute, "b", 0, taskMoves}, // another task begins anew
+		{7*time.Minute + 1, "b", 0, taskStalled},
+	} {
+		require.Equal(t, row.want, w.look(row.task, row.done, start.Add(row.after), 2*time.Minute), "%+v", row)
+	}
+}
+
+func TestStallLimit(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 2*time.Minute, stallLimit(2*time.Minute, 0))
+	require.Equal(t, 2*time.Minute, stallLimit(2*time.Minute, 1000))
+	require.Equal(t, 5*time.Minute, stallLimit(2*time.Minute, 10), "a throttled task sleeps 100 s after each batch")
+}
+
+// Whatever is measured, an estimate is a range around what comes of a line
+// through it, and tenants that follow the line exactly are predicted.
+func TestEstimator(t *testing.T) {
+	t.Parallel()
+	require.False(t, newEstimator(nil).known())
+	require.Nil(t, newEstimator(nil).span(10, 1))
+	rapid.Check(t, func(t *rapid.T) {
+		base, per := rapid.Float64Range(0.5, 60).Draw(t, "base"), rapid.Float64Range(0, 0.01).Draw(t, "per")
+		n := rapid.IntRange(1, 40).Draw(t, "n")
+		var samples []Sample
+		for i := range n {
+			docs := rapid.Int64Range(0, 1_000_000).Draw(t, fmt.Sprint("docs", i))
+			samples = append(samples, Sample{Docs: docs, Took: toDuration(base + per*float64(docs))})
+		}
+		e := newEstimator(samples)
+		for _, s := range samples {
+			got := e.seconds(s.Docs)
+			if math.Abs(got-s.Took.Seconds()) > 0.02*s.Took.Seconds()+0.01 {
+				t.Fatalf("%d documents: %f s, measured %s by %+v", s.Docs, got, s.Took, e)
+			}
+			span := e.span(got, 1)
+			if span.Low > s.Took || span.High < s.Took || span.Low < 0 {
+				t.Fatalf("%s is outside %+v", s.Took, span)
+			}
+			if many := e.span(got, 100); many.High-many.Low > span.High-span.Low {
+				t.Fatalf("many are known worse than one: %+v, %+v", many, span)
+			}
+		}
+	})
+	// Its own tenants say more about a rollout than those of earlier ones.
+	var samples []Sample
+	for range 100 {
+		samples = append(samples, Sample{Docs: 10, Took: time.Second})
+	}
+	require.InDelta(t, 1, newEstimator(samples).seconds(10), 0.01)
+	for range enoughOwn {
+		samples = append(samples, Sample{Docs: 10, Took: time.Minute, Own: true})
+	}
+	require.InDelta(t, 60, newEstimator(samples).seconds(10), 0.01)
+}
+
+func TestSpansOf(t *testing.T) {
+	t.Parallel()
+	require.Nil(t, spansOf(-1, 0.5))
+	rapid.Check(t, func(t *rapid.T) {
+		last := rapid.Int64Range(0, 100_000).Draw(t, "last")
+		share := rapid.Float64Range(0.0001, 1).Draw(t, "share")
+		spans := spansOf(last, share)
+		n, before := int64(0), int64(-1)
+		for _, s := range spans {
+			if s.from < before || s.to < s.from || s.to > last {
+				t.Fatalf("%+v of 0..%d", spans, last)
+			}
+			n, before = n+s.to-s.from, s.to
+		}
+		if want := int64(math.Ceil(float64(last+1) * share)); n > want || n < min(want, 1) || n < want*9/10-sampleWindows {
+			t.Fatalf("%d of %d numbers, wanted %d: %+v", n, last+1, want, spans)
+		}
+	})
+}
+
+func progressOf(now time.Time, samples []Sample, tenants ...RolloutTenant) *Progress {
+	m := measures{now: now, stall: time.Minute, idle: map[string]time.Duration{}, moves: map[string][]Move{}, samples: map[string]estimator{"": newEstimator(samples)}}
+	for _, t := range tenants {
+		m.idle[t.TenantID] = 5 * time.Minute
+	}
+	return m.progress(&Rollout{ID: "r1", State: RolloutRunning, Wish: WishRun, Options: Options{MaxTenants: 2}, Tenants: tenants})
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	samples := []Sample{{0, 10 * time.Second, false}, {1000, 20 * time.Second, false}, {2000, 30 * time.Second, false}, {3000, 40 * time.Second, false}, {4000, 50 * time.Second, false}, {5000, 60 * time.Second, false}}
+	p := progressOf(now, samples,
+		RolloutTenant{TenantID: "a", State: TenantSwitched, Indices: 1, DocsTotal: 1000, Documents: 1000, StartedAt: now.Add(-time.Minute), FinishedAt: now.Add(-40 * time.Second), Record: TenantRecord{Bytes: 10}},
+		RolloutTenant{TenantID: "b", State: TenantCopying, DocsTotal: 1000, Documents: 500, StartedAt: now.Add(-time.Minute), LeaseOwner: "w", LeaseUntil: now.Add(time.Second), Record: TenantRecord{Bytes: 10}},
+		RolloutTenant{TenantID: "c", State: TenantPlanned, DocsTotal: 1000, Record: TenantRecord{Bytes: 10}},
+		RolloutTenant{TenantID: "d", State: TenantCompared, SwitchAllowed: false},
+	)
+	f := p.Fleet
+	require.EqualValues(t, 3000, f.DocsTotal)
+	require.EqualValues(t, 1500, f.Docs)
+	require.EqualValues(t, 15, f.Bytes)
+	require.Equal(t, map[TenantState]int{TenantSwitched: 1, TenantCopying: 1, TenantPlanned: 1, TenantCompared: 1}, f.States)
+	require.Equal(t, 1, f.Stalled, "who waits for its turn or for somebody is not stalled")
+	require.Contains(t, p.Tenants[1].Stalled, "process w holds it")
+	require.NotNil(t, f.Left)
+	// Half of b's copy and what follows, all of c, a tenth of d; two at a time.
+	work := 20*(1-0.3-0.4*0.5) + 20 + 10*0.1
+	require.InDelta(t, max(20, work/2), f.Left.Mid().Seconds(), 1)
+	require.Less(t, f.Left.Low, f.Left.High)
+	require.Nil(t, progressOf(now, nil, RolloutTenant{TenantID: "c", State: TenantPlanned}).Fleet.Left, "nothing was measured")
+	require.EqualValues(t, 1, progressOf(now, samples, RolloutTenant{TenantID: "a", State: TenantSwitched}).Fleet.Share)
+}
+
+func TestPaceOfACopy(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	c := Copy{State: CopyRunning, Docs: 1000, Bytes: 2000, Copied: 600, Pace: Pace{Began: now.Add(-12 * time.Second), Moved: now.Add(-2 * time.Second), From: 100}}
+	p := (&Move{Target: "x", State: MoveCreated, Copies: []Copy{c, {State: CopyDone, Docs: 10, Bytes: 5, Copied: 9}}}).progress(now)
+	require.Equal(t, IndexProgress{Target: "x", State: MoveCopying, Amount: Amount{Docs: 610, DocsTotal: 1010, Bytes: 1205, BytesTotal: 2005, PerSecond: 50}}, p)
+	require.Zero(t, c.Pace.perSecond(600, now.Add(time.Minute)), "it stands still")
+}
+
+func TestRehearsedGate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	good := Rehearsal{ID: "x", State: RehearsalSucceeded, FinishedAt: now.Add(-time.Hour), Report: RehearsalReport{Verdict: VerdictEqual, Quarantined: 2, Digests: []string{"d"}}}
+	with := func(change func(*Rehearsal)) *Rehearsal { r := good; change(&r); return &r }
+	for _, row := range []struct {
+		last *Rehearsal
+		why  string
+	}{
+		{&good, ""},
+		{nil, "not rehearsed yet"},
+		{with(func(r *Rehearsal) { r.State = RehearsalRunning }), "under way"},
+		{with(func(r *Rehearsal) { r.State, r.Reason = RehearsalFailed, "cancelled" }), "could not be carried out: cancelled"},
+		{with(func(r *Rehearsal) { r.FinishedAt = now.Add(-8 * 24 * time.Hour) }), "older than 7 days"},
+		{with(func(r *Rehearsal) { r.Report.Digests = []string{"e"} }), "defined anew"},
+		{with(func(r *Rehearsal) { r.Report.Verdict, r.Report.Problems = VerdictFails, []string{"mapping differs"} }), "mapping differs"},
+		{with(func(r *Rehearsal) { r.Report.Quarantined = 3 }), "put 3 documents aside, 2 are allowed"},
+	} {
+		ok, why := Rehearsed(row.last, "acme", "0.8.2", []string{"d"}, 2, now)
+		require.Equal(t, row.why == "", ok)
+		require.Contains(t, why, row.why)
+	}
+}
+
+func TestRehearsalNames(t *testing.T) {
+	t.Parallel()
+	r := &Rehearsal{ID: "abc", Attempts: 3}
+	target := r.shadow() + "prod-0820.acme.tracardi-event-2026-1"
+	id, attempt, ok := rehearsalOf(target)
+	require.True(t, ok)
+	require.Equal(t, "abc", id)
+	require.Equal(t, 3, attempt)
+	require.Equal(t, "prod-0820.acme.tracardi-event-2026-1", realName(target))
+	for _, other := range []string{"0820.acme.tracardi-event", "tms~rehearsal~abc~x", "tms~rehearsals~abc-1~x"} {
+		_, _, ok := rehearsalOf(other)
+		require.False(t, ok, other)
+	}
+	require.Equal(t, "verification of 0820.a.b failed: document x is missing", tidied("verification of "+r.shadow()+"0820.a.b failed: document x is missing; `tms upgrade repair abc-3 acme` copies just these again", r))
+	require.Equal(t, kindOfReason("failed to parse field [a] of type [long] in document with id '1'"), kindOfReason("failed to parse field [a] of type [long] in document with id '2'"))
+}
+
+// golden compares with a file; UPDATE_GOLDEN writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.MkdirAll("testdata", 0o750))
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+func TestReportMarkdown(t *testing.T) {
+	t.Parallel()
+	at := func(minute int) time.Time { return time.Date(2026, 3, 1, 12, minute, 0, 0, time.UTC) }
+	refused := int64(7)
+	ro := &Rollout{
+		ID: "r01", ToRelease: "0.8.2", State: RolloutFailed, CreatedBy: "ops|1", CreatedAt: at(0), FinishedAt: at(9),
+		Options: Options{Tenants: []string{"acme", "globex"}, Methods: map[string]Method{"event": MethodClone}}.WithDefaults(),
+		Tenants: []RolloutTenant{
+			{
+				TenantID: "acme", FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
+				Fence: 170 * time.Millisecond, FenceTries: 1, StartedAt: at(1), FinishedAt: at(3),
+				Record: TenantRecord{Refused: &refused, Notes: []string{"event: field x is dropped: it moved"}},
+				Proof:  &Proof{Level: VerifyFull, Verdict: "equal", Documents: 1200, Compared: 1200, Delta: 3, TakenAt: at(3), Engine: "elasticsearch 7.17.29", BundleDigests: []string{"0.8.2:abcd"}},
+			},
+			{TenantID: "globex", FromRelease: "0.8.1", State: TenantFailed, Reason: "3 documents are in quarantine,\n0 are allowed | see <b>", Indices: 104, ByMethod: map[Method]int{MethodMerge: 2}, StartedAt: at(1), FinishedAt: at(9)},
+		},
+	}
+	r := &Report{
+		Rollout: ro, At: at(20), TMS: "v1.2.3", Exceptions: exceptions(ro),
+		Quarantine: []QuarantineSum{{"globex", QuarantineRefused, "0820.globex.tracardi-event-2026-q1", 3, 1}},
+		Commands: []CommandGiven{
+			{at(0), "ops|1", "rollout.start", json.RawMessage(`{"tenants": 2, "to_release": "0.8.2"}`)},
+			{at(2), "ops2", "rollout.pause", nil},
+		},
+		Errands: []Errand{{TenantID: "acme", Kind: ErrandRecheck, State: ErrandDone, Report: ErrandReport{Verdict: VerdictHolds}, CreatedBy: "ops2", CreatedAt: at(15), FinishedAt: at(16)}},
+	}
+	var b strings.Builder
+	require.NoError(t, r.Markdown(&b))
+	golden(t, "report.md", b.String())
+
+	ro.State, ro.Tenants = RolloutRunning, ro.Tenants[1:]
+	ro.Tenants[0].State, ro.Tenants[0].Reason = TenantCopying, ""
+	b.Reset()
+	require.NoError(t, (&Report{Rollout: ro, At: at(5), TMS: "v1.2.3", Exceptions: exceptions(ro)}).Markdown(&b))
+	golden(t, "report-draft.md", b.String())
+	require.False(t, slices.ContainsFunc(strings.Split(b.String(), "\n"), func(line string) bool { return strings.HasSuffix(line, "<no value>") }))
+}
