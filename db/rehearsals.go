@@ -204,9 +204,11 @@ func (s *Rehearsals) CancelRehearsal(ctx context.Context, id, caller, reason str
 	})
 }
 
-// LiveRehearsals implements upgrader.RehearsalStore.
-func (s *Rehearsals) LiveRehearsals(ctx context.Context) (map[string]int, error) {
-	rows, err := s.db.pool.Query(ctx, `select id, attempts from operations where kind = $1 and state = 'running' and lease_until > now()`, kindRehearsal)
+// LiveAttempts implements upgrader.RehearsalStore.
+func (s *Rehearsals) LiveAttempts(ctx context.Context, ids []string) (map[string]int, error) {
+	rows, err := s.db.pool.Query(ctx, `
+		select id, case when state = 'running' and lease_until > now() then attempts else 0 end
+		from operations where kind = $1 and id = any($2)`, kindRehearsal, orEmpty(ids))
 	if err != nil {
 		return nil, failure(err)
 	}

@@ -95,7 +95,7 @@ func (s *session) plant(ctx context.Context, moves []*Move, old map[string]map[s
 
 // plantPlot makes the targets of one plot; false when they have to be created.
 func (s *session) plantPlot(ctx context.Context, b bed, p plot, ms []*Move) (bool, error) {
-	n := IndexName{Mode: p.mode, Prefix: s.l.to.Prefix, Tenant: s.t.TenantID, Base: "$1", Partition: p.partition}
+	n := IndexName{Shadow: s.l.shadow, Mode: p.mode, Prefix: s.l.to.Prefix, Tenant: s.t.TenantID, Base: "$1", Partition: p.partition}
 	want := Planting{
 		Repository: s.nursery.repository, Snapshot: b.snapshot,
 		Pattern: seedPattern + "(.+)$", Replacement: n.String(), Settings: p.settings(),

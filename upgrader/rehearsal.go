@@ -137,8 +137,9 @@ type RehearsalStore interface {
 	ReleaseRehearsal(ctx context.Context, r *Rehearsal, owner string, pause time.Duration) error
 	// CancelRehearsal fails one that runs, with the reason.
 	CancelRehearsal(ctx context.Context, id, caller, reason string) error
-	// LiveRehearsals are those with a living claim, and their attempt.
-	LiveRehearsals(ctx context.Context) (map[string]int, error)
+	// LiveAttempts tells, of those of the rehearsals that this store knows, the
+	// attempt with a living claim, 0 for none.
+	LiveAttempts(ctx context.Context, ids []string) (map[string]int, error)
 	// RehearsalClusters are those that were rehearsed in lately: where a dead
 	// rehearsal may have left something.
 	RehearsalClusters(ctx context.Context) ([]string, error)

@@ -273,11 +273,21 @@ func (r *Rehearser) sweep(ctx context.Context, cluster string) (int, error) {
 	if err != nil || len(there) == 0 {
 		return 0, err
 	}
-	live, err := r.store.LiveRehearsals(ctx)
+	ids := map[string]bool{}
+	for _, ix := range there {
+		if id, _, ok := rehearsalOf(ix.Name); ok {
+			ids[id] = true
+		}
+	}
+	live, err := r.store.LiveAttempts(ctx, sortedKeys(ids))
 	if err != nil {
 		return 0, err
 	}
-	return drop(ctx, engine, there, func(id string, attempt int) bool { now, lives := live[id]; return !lives || attempt < now })
+	// Unknown ones belong to another TMS on the same cluster.
+	return drop(ctx, engine, there, func(id string, attempt int) bool {
+		now, known := live[id]
+		return known && (now == 0 || attempt < now)
+	})
 }
 
 // drop deletes indices by their exact names, and ends the copies into them.
