@@ -168,7 +168,7 @@ func (v *verdict) releases(registered *releases.Release) {
 	switch {
 	case len(f.Versions) > 1 && f.Release == nil:
 		v.add(CodeTwoVersions, f.Why, f.Remedy, v.aliasedTo(f.Versions...)...)
-	case f.Release != nil && registered != nil && f.Release.Version != registered.Version:
+	case f.Release != nil && registered != nil && f.Release.Prefix != registered.Prefix: // minor releases share theirs
 		v.add(CodeReleaseDiffers, "the aliases lead to release "+f.Release.Version, fmt.Sprintf("`tms tenant update %s --release %s` when the cluster is right", v.entry.ID, f.Release.Version))
 	}
 	if f.Release == nil {

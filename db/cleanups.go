@@ -33,7 +33,7 @@ func (c *Cleanups) Claims(ctx context.Context) ([]cleanup.Claim, error) {
 	rows, err := c.db.pool.Query(ctx, `
 		select rt.tenant_id, case when rt.working then $1 when rt.state = 'switched' then $2 else $3 end, rt.rollout_id, rt.from_release, r.to_release
 			from rollout_tenants rt join rollouts r on r.id = rt.rollout_id
-			where rt.working or rt.state = 'switched' or rt.state = 'failed' and not exists (
+			where rt.working or rt.state = 'switched' and not rt.record ? 'minor' or rt.state = 'failed' and not exists (
 				select from rollout_tenants later join rollouts lr on lr.id = later.rollout_id
 				where later.tenant_id = rt.tenant_id and lr.created_at > r.created_at)
 		union all

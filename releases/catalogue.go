@@ -113,8 +113,8 @@ func (c *Catalogue) Get(version string) (*Release, error) {
 	return nil, c.unknown(version)
 }
 
-// ByPrefix returns the release whose index names carry the prefix. An unknown
-// prefix is an *UnknownReleaseError.
+// ByPrefix returns the release whose index names carry the prefix, the oldest
+// where minor ones share it: their index names are the same. An unknown prefix is an *UnknownReleaseError.
 func (c *Catalogue) ByPrefix(prefix string) (*Release, error) {
 	at := func(all []*Release) int {
 		return slices.IndexFunc(all, func(r *Release) bool { return r.Prefix == prefix })
@@ -154,6 +154,9 @@ func index(all []*Release, version string) int {
 		if ok && digits(rest) && len(r.Version) > length {
 			best, length = i, len(r.Version)
 		}
+	}
+	if best >= 0 {
+		return nearest(all, best, version)
 	}
 	return best
 }

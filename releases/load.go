@@ -60,6 +60,7 @@ func load(sources []fs.FS, wanted func(source int, dir string) bool) (*Catalogue
 	for _, b := range bundles {
 		readMigration(b, predecessor(b, bundles))
 	}
+	checkPrefixes(chain)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -71,17 +72,13 @@ func load(sources []fs.FS, wanted func(source int, dir string) bool) (*Catalogue
 }
 
 func checkUnique(bundles []*bundle) {
-	versions, prefixes := map[string]*bundle{}, map[string]*bundle{}
+	versions := map[string]*bundle{}
 	for _, b := range bundles {
 		r := b.release
 		if versions[r.Version] != nil && r.Version != "" {
 			b.doc.problem(b.doc.root, "version %s is there twice", r.Version)
 		}
 		versions[r.Version] = b
-		if other := prefixes[r.Prefix]; other != nil && r.Prefix != "" {
-			b.doc.problem(b.doc.root, "prefix %s belongs to release %s already: their index names could not be told apart", r.Prefix, other.release.Version)
-		}
-		prefixes[r.Prefix] = b
 	}
 }
 

@@ -52,6 +52,7 @@ func rolloutToProto(r *upgrader.Rollout, now time.Time) *tmsv1.Rollout {
 		CreateTime: stamp(r.CreatedAt), FinishTime: stamp(r.FinishedAt), Options: optionsToProto(r.Options),
 		Revision: r.Revision, Seconds: seconds(r.CreatedAt, r.FinishedAt, now),
 	}
+	out.Kind = string(r.Kind())
 	out.ShardLimits, out.Retention = shardLimitsToProto(r.Claims), retentionToProto(r)
 	for i := range r.Tenants {
 		out.Tenants = append(out.Tenants, rolloutTenantToProto(&r.Tenants[i], r.ToRelease, now))
@@ -65,7 +66,7 @@ func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *
 		Retriable: t.Retriable, Indices: int32(t.Indices), IndicesByMethod: map[string]int32{}, Documents: t.Documents,
 		DocumentsTotal: t.DocsTotal, Quarantined: int32(t.Quarantined), FenceMs: milliseconds(t.Fence), Verification: proofToProto(t.Proof),
 		Seconds: seconds(t.StartedAt, t.FinishedAt, now), StartTime: stamp(t.StartedAt), FinishTime: stamp(t.FinishedAt),
-		Notes: t.Record.Notes, WritesSinceSwitch: t.Record.WritesSinceSwitch, Attempts: int32(t.Attempts),
+		Notes: t.Record.Notes, Kind: string(t.Kind()), WritesSinceSwitch: t.Record.WritesSinceSwitch, Attempts: int32(t.Attempts),
 	}
 	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized || t.State.Returning() {
 		out.Release = to
@@ -132,7 +133,7 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 	out.Forecast = forecastToProto(p.Forecast)
 	for _, t := range p.Tenants {
 		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
-			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes,
+			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes, Kind: string(t.Kind()),
 		})
 	}
 	for _, r := range p.Refusals {

@@ -119,6 +119,7 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 		return nil, unavailable(err)
 	}
 	p := newPlanner(s.catalogue, whole.target, whole.plan.Options, view)
+	p.plan.ToRelease = whole.plan.ToRelease
 	if err := s.lookAtAll(ctx, p, engine, tenants); err != nil {
 		return nil, unavailable(err)
 	}
@@ -244,6 +245,9 @@ func (s *Service) look(ctx context.Context, engine Engine, t FleetTenant, target
 	v, err := lookAt(ctx, engine, t.Naming(), from.Prefix, target.Prefix)
 	if err == nil && len(v.New) > 0 {
 		v.Own, err = s.store.OwnTargets(ctx, t.ID)
+	}
+	if err == nil && from.Prefix == target.Prefix {
+		v.Templates, err = tenantTemplates(ctx, engine, target, t.Naming())
 	}
 	return v, err
 }

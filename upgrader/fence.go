@@ -20,6 +20,9 @@ const maxFences = 20
 // copy and switches. Either all of it succeeds within the bound, or the fence
 // is lifted.
 func (s *session) fence(ctx context.Context) (Outcome, error) {
+	if s.minor() {
+		return s.proveMinor(ctx)
+	}
 	if len(s.moves) == 0 {
 		s.t.Proof = &Proof{Level: s.rollout.Options.Verify, Verdict: "nothing to do", TakenAt: s.r.now()}
 		return OutcomeDone, nil

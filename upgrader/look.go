@@ -26,6 +26,8 @@ type TenantView struct {
 	Aliases  map[string][]string // alias -> indices
 	// Own are targets that earlier rollouts made: what a rollback left.
 	Own map[string]bool
+	// Templates are the old version's; only read for minor upgrades.
+	Templates []Template
 }
 
 // old finds indices of the old version by name.

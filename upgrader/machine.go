@@ -354,7 +354,7 @@ var tenantCommands = map[string]tenantCommand{
 			return t.State == TenantRolledBack || t.State.Returning() || t.Intent == IntentRollback
 		},
 		legal: func(t RolloutTenant) bool {
-			return t.State == TenantSwitched && (t.Intent == IntentNone || t.Intent.errandOf() != "") && t.Indices > 0
+			return t.State == TenantSwitched && (t.Intent == IntentNone || t.Intent.errandOf() != "") && t.Kind() != KindNone
 		},
 		apply: func(t *RolloutTenant) { t.Intent = IntentRollback },
 	},

@@ -47,7 +47,7 @@ func (p *planner) fleet(fleet []FleetTenant) {
 			p.refuse(t.ID, "release_unset", "the registry does not say which release the tenant is on", "set it with `tms tenant update "+t.ID+" --release VERSION`")
 			continue
 		}
-		if _, err := p.catalogue.Path(t.Release, p.target.Version); err != nil {
+		if _, err := wayBetween(p.catalogue, t.Release, p.plan.ToRelease); err != nil {
 			p.refuse(t.ID, "no_path", err.Error(), "choose a release that comes after "+t.Release+"; going back is `tms upgrade rollback`")
 		}
 		if t.ActiveRollout != "" {
@@ -60,10 +60,10 @@ func (p *planner) fleet(fleet []FleetTenant) {
 func (p *planner) candidates(fleet []FleetTenant) []FleetTenant {
 	var out []FleetTenant
 	for _, t := range fleet {
-		path, err := p.catalogue.Path(t.Release, p.target.Version)
+		kind, err := wayBetween(p.catalogue, t.Release, p.plan.ToRelease)
 		switch {
 		case err != nil || t.ActiveRollout != "":
-		case len(path) == 0:
+		case kind == KindNone:
 			p.plan.Tenants = append(p.plan.Tenants, TenantPlan{TenantID: t.ID, FromRelease: t.Release, Path: []string{t.Release}, Notes: []string{"already on " + t.Release}})
 		default:
 			out = append(out, t)
@@ -80,7 +80,7 @@ func (p *planner) tenant(t FleetTenant, v TenantView) {
 		return
 	}
 	if l.from.Prefix == l.to.Prefix {
-		p.plan.Tenants = append(p.plan.Tenants, TenantPlan{TenantID: t.ID, FromRelease: t.Release, Path: l.versions(), Notes: []string{"minor upgrade: no data moves"}})
+		p.minorPlan(t, l, v)
 		return
 	}
 	tp := planTenant(l, t.Naming(), v, p.view.Now, p.plan.Options)

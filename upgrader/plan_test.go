@@ -64,6 +64,7 @@ func (c *planCase) plan(t require.TestingT) *Plan {
 	target, err := c.catalogue.Get(c.to)
 	require.NoError(t, err)
 	p := newPlanner(c.catalogue, target, c.options, c.cluster)
+	p.plan.ToRelease = c.to
 	p.fleet(c.fleet)
 	for _, f := range p.candidates(c.fleet) {
 		p.tenant(f, c.view)

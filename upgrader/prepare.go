@@ -17,8 +17,8 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if outcome, err := s.snapshotFresh(ctx); outcome != OutcomeDone {
 		return outcome, err
 	}
-	if len(s.moves) == 0 {
-		return OutcomeDone, nil // a minor upgrade: no data moves
+	if s.minor() {
+		return s.prepareMinor(ctx)
 	}
 	if outcome, err := s.roomFor(ctx); err != nil || outcome != OutcomeDone {
 		return outcome, err

@@ -57,6 +57,9 @@ type Return struct {
 // rollback returns readers and writers to the old version, with what was
 // written meanwhile. Each of its parts may be repeated.
 func (s *session) rollback(ctx context.Context) (Outcome, error) {
+	if s.minor() {
+		return s.returnMinor(ctx)
+	}
 	if s.t.State == TenantReturnVerified {
 		// A worker died between the switch and its record, or before it.
 		moved, err := s.aliasesReturned(ctx)

@@ -262,6 +262,8 @@ type TenantRecord struct {
 	Bytes int64 `json:"bytes,omitempty"`
 	// AdoptedFrom is the tenant's of the registry, see Naming.
 	AdoptedFrom string `json:"adopted_from,omitempty"`
+	// Minor is set for a minor upgrade, and says what it has added.
+	Minor *Minor `json:"minor,omitempty"`
 	// Notes are remarks of the plan and the run, for the operator.
 	Notes []string `json:"notes,omitempty"`
 }

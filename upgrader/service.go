@@ -136,6 +136,7 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
+	p.plan.ToRelease = req.ToRelease // perhaps a later one of the same structure
 	p.fleet(fleet)
 	return s.planClusters(ctx, p, fleet)
 }
@@ -376,7 +377,11 @@ func (s *Service) movedOn(r *Rollout, c Command, on map[string]string) error {
 	var why []string
 	for _, t := range r.Tenants {
 		now, known := on[t.TenantID]
-		if !known || t.State != TenantSwitched || t.Indices == 0 || !c.concerns(t.TenantID) {
+		if !known || t.State != TenantSwitched || t.Kind() == KindNone || !c.concerns(t.TenantID) {
+			continue
+		}
+		if t.Kind() == KindMinor && now != r.ToRelease { // a later minor upgrade has the last word
+			why = append(why, t.TenantID+" is on "+now)
 			continue
 		}
 		if rel, err := s.catalogue.Get(now); err == nil && rel.Prefix != to.Prefix {

@@ -168,6 +168,10 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 
 // undo removes what was made for a tenant that is not switched.
 func (s *session) undo(ctx context.Context) error {
+	if s.minor() {
+		_, err := s.returnMinor(ctx)
+		return err
+	}
 	if s.t.State == TenantVerified {
 		done, err := s.aliasesSwitched(ctx)
 		if err != nil {
@@ -287,6 +291,9 @@ func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
 // finalize deletes the old version by exact names. There is no way back. The
 // index with the owner's key goes last: the others are deleted under it.
 func (s *session) finalize(ctx context.Context) error {
+	if s.minor() {
+		return nil // there is no old version
+	}
 	var names []string
 	old := slices.Clone(s.t.Record.OldIndices)
 	if r := s.t.Record.Return; r != nil { // of a rollback that failed

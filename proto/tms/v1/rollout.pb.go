@@ -215,7 +215,11 @@ type Rollout struct {
 	// What becomes of the shard limits that it may raise.
 	ShardLimits []*RaisedShardLimit `protobuf:"bytes,40,rep,name=shard_limits,json=shardLimits,proto3" json:"shard_limits,omitempty"`
 	// When its old versions are deleted; unset when only a command does.
-	Retention     *Retention `protobuf:"bytes,41,opt,name=retention,proto3" json:"retention,omitempty"`
+	Retention *Retention `protobuf:"bytes,41,opt,name=retention,proto3" json:"retention,omitempty"`
+	// What it does to its tenants: major (documents move into the indices of a
+	// new version), minor (same index names; the schema is checked and completed,
+	// no data moves), mixed, or none (all are on the release already).
+	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +343,13 @@ func (x *Rollout) GetRetention() *Retention {
 		return x.Retention
 	}
 	return nil
+}
+
+func (x *Rollout) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // RaisedShardLimit is what TMS does about cluster.max_shards_per_node of a
@@ -587,7 +598,9 @@ type RolloutTenant struct {
 	// before it: the engine does not count them. Unset when not known.
 	RefusedWritesEstimated *int64 `protobuf:"varint,22,opt,name=refused_writes_estimated,json=refusedWritesEstimated,proto3,oneof" json:"refused_writes_estimated,omitempty"`
 	// Fences so far, lifted ones included.
-	Fences        int32 `protobuf:"varint,23,opt,name=fences,proto3" json:"fences,omitempty"`
+	Fences int32 `protobuf:"varint,23,opt,name=fences,proto3" json:"fences,omitempty"`
+	// major, minor or none, as for the rollout.
+	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +794,13 @@ func (x *RolloutTenant) GetFences() int32 {
 		return x.Fences
 	}
 	return 0
+}
+
+func (x *RolloutTenant) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // WayBack is what a rollback has done for a tenant.
@@ -1292,7 +1312,9 @@ type TenantPlan struct {
 	// New shards, replicas included.
 	Shards int32 `protobuf:"varint,5,opt,name=shards,proto3" json:"shards,omitempty"`
 	// Remarks, such as fields that the target cannot hold.
-	Notes         []string `protobuf:"bytes,6,rep,name=notes,proto3" json:"notes,omitempty"`
+	Notes []string `protobuf:"bytes,6,rep,name=notes,proto3" json:"notes,omitempty"`
+	// major, minor or none, as for the rollout.
+	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1367,6 +1389,13 @@ func (x *TenantPlan) GetNotes() []string {
 		return x.Notes
 	}
 	return nil
+}
+
+func (x *TenantPlan) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
 }
 
 // FleetForecast simulates the rollout.
@@ -1735,7 +1764,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x04\n" +
 	"\aRollout\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1754,7 +1783,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	" \x01(\x03R\brevision\x12\x18\n" +
 	"\aseconds\x18\v \x01(\x01R\aseconds\x12;\n" +
 	"\fshard_limits\x18( \x03(\v2\x18.tms.v1.RaisedShardLimitR\vshardLimits\x12/\n" +
-	"\tretention\x18) \x01(\v2\x11.tms.v1.RetentionR\tretention\"\xa1\x01\n" +
+	"\tretention\x18) \x01(\v2\x11.tms.v1.RetentionR\tretention\x12\x12\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\"\xa1\x01\n" +
 	"\x10RaisedShardLimit\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -1770,7 +1800,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x129\n" +
 	"\n" +
 	"retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\"\xe6\a\n" +
+	"\x04text\x18\a \x01(\tR\x04text\"\xfa\a\n" +
 	"\rRolloutTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x18\n" +
@@ -1797,7 +1827,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\battempts\x18\x14 \x01(\x05R\battempts\x12*\n" +
 	"\bway_back\x18\x15 \x01(\v2\x0f.tms.v1.WayBackR\awayBack\x12=\n" +
 	"\x18refused_writes_estimated\x18\x16 \x01(\x03H\x00R\x16refusedWritesEstimated\x88\x01\x01\x12\x16\n" +
-	"\x06fences\x18\x17 \x01(\x05R\x06fences\x1aB\n" +
+	"\x06fences\x18\x17 \x01(\x05R\x06fences\x12\x12\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\x1aB\n" +
 	"\x14IndicesByMethodEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x1b\n" +
@@ -1845,7 +1876,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\atenants\x18\x03 \x03(\v2\x12.tms.v1.TenantPlanR\atenants\x12+\n" +
 	"\brefusals\x18\x04 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\x12-\n" +
 	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
-	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xb7\x01\n" +
+	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xcb\x01\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
@@ -1853,7 +1884,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04path\x18\x03 \x03(\tR\x04path\x12'\n" +
 	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
-	"\x05notes\x18\x06 \x03(\tR\x05notes\"\xac\x03\n" +
+	"\x05notes\x18\x06 \x03(\tR\x05notes\x12\x12\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\"\xac\x03\n" +
 	"\rFleetForecast\x12\x1c\n" +
 	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +

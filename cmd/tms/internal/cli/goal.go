@@ -28,7 +28,7 @@ func goalRolledBack(t *tmsv1.RolloutTenant, named bool) bool {
 
 // untouched says that the rollout had nothing to do for the tenant: it was on
 // the release already, and there is nothing to go back from.
-func untouched(t *tmsv1.RolloutTenant) bool { return t.GetIndices() == 0 }
+func untouched(t *tmsv1.RolloutTenant) bool { return t.GetIndices() == 0 && t.GetKind() != "minor" }
 
 func goalFinalized(t *tmsv1.RolloutTenant, named bool) bool {
 	return t.GetState() == "done" || !named && ended(t) && t.GetState() != "switched"

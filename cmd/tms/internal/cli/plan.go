@@ -40,6 +40,9 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 		if len(t.GetPath()) < 2 {
 			way = t.GetFromRelease() + ", nothing to do"
 		}
+		if t.GetKind() == "minor" {
+			way += " (minor)"
+		}
 		rows = append(rows, []string{t.GetTenantId(), way, indicesText(int32(len(t.GetMoves())), byMethod), fmt.Sprint(documents), fmt.Sprint(t.GetShards())})
 	}
 	if err := writeTable(a.out, []string{"tenant", "way", "indices", "documents", "new shards"}, rows); err != nil {

@@ -50,7 +50,7 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		return writeJSON(a.out, v)
 	}
 	err := writeFields(a.out,
-		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "tenants", tally(r),
+		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "kind", r.GetKind(), "tenants", tally(r),
 		"started", stamp(r.GetCreateTime()), "by", r.GetCreatedBy(), "ended", stamp(r.GetFinishTime()), "took", seconds(r.GetSeconds()),
 	)
 	if err == nil {

@@ -1,0 +1,123 @@
+package upgrader
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/releases"
+)
+
+type object = map[string]any
+
+// What a mapping can be given in place, one row each.
+func TestAdditions(t *testing.T) {
+	t.Parallel()
+	keyword, text := object{"type": "keyword"}, object{"type": "text"}
+	strict := func(props object) object { return object{"dynamic": "strict", "properties": props} }
+	for name, c := range map[string]struct {
+		want, have         object
+		missing, conflicts []string
+	}{
+		"equal":                      {strict(object{"a": keyword}), strict(object{"a": keyword}), nil, nil},
+		"a field":                    {strict(object{"a": keyword, "b": keyword}), strict(object{"a": keyword}), []string{"b"}, nil},
+		"a field in an object":       {strict(object{"a": object{"properties": object{"x": keyword}}}), strict(object{"a": object{"properties": object{}}}), []string{"a.x"}, nil},
+		"another type":               {strict(object{"a": keyword}), strict(object{"a": text}), nil, []string{"field a: type is text, wanted keyword"}},
+		"another parameter":          {strict(object{"a": object{"type": "keyword", "ignore_above": 10}}), strict(object{"a": keyword}), nil, []string{"field a: ignore_above is missing, wanted 10"}},
+		"a parameter too many":       {strict(object{"a": object{"properties": object{}}}), strict(object{"a": object{"enabled": false, "properties": object{}}}), nil, []string{"field a: enabled is false, not wanted"}},
+		"a field too many":           {strict(object{"a": keyword}), strict(object{"a": keyword, "z": keyword}), nil, nil},
+		"a multi-field":              {strict(object{"a": object{"type": "text", "fields": object{"k": keyword}}}), strict(object{"a": text}), []string{"a.k"}, nil},
+		"another multi-field":        {strict(object{"a": object{"type": "text", "fields": object{"k": keyword}}}), strict(object{"a": object{"type": "text", "fields": object{"k": text}}}), nil, []string{"field a.k: type is text, wanted keyword"}},
+		"strict is to be":            {strict(object{}), object{"properties": object{}}, []string{"root (dynamic: strict)"}, nil},
+		"what documents have taught": {object{"properties": object{"t": object{"dynamic": "true"}}}, object{"properties": object{"t": object{"dynamic": "true", "properties": object{"x": text}}}}, nil, nil},
+	} {
+		g := additions(c.want, c.have)
+		require.Equal(t, c.missing, g.missing, name)
+		require.Equal(t, c.conflicts, g.conflicts, name)
+	}
+}
+
+// What leads from one release to another.
+func TestWayBetween(t *testing.T) {
+	t.Parallel()
+	c, err := releases.Builtin()
+	require.NoError(t, err)
+	for _, row := range []struct {
+		from, to string
+		kind     Kind
+		fails    string
+	}{
+		{"0.8.1", "0.8.1", KindNone, ""},
+		{"0.8.1", "0.8.1.4", KindMinor, ""},
+		{"0.8.1.2", "0.8.1.4", KindMinor, ""},
+		{"0.8.1.4", "0.8.1.4", KindNone, ""},
+		{"0.8.1.4", "0.8.1.2", "", "older"},
+		{"0.8.1.4", "0.8.1", "", "older"},
+		{"0.8.1.4", "0.8.2", KindMajor, ""},
+		{"0.8.0", "0.8.1.4", KindMajor, ""},
+		{"0.8.2", "0.8.1.4", "", "older"},
+		{"0.8.1", "9.9", "", "unknown release"},
+	} {
+		kind, err := wayBetween(c, row.from, row.to)
+		if row.fails != "" {
+			require.ErrorContains(t, err, row.fails, "%+v", row)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, row.kind, kind, "%+v", row)
+	}
+}
+
+// The plan of a minor upgrade: nothing moves, what is missing is told, what
+// cannot be added is refused.
+func TestPlanOfAMinorUpgrade(t *testing.T) {
+	t.Parallel()
+	planned := func(change func(*planCase)) *Plan {
+		c := newPlanCase(t)
+		c.to = "0.8.1.4"
+		r, err := c.catalogue.Get("0.8.1")
+		require.NoError(t, err)
+		l, err := newLayout(c.catalogue, "0.8.1", "0.8.1.4")
+		require.NoError(t, err)
+		c.view.Templates = l.templates("acme", replicasIn(c.view.Old))
+		require.Equal(t, r.Prefix, l.to.Prefix)
+		if change != nil {
+			change(c)
+		}
+		return c.plan(t)
+	}
+	p := planned(nil)
+	require.Empty(t, p.Refusals)
+	require.Equal(t, KindMinor, p.Tenants[0].Kind())
+	require.Equal(t, []string{"0.8.1", "0.8.1.4"}, p.Tenants[0].Path)
+	require.Empty(t, p.Tenants[0].Moves)
+	require.Equal(t, []string{"minor upgrade: no data moves"}, p.Tenants[0].Notes)
+	require.Positive(t, p.Tenants[0].Record.Minor.Indices)
+
+	without := func(drop string) func(*planCase) {
+		return func(c *planCase) {
+			for i := range c.view.Old {
+				n, _ := ParseIndexName(c.view.Old[i].Name)
+				if n.Base != "tracardi-rule" {
+					continue
+				}
+				have := object{"dynamic": "strict", "properties": object{}}
+				for k, v := range c.view.Old[i].Mapping["properties"].(object) {
+					if k != drop {
+						have["properties"].(object)[k] = v
+					} else if n.Mode == Production {
+						have["properties"].(object)[k] = object{"type": "binary"}
+					}
+				}
+				c.view.Old[i].Mapping = have
+			}
+			c.view.Templates = c.view.Templates[1:]
+		}
+	}
+	p = planned(without("description"))
+	require.Contains(t, p.Tenants[0].Notes, "1 indices get fields: rule: description")
+	require.Contains(t, p.Tenants[0].Notes, "1 templates are put")
+	require.Len(t, p.Refusals, 1)
+	require.Equal(t, "schema_conflict", p.Refusals[0].Code)
+	require.Contains(t, p.Refusals[0].Message, "index prod-08x.acme.tracardi-rule of resource rule: field description: type is binary, wanted text")
+}
