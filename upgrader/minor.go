@@ -329,7 +329,8 @@ func (s *session) proveMinor(ctx context.Context) (Outcome, error) {
 }
 
 // returnMinor puts back the templates that were changed. Fields that were added
-// stay: a mapping forgets none, and the release before does not mind them.
+// stay, because a mapping forgets none and the release before does not mind
+// them; so do templates that were missing.
 func (s *session) returnMinor(ctx context.Context) (Outcome, error) {
 	m := s.t.Record.Minor
 	var back []Template
@@ -341,11 +342,6 @@ func (s *session) returnMinor(ctx context.Context) (Outcome, error) {
 	}
 	if err := s.eachTemplate(ctx, back, s.engine.PutTemplate); err != nil {
 		return OutcomeRetry, err
-	}
-	for _, name := range m.Made {
-		if err := s.engine.DeleteTemplate(ctx, name); err != nil {
-			return OutcomeRetry, err
-		}
 	}
 	if len(m.Fields) > 0 {
 		s.t.Record.Notes = append(s.t.Record.Notes, "rolled back: fields that were added stay in the mappings, where the release before does not use them: "+someOf(m.Fields))
