@@ -225,6 +225,7 @@ type Filter struct {
 // Tenant is what backups need to know of a registered tenant.
 type Tenant struct {
 	ID      string
+	Cluster string // where it lives
 	Release string
 	State   string
 	Labels  map[string]string

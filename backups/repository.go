@@ -26,6 +26,7 @@ const (
 // secrets: those belong in the keystore of the engine's nodes.
 type Repository struct {
 	Name     string
+	Cluster  string // that it belongs to; "" is the default one
 	Kind     Kind
 	Settings map[string]string
 	ReadOnly bool

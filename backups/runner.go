@@ -35,6 +35,7 @@ const (
 type Runner struct {
 	store     Store
 	engine    Engine
+	engines   Engines // nil: there is one cluster
 	catalogue Catalogue
 	owner     string
 	log       *slog.Logger
@@ -59,8 +60,14 @@ func (r *Runner) Work(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	engine, err := r.engineOf(ctx, id)
+	if err != nil {
+		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		return errors.Join(err, r.store.Release(free, lease, r.now().Add(pollMax)))
+	}
 	k := keep(ctx, r.store, lease, LeaseTTL)
-	s := &session{r: r, lease: lease, engine: &leasedEngine{Engine: r.engine, keeper: k}, log: r.log.With("run", id, "epoch", lease.Epoch)}
+	s := &session{r: r, lease: lease, engine: &leasedEngine{Engine: engine, keeper: k}, log: r.log.With("run", id, "epoch", lease.Epoch)}
 	next, err := s.work(k.ctx)
 	k.stop()
 	if errors.Is(context.Cause(k.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {

@@ -186,7 +186,7 @@ func (s *Scheduler) drill(ctx context.Context, policy string, snap *Run) (*Outco
 // transaction; deletions that a process did not live to see are done by
 // another.
 func (s *Scheduler) retain(ctx context.Context, p *Policy) error {
-	stands, err := s.service.standing(ctx)
+	stands, err := s.service.standing(ctx, p.Repository)
 	if err == nil {
 		err = s.sweep(ctx, p, stands)
 	}
@@ -232,10 +232,11 @@ func (s *Scheduler) sweep(ctx context.Context, p *Policy, stands map[string]bool
 	return err
 }
 
-// standing asks the engine which successful snapshots it has, complete. A
-// repository that it cannot read has none; an engine that does not answer is
-// an error.
-func (s *Service) standing(ctx context.Context) (map[string]bool, error) {
+// standing asks the engines which successful snapshots they have, complete. A
+// repository that cannot be read has none; an engine that does not answer is an
+// error. That of another cluster than the policy's repository is none: what
+// cannot be seen there counts for nothing, and nothing there is deleted.
+func (s *Service) standing(ctx context.Context, policys string) (map[string]bool, error) {
 	runs, err := s.store.Ended(ctx)
 	if err != nil {
 		return nil, err
@@ -246,8 +247,15 @@ func (s *Service) standing(ctx context.Context) (map[string]bool, error) {
 	}
 	out := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(repositories)) {
-		found, err := s.engine.ListSnapshots(ctx, name)
+		there, err := s.with(ctx, name)
+		var found []EngineSnapshot
+		if err == nil {
+			found, err = there.engine.ListSnapshots(ctx, name)
+		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
+			if s.engines != nil && !s.together(ctx, name, policys) {
+				continue
+			}
 			return nil, fmt.Errorf("repository %s: %w", name, err)
 		}
 		for _, f := range found {

@@ -18,6 +18,7 @@ import (
 type Service struct {
 	store     Store
 	engine    Engine
+	engines   Engines // nil: there is one cluster
 	catalogue Catalogue
 	now       func() time.Time
 }
@@ -56,6 +57,13 @@ func (s *Service) PutRepository(ctx context.Context, c tenants.Caller, r Reposit
 	if r.Kind == KindURL {
 		r.ReadOnly = true
 	}
+	if err := s.settled(ctx, &r); err != nil {
+		return nil, err
+	}
+	s, err := s.in(ctx, r.Cluster)
+	if err != nil {
+		return nil, err
+	}
 	before, err := s.standingRepository(ctx, r)
 	if err != nil {
 		return nil, err
@@ -79,7 +87,7 @@ func (s *Service) PutRepository(ctx context.Context, c tenants.Caller, r Reposit
 	if err := s.verify(ctx, &r); err != nil {
 		return nil, errors.Join(err, s.putBack(ctx, r.Name, before))
 	}
-	err = s.store.PutRepository(ctx, r, s.audit(c, "backup.repository", "repository/"+r.Name, map[string]any{"kind": r.Kind, "settings": r.Settings, "read_only": r.ReadOnly}))
+	err = s.store.PutRepository(ctx, r, s.audit(c, "backup.repository", "repository/"+r.Name, map[string]any{"cluster": r.Cluster, "kind": r.Kind, "settings": r.Settings, "read_only": r.ReadOnly}))
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +186,9 @@ func (s *Service) VerifyRepository(ctx context.Context, c tenants.Caller, name s
 	if err != nil {
 		return nil, err
 	}
+	if s, err = s.in(ctx, r.Cluster); err != nil {
+		return nil, err
+	}
 	verr := s.verify(ctx, r)
 	if HasReason(verr, ReasonEngine) {
 		return nil, verr // says nothing about the repository
@@ -211,10 +222,14 @@ func (s *Service) Repositories(ctx context.Context) ([]Repository, error) {
 // RemoveRepository forgets a repository, here and in the engine. Nothing in it
 // is deleted.
 func (s *Service) RemoveRepository(ctx context.Context, c tenants.Caller, name string) error {
-	if _, err := s.Repository(ctx, name); err != nil {
+	r, err := s.Repository(ctx, name)
+	if err != nil {
 		return err
 	}
-	err := s.store.DeleteRepository(ctx, name, s.audit(c, "backup.repository_removed", "repository/"+name, nil))
+	if s, err = s.in(ctx, r.Cluster); err != nil {
+		return err
+	}
+	err = s.store.DeleteRepository(ctx, name, s.audit(c, "backup.repository_removed", "repository/"+name, nil))
 	if errors.Is(err, ErrConflict) {
 		return &Error{Reason: ReasonWrongState, Field: "repository", Message: fmt.Sprintf("%q is in use: a snapshot or a restore runs, or a policy writes into it", name), Remedy: "wait for its end, see `tms backup list` and `tms backup policy list`", Err: err}
 	}

@@ -38,12 +38,11 @@ func (s *Service) CreatePolicy(ctx context.Context, c tenants.Caller, p Policy) 
 
 // resolve looks up what a policy names.
 func (s *Service) resolve(ctx context.Context, p *Policy) error {
-	r, err := s.writable(ctx, p.Repository)
-	if err != nil {
+	r, _, err := s.source(ctx, p.Repository, p.Selection, false)
+	if r == nil {
 		return err
 	}
 	p.Repository = r.Name
-	_, err = s.selected(ctx, p.Selection, false)
 	if len(p.Selection.Tenants) == 0 && errors.Is(err, ErrNotFound) {
 		return nil // tenants with these labels may come
 	}
@@ -73,7 +72,8 @@ func policyError(err error, name string) error {
 // Policies lists them, sorted by name.
 func (s *Service) Policies(ctx context.Context) ([]*Policy, error) { return s.store.Policies(ctx) }
 
-// NativePolicies lists those that the engine runs on its own.
+// NativePolicies lists those that the engine of the default cluster runs on its
+// own.
 func (s *Service) NativePolicies(ctx context.Context) ([]NativePolicy, error) {
 	found, err := s.engine.NativePolicies(ctx)
 	return found, engineError(err)

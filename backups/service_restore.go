@@ -84,11 +84,18 @@ func (s *Service) prepare(ctx context.Context, o RestoreOrder) (*Run, *Restore, 
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if s, err = s.with(ctx, snap.Repository); err != nil {
+		return nil, nil, nil, err
+	}
 	p, refusals, err := plan(ctx, s.engine, s.catalogue, *r, &found[0], known)
 	if err != nil {
 		return nil, nil, nil, engineError(err)
 	}
-	r.Plan = p
+	elsewhere, err := s.foreign(ctx, snap.Repository, known)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r.Plan, refusals = p, append(refusals, elsewhere...)
 	return snap, r, refusals, nil
 }
 
@@ -157,7 +164,8 @@ func (s *Service) RemoveRestore(ctx context.Context, c tenants.Caller, id string
 // and reads their manifests out of the repository: so a lost database is
 // rebuilt. It returns the names of those that came in.
 func (s *Service) Import(ctx context.Context, c tenants.Caller, repository string) ([]string, error) {
-	if _, err := s.Repository(ctx, repository); err != nil {
+	s, err := s.with(ctx, repository)
+	if err != nil {
 		return nil, err
 	}
 	all, err := s.engine.ListSnapshots(ctx, repository)

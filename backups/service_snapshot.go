@@ -27,11 +27,7 @@ type SnapshotOrder struct {
 
 // Create asks for a snapshot; a worker takes it. The run's id is its name.
 func (s *Service) Create(ctx context.Context, c tenants.Caller, o SnapshotOrder) (*Run, error) {
-	repository, err := s.writable(ctx, o.Repository)
-	if err != nil {
-		return nil, err
-	}
-	selected, err := s.selected(ctx, o.Selection, o.Policy != "")
+	repository, selected, err := s.source(ctx, o.Repository, o.Selection, o.Policy != "")
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +45,9 @@ func (s *Service) Create(ctx context.Context, c tenants.Caller, o SnapshotOrder)
 	return s.store.CreateRun(ctx, r, o.RequestID, s.audit(c, "backup.create", "backup/"+r.ID, detail))
 }
 
-// writable finds the repository to write to.
-func (s *Service) writable(ctx context.Context, name string) (*Repository, error) {
+// writable finds the repository to write to: that of the name, or else the only
+// one of the cluster in which the tenants live; homes are their clusters.
+func (s *Service) writable(ctx context.Context, name string, homes []string) (*Repository, error) {
 	if name != "" {
 		r, err := s.Repository(ctx, name)
 		if err == nil && !r.Writable() {
@@ -62,7 +59,12 @@ func (s *Service) writable(ctx context.Context, name string) (*Repository, error
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(r Repository) bool { return !r.Writable() })
+	all = slices.DeleteFunc(all, func(r Repository) bool {
+		return !r.Writable() || s.engines != nil && len(homes) > 0 && !slices.Contains(homes, r.Cluster)
+	})
+	if s.engines != nil && len(homes) > 1 {
+		return nil, severalClusters(homes)
+	}
 	switch len(all) {
 	case 0:
 		return nil, invalid("repository", "register one with `tms backup repo add`", "there is no repository to write to")
@@ -167,6 +169,11 @@ func (s *Service) Verified(ctx context.Context, tenant string, since time.Time) 
 	if len(known) > 0 {
 		names = known[0].naming()
 	}
+	if len(known) > 0 {
+		if s, err = s.in(ctx, known[0].Cluster); err != nil {
+			return "", err
+		}
+	}
 	now, err := footprintOf(s.catalogue).look(ctx, s.engine, names)
 	if err != nil {
 		return "", engineError(err)
@@ -195,6 +202,10 @@ const mostLooked = 100
 
 // stands asks the engine whether a snapshot is there and complete.
 func (s *Service) stands(ctx context.Context, r *Run) (bool, error) {
+	s, err := s.with(ctx, r.Repository)
+	if err != nil {
+		return false, err
+	}
 	found, err := s.engine.Snapshot(ctx, r.Repository, r.ID)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil

@@ -33,12 +33,12 @@ func absent(err error, what string) error {
 	return failure(err)
 }
 
-const repositoryColumns = `name, kind, settings, read_only, created_by, created_at, verified_at, problem, nodes`
+const repositoryColumns = `name, kind, settings, read_only, created_by, created_at, verified_at, problem, nodes, cluster`
 
 func scanRepository(row pgx.CollectableRow) (backups.Repository, error) {
 	var r backups.Repository
 	var verified *time.Time
-	err := row.Scan(&r.Name, &r.Kind, &r.Settings, &r.ReadOnly, &r.CreatedBy, &r.CreatedAt, &verified, &r.Problem, &r.Nodes)
+	err := row.Scan(&r.Name, &r.Kind, &r.Settings, &r.ReadOnly, &r.CreatedBy, &r.CreatedAt, &verified, &r.Problem, &r.Nodes, &r.Cluster)
 	r.VerifiedAt = timeOrZero(verified)
 	return r, err
 }
@@ -53,10 +53,10 @@ func (b *Backups) PutRepository(ctx context.Context, r backups.Repository, a ten
 	}
 	return b.db.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			insert into backup_repositories (`+repositoryColumns+`) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			insert into backup_repositories (`+repositoryColumns+`) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce(nullif($10, ''), 'default'))
 			on conflict (name) do update set kind = excluded.kind, settings = excluded.settings, read_only = excluded.read_only,
 				verified_at = coalesce(excluded.verified_at, backup_repositories.verified_at), problem = excluded.problem, nodes = excluded.nodes`,
-			r.Name, string(r.Kind), r.Settings, r.ReadOnly, r.CreatedBy, r.CreatedAt, timeOrNull(r.VerifiedAt), clean(r.Problem), r.Nodes)
+			r.Name, string(r.Kind), r.Settings, r.ReadOnly, r.CreatedBy, r.CreatedAt, timeOrNull(r.VerifiedAt), clean(r.Problem), r.Nodes, r.Cluster)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (b *Backups) Select(ctx context.Context, s backups.Selection) ([]backups.Te
 		labels = map[string]string{}
 	}
 	rows, err := b.db.pool.Query(ctx, `
-		select t.id, t.release, tenant_state(t, now()), t.labels, t.adopted_from,
+		select t.id, t.cluster, t.release, tenant_state(t, now()), t.labels, t.adopted_from,
 			coalesce((select rollout_id from rollout_tenants w where w.tenant_id = t.id and w.working), '')
 		from tenants t
 		where purged_at is null
@@ -127,7 +127,7 @@ func (b *Backups) Select(ctx context.Context, s backups.Selection) ([]backups.Te
 		return nil, failure(err)
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t backups.Tenant, err error) {
-		return t, row.Scan(&t.ID, &t.Release, &t.State, &t.Labels, &t.AdoptedFrom, &t.Rollout)
+		return t, row.Scan(&t.ID, &t.Cluster, &t.Release, &t.State, &t.Labels, &t.AdoptedFrom, &t.Rollout)
 	})
 	return out, failure(err)
 }

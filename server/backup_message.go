@@ -11,7 +11,7 @@ import (
 
 func repositoryToProto(r backups.Repository) *tmsv1.BackupRepository {
 	return &tmsv1.BackupRepository{
-		Name: r.Name, Kind: string(r.Kind), Settings: r.Settings, ReadOnly: r.ReadOnly, VerifyTime: stamp(r.VerifiedAt),
+		Name: r.Name, Cluster: r.Cluster, Kind: string(r.Kind), Settings: r.Settings, ReadOnly: r.ReadOnly, VerifyTime: stamp(r.VerifiedAt),
 		Problem: r.Problem, Nodes: r.Nodes, CreatedBy: r.CreatedBy, CreateTime: stamp(r.CreatedAt),
 	}
 }

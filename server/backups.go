@@ -43,7 +43,7 @@ type backupService struct {
 func (s *backupService) PutRepository(ctx context.Context, r *tmsv1.PutBackupRepositoryRequest) (*tmsv1.BackupRepository, error) {
 	p := r.GetRepository()
 	return answerRepository(s.backups.PutRepository(ctx, callerOf(ctx), backups.Repository{
-		Name: p.GetName(), Kind: backups.Kind(p.GetKind()), Settings: p.GetSettings(), ReadOnly: p.GetReadOnly(),
+		Name: p.GetName(), Cluster: p.GetCluster(), Kind: backups.Kind(p.GetKind()), Settings: p.GetSettings(), ReadOnly: p.GetReadOnly(),
 	}))
 }
 

@@ -46,7 +46,10 @@ type BackupRepository struct {
 	// Visible id of the key that registered it. Output only.
 	CreatedBy string `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	// When it was registered. Output only.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Cluster that it belongs to, with the tenants whose snapshots are in it;
+	// empty is the default one. It cannot be changed.
+	Cluster       string `protobuf:"bytes,20,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +145,13 @@ func (x *BackupRepository) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *BackupRepository) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // PutBackupRepositoryRequest registers or changes a repository.
@@ -3240,7 +3250,7 @@ var File_tms_v1_backup_proto protoreflect.FileDescriptor
 
 const file_tms_v1_backup_proto_rawDesc = "" +
 	"\n" +
-	"\x13tms/v1/backup.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tms/v1/rollout.proto\"\xd1\x03\n" +
+	"\x13tms/v1/backup.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14tms/v1/rollout.proto\"\xf4\x03\n" +
 	"\x10BackupRepository\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12\x1d\n" +
 	"\x04kind\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10R\x04kind\x12\\\n" +
@@ -3253,7 +3263,8 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\n" +
 	"created_by\x18\b \x01(\tR\tcreatedBy\x12;\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x1a;\n" +
+	"createTime\x12!\n" +
+	"\acluster\x18\x14 \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"^\n" +

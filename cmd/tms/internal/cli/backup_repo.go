@@ -17,7 +17,7 @@ func (a *app) backupRepoCommand() *cobra.Command {
 }
 
 func (a *app) repoAddCommand() *cobra.Command {
-	var kind string
+	var kind, cluster string
 	var settings []string
 	var readOnly bool
 	cmd := &cobra.Command{
@@ -37,13 +37,14 @@ belong in the keystore of the engine's nodes. What does not verify is not kept.`
 			return usage(cmd, fmt.Errorf("--setting: %w", err))
 		}
 		r, err := call(ctx, s, s.backups.PutRepository, &tmsv1.PutBackupRepositoryRequest{
-			Repository: &tmsv1.BackupRepository{Name: args[0], Kind: kind, Settings: given, ReadOnly: readOnly},
+			Repository: &tmsv1.BackupRepository{Name: args[0], Cluster: cluster, Kind: kind, Settings: given, ReadOnly: readOnly},
 		})
 		if err != nil {
 			return a.refusal(s, err)
 		}
 		return a.printRepository(s, r)
 	})
+	cmd.Flags().StringVar(&cluster, "cluster", "", "cluster that it belongs to; the default one when left out")
 	cmd.Flags().StringVar(&kind, "kind", "fs", "fs, url, s3, azure or gcs")
 	cmd.Flags().StringArrayVar(&settings, "setting", nil, "a setting as name=value; may be repeated")
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "take no snapshots into it: another cluster does")
@@ -54,7 +55,7 @@ func (a *app) printRepository(s *session, r *tmsv1.BackupRepository) error {
 	if s.json {
 		return writeMessage(a.out, r)
 	}
-	return writeFields(a.out, "repository", r.GetName(), "kind", r.GetKind(), "settings", pairsText(r.GetSettings()), "access", accessText(r),
+	return writeFields(a.out, "repository", r.GetName(), "cluster", r.GetCluster(), "kind", r.GetKind(), "settings", pairsText(r.GetSettings()), "access", accessText(r),
 		"verified", stamp(r.GetVerifyTime()), "by nodes", strings.Join(r.GetNodes(), ", "), "problem", r.GetProblem())
 }
 
@@ -91,9 +92,9 @@ func (a *app) repoListCommand() *cobra.Command {
 			}
 			var rows [][]string
 			for _, r := range all.GetRepositories() {
-				rows = append(rows, []string{r.GetName(), r.GetKind(), pairsText(r.GetSettings()), accessText(r), stamp(r.GetVerifyTime()), r.GetProblem()})
+				rows = append(rows, []string{r.GetName(), r.GetCluster(), r.GetKind(), pairsText(r.GetSettings()), accessText(r), stamp(r.GetVerifyTime()), r.GetProblem()})
 			}
-			return writeTable(a.out, []string{"repository", "kind", "settings", "access", "verified", "problem"}, rows)
+			return writeTable(a.out, []string{"repository", "cluster", "kind", "settings", "access", "verified", "problem"}, rows)
 		}),
 	}
 }

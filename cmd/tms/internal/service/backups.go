@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/tracardi/tms/backups"
@@ -16,9 +17,21 @@ type keptBackups struct {
 	policies db.QueuePart
 }
 
-func keepBackups(database *db.DB, engine *elastic.Client, catalogue backups.Catalogue, owner string, log *slog.Logger) keptBackups {
+func keepBackups(database *db.DB, engine *elastic.Client, pool engines, catalogue backups.Catalogue, owner string, log *slog.Logger) keptBackups {
 	store := db.NewBackups(database)
-	runner := backups.NewRunner(store, engine, catalogue, owner, log)
-	service := backups.NewService(store, engine, catalogue, nil)
+	runner := backups.NewRunner(store, engine, catalogue, owner, log).WithEngines(kept{pool})
+	service := backups.NewService(store, engine, catalogue, nil).WithEngines(kept{pool})
 	return keptBackups{service, db.BackupWork(store, runner), db.PolicyWork(store, backups.NewScheduler(service, log))}
+}
+
+// kept are the clusters as backups see them.
+type kept struct{ engines }
+
+// For implements backups.Engines.
+func (k kept) For(ctx context.Context, cluster string) (backups.Engine, error) {
+	c, err := k.Client(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

@@ -178,7 +178,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
 	named := clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)})
 	self := owner()
-	kept := keepBackups(database, engine, catalogue, self, log)
+	kept := keepBackups(database, engine, pool, catalogue, self, log)
 	steward, err := keepBudgets(ctx, s.Budget, rollouts, pool, self, log, done)
 	if err != nil {
 		return server.Config{}, err
