@@ -104,6 +104,7 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 	if err != nil {
 		return err
 	}
+	defer s.budgeted(ctx)()
 	for _, phase := range []struct {
 		name string
 		do   func(context.Context) error

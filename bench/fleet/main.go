@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tracardi/tms/bench/usage"
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/upgrader"
 )
@@ -159,7 +160,7 @@ func describe(cfg config, plan *upgrader.Plan, engine devstack.EngineKind, took 
 func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Plan, profile bool) (s sample, err error) {
 	runtime.GC()
 	pid := c.stack.Engine.Nodes()[0].PID()
-	own, engine := ownCPU(), processCPU(pid)
+	own, engine := usage.OwnCPU(), usage.ProcessCPU(pid)
 	if level, ok := strings.CutPrefix(variant, "tms "); ok {
 		var f finished
 		stop, perr := c.startProfile(profile)
@@ -181,7 +182,7 @@ func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Pl
 		}
 		s.took = time.Since(start)
 	}
-	s.own, s.engine = ownCPU()-own, processCPU(pid)-engine
+	s.own, s.engine = usage.OwnCPU()-own, usage.ProcessCPU(pid)-engine
 	if err == nil {
 		err = c.complete(ctx, plan)
 	}

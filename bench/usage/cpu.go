@@ -1,4 +1,5 @@
-package main
+// Package usage tells the benchmarks what processes use.
+package usage
 
 import (
 	"bytes"
@@ -8,8 +9,8 @@ import (
 	"time"
 )
 
-// ownCPU is the CPU time that this process has used so far.
-func ownCPU() time.Duration {
+// OwnCPU is the CPU time that this process has used so far.
+func OwnCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
@@ -17,8 +18,8 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// processCPU is that of another process; 0 where /proc does not tell.
-func processCPU(pid int) time.Duration {
+// ProcessCPU is that of another process; 0 where /proc does not tell.
+func ProcessCPU(pid int) time.Duration {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0
