@@ -155,6 +155,7 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Cancel_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Retry_FullMethodName:          {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Switch_FullMethodName:         {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Set_FullMethodName:            {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Finalize_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Retain_FullMethodName:         {tenants.PermUpgrades, fleet},

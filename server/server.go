@@ -119,6 +119,7 @@ type Upgrades interface {
 	Switch(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Rollback(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Finalize(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Set(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Retain(ctx context.Context, rollout string, after time.Duration, caller string) (*upgrader.Rollout, error)
 }
 

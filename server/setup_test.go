@@ -487,6 +487,10 @@ func (s *scriptedUpgrades) Rollback(_ context.Context, c upgrader.Command) (*upg
 	return s.do("rollback", c)
 }
 
+func (s *scriptedUpgrades) Set(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("set", c)
+}
+
 func (s *scriptedUpgrades) Retain(_ context.Context, rollout string, _ time.Duration, caller string) (*upgrader.Rollout, error) {
 	return s.do("retain", upgrader.Command{RolloutID: rollout, Caller: caller})
 }

@@ -122,7 +122,9 @@ func (s *upgradeService) Resume(ctx context.Context, r *tmsv1.ResumeRolloutReque
 }
 
 func (s *upgradeService) Cancel(ctx context.Context, r *tmsv1.CancelRolloutRequest) (*tmsv1.Rollout, error) {
-	return answerRollout(s.upgrades.Cancel(ctx, command(ctx, r.GetId(), r.GetTenants())))
+	c := command(ctx, r.GetId(), r.GetTenants())
+	c.Undo = r.GetUndo()
+	return answerRollout(s.upgrades.Cancel(ctx, c))
 }
 
 func (s *upgradeService) Retry(ctx context.Context, r *tmsv1.RetryRolloutRequest) (*tmsv1.Rollout, error) {
@@ -135,11 +137,13 @@ func (s *upgradeService) Retry(ctx context.Context, r *tmsv1.RetryRolloutRequest
 }
 
 func (s *upgradeService) Switch(ctx context.Context, r *tmsv1.SwitchRolloutRequest) (*tmsv1.Rollout, error) {
-	return answerRollout(s.upgrades.Switch(ctx, command(ctx, r.GetId(), r.GetTenants())))
+	c := command(ctx, r.GetId(), r.GetTenants())
+	return answerRollout(s.upgrades.Switch(ctx, c))
 }
 
 func (s *upgradeService) Rollback(ctx context.Context, r *tmsv1.RollbackRolloutRequest) (*tmsv1.Rollout, error) {
-	return answerRollout(s.upgrades.Rollback(ctx, command(ctx, r.GetId(), r.GetTenants())))
+	c := command(ctx, r.GetId(), r.GetTenants())
+	return answerRollout(s.upgrades.Rollback(ctx, c))
 }
 
 func (s *upgradeService) Finalize(ctx context.Context, r *tmsv1.FinalizeRolloutRequest) (*tmsv1.Rollout, error) {

@@ -82,6 +82,22 @@ func TestCommandsReachTheirMethod(t *testing.T) {
 		r := b.http("POST", "/v1/rollouts/r1:"+name, adminKey, `{}`)
 		require.Equal(t, 200, r.code, "%s: %s", name, r.body)
 	}
+	for body, set := range map[string]func(upgrader.Command) bool{
+		`{"max_tenants": 2}`:         func(c upgrader.Command) bool { return *c.Set.MaxTenants == 2 && c.Set.HoldSwitch == nil },
+		`{"requests_per_second": 0}`: func(c upgrader.Command) bool { return *c.Set.RequestsPerSecond == 0 && c.Set.MaxTenants == nil },
+		`{"hold_switch": false, "fence_timeout": "2s"}`: func(c upgrader.Command) bool {
+			return !*c.Set.HoldSwitch && *c.Set.FenceTimeout == 2*time.Second
+		},
+	} {
+		r := b.http("POST", "/v1/rollouts/r1:set", adminKey, body)
+		require.Equal(t, 200, r.code, r.body)
+		b.upgrades.set(func(s *scriptedUpgrades) { require.True(t, set(s.command), body) })
+	}
+	require.Equal(t, 200, b.http("POST", "/v1/rollouts/r1:cancel", adminKey, `{"undo": true}`).code)
+	b.upgrades.set(func(s *scriptedUpgrades) {
+		require.True(t, s.command.Undo)
+		s.commands = s.commands[:len(all)]
+	})
 	r := b.http("POST", "/v1/rollouts/r1:retry", adminKey, `{"tenants": ["beta"], "allow_quarantine": 0}`)
 	require.Equal(t, 200, r.code, r.body)
 	b.upgrades.set(func(s *scriptedUpgrades) {

@@ -2,7 +2,6 @@ package upgrader
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -258,16 +257,18 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 	switch name {
 	case "pause", "resume":
 		return pauseOrResume(r, name, now)
-	}
-	chosen := func(t *RolloutTenant) bool {
-		return len(c.Tenants) == 0 || slices.Contains(c.Tenants, t.TenantID)
+	case "set":
+		return setOptions(r, c.Set, now)
 	}
 	rule := tenantCommands[name]
+	if c.Undo {
+		rule = rule.or(tenantCommands["rollback"])
+	}
 	hit, done := 0, 0
 	for i := range r.Tenants {
 		t := &r.Tenants[i]
 		switch {
-		case !chosen(t):
+		case !c.about(t):
 		case rule.already(*t):
 			done++
 		case rule.legal(*t):
@@ -281,7 +282,7 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 	}
 	switch name {
 	case "cancel":
-		if len(c.Tenants) == 0 {
+		if c.whole() {
 			r.Wish = WishCancel
 		}
 	case "retry":
@@ -292,7 +293,7 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 			r.Wish = WishRun
 		}
 	case "switch":
-		if len(c.Tenants) == 0 {
+		if c.whole() {
 			r.Options.HoldSwitch = false
 		}
 	}
@@ -325,6 +326,22 @@ type tenantCommand struct {
 	already func(RolloutTenant) bool
 	legal   func(RolloutTenant) bool
 	apply   func(*RolloutTenant)
+}
+
+// or is a command that does the one or, where that makes no sense, the other.
+func (c tenantCommand) or(other tenantCommand) tenantCommand {
+	return tenantCommand{
+		needs:   "it takes one that is neither finalized nor as it was before",
+		already: func(t RolloutTenant) bool { return c.already(t) || other.already(t) },
+		legal:   func(t RolloutTenant) bool { return c.legal(t) || other.legal(t) },
+		apply: func(t *RolloutTenant) {
+			if c.legal(*t) {
+				c.apply(t)
+			} else {
+				other.apply(t)
+			}
+		},
+	}
 }
 
 var tenantCommands = map[string]tenantCommand{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -65,6 +64,7 @@ func (e *ServiceError) Unwrap() error { return e.Err }
 // Service is what operators ask for. It is safe for concurrent use; every
 // command changes rows and returns, workers do the rest.
 type Service struct {
+	budgets    BudgetStore // nil: nothing is slowed or stopped
 	store      Store
 	engines    Engines
 	catalogue  *releases.Catalogue
@@ -138,7 +138,11 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
 	p.plan.ToRelease = req.ToRelease // perhaps a later one of the same structure
 	p.fleet(fleet)
-	return s.planClusters(ctx, p, fleet)
+	plan, err := s.planClusters(ctx, p, fleet)
+	if err != nil {
+		return nil, err
+	}
+	return plan, s.refuseStopped(ctx, plan)
 }
 
 func unavailable(err error) error {
@@ -229,7 +233,10 @@ func (s *Service) Get(ctx context.Context, id string) (*Rollout, error) {
 	if errors.Is(err, ErrNotFound) {
 		return nil, &ServiceError{Reason: ReasonNotFound, Field: "rollout", Message: fmt.Sprintf("%q does not exist", id), Remedy: "see `tms upgrade list`", Err: err}
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, s.explain(ctx, r)
 }
 
 // List returns rollouts, newest first, without their tenants' moves.
@@ -263,6 +270,10 @@ type Command struct {
 	// WithoutSnapshot, with Finalize, waives the snapshot of the old version.
 	// It is in the audit trail.
 	WithoutSnapshot bool
+	// Undo, with Cancel, also rolls back what is switched.
+	Undo bool
+	// Set, with Set, is what changes.
+	Set Settings
 }
 
 // Pause lets running copies go on and starts nothing new; no tenant is left
@@ -314,7 +325,7 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 		said += ".without_snapshot"
 	}
 	var releases map[string]string
-	if name == "rollback" {
+	if name == "rollback" || c.Undo {
 		var err error
 		if releases, err = s.releasesOf(ctx, c); err != nil {
 			return nil, err
@@ -324,10 +335,8 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 		if err := s.movedOn(r, c, releases); err != nil {
 			return err
 		}
-		for _, id := range c.Tenants {
-			if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
-				return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}
-			}
+		if err := c.checkChoice(r); err != nil {
+			return err
 		}
 		if err := applyCommand(r, name, c, now); err != nil {
 			return err

@@ -454,7 +454,9 @@ type CancelRolloutRequest struct {
 	// The rollout's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only these tenants; empty for all.
-	Tenants       []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Also rolls back what is switched.
+	Undo          bool `protobuf:"varint,3,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +505,97 @@ func (x *CancelRolloutRequest) GetTenants() []string {
 	return nil
 }
 
+func (x *CancelRolloutRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+// SetRolloutRequest changes options of a running rollout; what is left out
+// stays.
+type SetRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Tenants in flight at once. Those that are stay; more or fewer begin.
+	MaxTenants *int32 `protobuf:"varint,2,opt,name=max_tenants,json=maxTenants,proto3,oneof" json:"max_tenants,omitempty"`
+	// Documents per second of each copy; 0 is unthrottled.
+	RequestsPerSecond *float64 `protobuf:"fixed64,3,opt,name=requests_per_second,json=requestsPerSecond,proto3,oneof" json:"requests_per_second,omitempty"`
+	// Longest time in which a tenant's writes may be refused.
+	FenceTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=fence_timeout,json=fenceTimeout,proto3" json:"fence_timeout,omitempty"`
+	// Stops tenants before their fence, also those that Switch has let pass one
+	// by one; false lets all of them pass.
+	HoldSwitch    *bool `protobuf:"varint,5,opt,name=hold_switch,json=holdSwitch,proto3,oneof" json:"hold_switch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRolloutRequest) Reset() {
+	*x = SetRolloutRequest{}
+	mi := &file_tms_v1_upgrade_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRolloutRequest) ProtoMessage() {}
+
+func (x *SetRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_upgrade_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRolloutRequest.ProtoReflect.Descriptor instead.
+func (*SetRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetRolloutRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetRolloutRequest) GetMaxTenants() int32 {
+	if x != nil && x.MaxTenants != nil {
+		return *x.MaxTenants
+	}
+	return 0
+}
+
+func (x *SetRolloutRequest) GetRequestsPerSecond() float64 {
+	if x != nil && x.RequestsPerSecond != nil {
+		return *x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *SetRolloutRequest) GetFenceTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.FenceTimeout
+	}
+	return nil
+}
+
+func (x *SetRolloutRequest) GetHoldSwitch() bool {
+	if x != nil && x.HoldSwitch != nil {
+		return *x.HoldSwitch
+	}
+	return false
+}
+
 // RetryRolloutRequest names a rollout, or some of its tenants.
 type RetryRolloutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -518,7 +611,7 @@ type RetryRolloutRequest struct {
 
 func (x *RetryRolloutRequest) Reset() {
 	*x = RetryRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[9]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +623,7 @@ func (x *RetryRolloutRequest) String() string {
 func (*RetryRolloutRequest) ProtoMessage() {}
 
 func (x *RetryRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[9]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +636,7 @@ func (x *RetryRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RetryRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RetryRolloutRequest) GetId() string {
@@ -580,7 +673,7 @@ type SwitchRolloutRequest struct {
 
 func (x *SwitchRolloutRequest) Reset() {
 	*x = SwitchRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +685,7 @@ func (x *SwitchRolloutRequest) String() string {
 func (*SwitchRolloutRequest) ProtoMessage() {}
 
 func (x *SwitchRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +698,7 @@ func (x *SwitchRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRolloutRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SwitchRolloutRequest) GetId() string {
@@ -635,7 +728,7 @@ type RollbackRolloutRequest struct {
 
 func (x *RollbackRolloutRequest) Reset() {
 	*x = RollbackRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +740,7 @@ func (x *RollbackRolloutRequest) String() string {
 func (*RollbackRolloutRequest) ProtoMessage() {}
 
 func (x *RollbackRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +753,7 @@ func (x *RollbackRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RollbackRolloutRequest) GetId() string {
@@ -692,7 +785,7 @@ type FinalizeRolloutRequest struct {
 
 func (x *FinalizeRolloutRequest) Reset() {
 	*x = FinalizeRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +797,7 @@ func (x *FinalizeRolloutRequest) String() string {
 func (*FinalizeRolloutRequest) ProtoMessage() {}
 
 func (x *FinalizeRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +810,7 @@ func (x *FinalizeRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalizeRolloutRequest.ProtoReflect.Descriptor instead.
 func (*FinalizeRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FinalizeRolloutRequest) GetId() string {
@@ -755,7 +848,7 @@ type RetainRolloutRequest struct {
 
 func (x *RetainRolloutRequest) Reset() {
 	*x = RetainRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +860,7 @@ func (x *RetainRolloutRequest) String() string {
 func (*RetainRolloutRequest) ProtoMessage() {}
 
 func (x *RetainRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +873,7 @@ func (x *RetainRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RetainRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RetainRolloutRequest) GetId() string {
@@ -816,7 +909,7 @@ type ListQuarantineRequest struct {
 
 func (x *ListQuarantineRequest) Reset() {
 	*x = ListQuarantineRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +921,7 @@ func (x *ListQuarantineRequest) String() string {
 func (*ListQuarantineRequest) ProtoMessage() {}
 
 func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +934,7 @@ func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListQuarantineRequest) GetId() string {
@@ -892,7 +985,7 @@ type ListQuarantineResponse struct {
 
 func (x *ListQuarantineResponse) Reset() {
 	*x = ListQuarantineResponse{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +997,7 @@ func (x *ListQuarantineResponse) String() string {
 func (*ListQuarantineResponse) ProtoMessage() {}
 
 func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1010,7 @@ func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListQuarantineResponse) GetDocuments() []*QuarantinedDocument {
@@ -960,7 +1053,7 @@ type QuarantinedDocument struct {
 
 func (x *QuarantinedDocument) Reset() {
 	*x = QuarantinedDocument{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1065,7 @@ func (x *QuarantinedDocument) String() string {
 func (*QuarantinedDocument) ProtoMessage() {}
 
 func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1078,7 @@ func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedDocument.ProtoReflect.Descriptor instead.
 func (*QuarantinedDocument) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{16}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *QuarantinedDocument) GetTenantId() string {
@@ -1074,10 +1167,22 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x13PauseRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"1\n" +
 	"\x14ResumeRolloutRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"X\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"l\n" +
 	"\x14CancelRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"\xa8\x01\n" +
+	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12\x12\n" +
+	"\x04undo\x18\x03 \x01(\bR\x04undo\"\xd8\x02\n" +
+	"\x11SetRolloutRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12/\n" +
+	"\vmax_tenants\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18@(\x01H\x00R\n" +
+	"maxTenants\x88\x01\x01\x12E\n" +
+	"\x13requests_per_second\x18\x03 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x11requestsPerSecond\x88\x01\x01\x12R\n" +
+	"\rfence_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\xd8\x042\x05\x10\x80\xc2\xd7/R\ffenceTimeout\x12$\n" +
+	"\vhold_switch\x18\x05 \x01(\bH\x02R\n" +
+	"holdSwitch\x88\x01\x01B\x0e\n" +
+	"\f_max_tenantsB\x16\n" +
+	"\x14_requests_per_secondB\x0e\n" +
+	"\f_hold_switch\"\xa8\x01\n" +
 	"\x13RetryRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12:\n" +
@@ -1118,7 +1223,7 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\a \x01(\tR\x06source\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime2\xa5\n" +
+	"createTime2\xfa\n" +
 	"\n" +
 	"\x0eUpgradeService\x12U\n" +
 	"\x04Plan\x12\x1a.tms.v1.PlanRolloutRequest\x1a\x13.tms.v1.RolloutPlan\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/rollouts:plan\x12N\n" +
@@ -1130,7 +1235,8 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x06Resume\x12\x1c.tms.v1.ResumeRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:resume\x12\\\n" +
 	"\x06Cancel\x12\x1c.tms.v1.CancelRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:cancel\x12Y\n" +
 	"\x05Retry\x12\x1b.tms.v1.RetryRolloutRequest\x1a\x0f.tms.v1.Rollout\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/rollouts/{id}:retry\x12\\\n" +
-	"\x06Switch\x12\x1c.tms.v1.SwitchRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:switch\x12b\n" +
+	"\x06Switch\x12\x1c.tms.v1.SwitchRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:switch\x12S\n" +
+	"\x03Set\x12\x19.tms.v1.SetRolloutRequest\x1a\x0f.tms.v1.Rollout\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/rollouts/{id}:set\x12b\n" +
 	"\bRollback\x12\x1e.tms.v1.RollbackRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:rollback\x12b\n" +
 	"\bFinalize\x12\x1e.tms.v1.FinalizeRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:finalize\x12\\\n" +
 	"\x06Retain\x12\x1c.tms.v1.RetainRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:retain\x12u\n" +
@@ -1148,7 +1254,7 @@ func file_tms_v1_upgrade_proto_rawDescGZIP() []byte {
 	return file_tms_v1_upgrade_proto_rawDescData
 }
 
-var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*PlanRolloutRequest)(nil),     // 0: tms.v1.PlanRolloutRequest
 	(*StartRolloutRequest)(nil),    // 1: tms.v1.StartRolloutRequest
@@ -1159,60 +1265,64 @@ var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*PauseRolloutRequest)(nil),    // 6: tms.v1.PauseRolloutRequest
 	(*ResumeRolloutRequest)(nil),   // 7: tms.v1.ResumeRolloutRequest
 	(*CancelRolloutRequest)(nil),   // 8: tms.v1.CancelRolloutRequest
-	(*RetryRolloutRequest)(nil),    // 9: tms.v1.RetryRolloutRequest
-	(*SwitchRolloutRequest)(nil),   // 10: tms.v1.SwitchRolloutRequest
-	(*RollbackRolloutRequest)(nil), // 11: tms.v1.RollbackRolloutRequest
-	(*FinalizeRolloutRequest)(nil), // 12: tms.v1.FinalizeRolloutRequest
-	(*RetainRolloutRequest)(nil),   // 13: tms.v1.RetainRolloutRequest
-	(*ListQuarantineRequest)(nil),  // 14: tms.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil), // 15: tms.v1.ListQuarantineResponse
-	(*QuarantinedDocument)(nil),    // 16: tms.v1.QuarantinedDocument
-	(*RolloutOptions)(nil),         // 17: tms.v1.RolloutOptions
-	(*Rollout)(nil),                // 18: tms.v1.Rollout
-	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
-	(*RolloutPlan)(nil),            // 21: tms.v1.RolloutPlan
+	(*SetRolloutRequest)(nil),      // 9: tms.v1.SetRolloutRequest
+	(*RetryRolloutRequest)(nil),    // 10: tms.v1.RetryRolloutRequest
+	(*SwitchRolloutRequest)(nil),   // 11: tms.v1.SwitchRolloutRequest
+	(*RollbackRolloutRequest)(nil), // 12: tms.v1.RollbackRolloutRequest
+	(*FinalizeRolloutRequest)(nil), // 13: tms.v1.FinalizeRolloutRequest
+	(*RetainRolloutRequest)(nil),   // 14: tms.v1.RetainRolloutRequest
+	(*ListQuarantineRequest)(nil),  // 15: tms.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil), // 16: tms.v1.ListQuarantineResponse
+	(*QuarantinedDocument)(nil),    // 17: tms.v1.QuarantinedDocument
+	(*RolloutOptions)(nil),         // 18: tms.v1.RolloutOptions
+	(*Rollout)(nil),                // 19: tms.v1.Rollout
+	(*durationpb.Duration)(nil),    // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
+	(*RolloutPlan)(nil),            // 22: tms.v1.RolloutPlan
 }
 var file_tms_v1_upgrade_proto_depIdxs = []int32{
-	17, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	17, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	18, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
-	19, // 3: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
-	16, // 4: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
-	20, // 5: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 6: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
-	1,  // 7: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
-	2,  // 8: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
-	3,  // 9: tms.v1.UpgradeService.List:input_type -> tms.v1.ListRolloutsRequest
-	5,  // 10: tms.v1.UpgradeService.Watch:input_type -> tms.v1.WatchRolloutRequest
-	6,  // 11: tms.v1.UpgradeService.Pause:input_type -> tms.v1.PauseRolloutRequest
-	7,  // 12: tms.v1.UpgradeService.Resume:input_type -> tms.v1.ResumeRolloutRequest
-	8,  // 13: tms.v1.UpgradeService.Cancel:input_type -> tms.v1.CancelRolloutRequest
-	9,  // 14: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
-	10, // 15: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
-	11, // 16: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
-	12, // 17: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
-	13, // 18: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
-	14, // 19: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
-	21, // 20: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
-	18, // 21: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
-	18, // 22: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
-	4,  // 23: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
-	18, // 24: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
-	18, // 25: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
-	18, // 26: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
-	18, // 27: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
-	18, // 28: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
-	18, // 29: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
-	18, // 30: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
-	18, // 31: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
-	18, // 32: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
-	15, // 33: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
-	20, // [20:34] is the sub-list for method output_type
-	6,  // [6:20] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	18, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	18, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	19, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
+	20, // 3: tms.v1.SetRolloutRequest.fence_timeout:type_name -> google.protobuf.Duration
+	20, // 4: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
+	17, // 5: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
+	21, // 6: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
+	1,  // 8: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
+	2,  // 9: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
+	3,  // 10: tms.v1.UpgradeService.List:input_type -> tms.v1.ListRolloutsRequest
+	5,  // 11: tms.v1.UpgradeService.Watch:input_type -> tms.v1.WatchRolloutRequest
+	6,  // 12: tms.v1.UpgradeService.Pause:input_type -> tms.v1.PauseRolloutRequest
+	7,  // 13: tms.v1.UpgradeService.Resume:input_type -> tms.v1.ResumeRolloutRequest
+	8,  // 14: tms.v1.UpgradeService.Cancel:input_type -> tms.v1.CancelRolloutRequest
+	10, // 15: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
+	11, // 16: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
+	9,  // 17: tms.v1.UpgradeService.Set:input_type -> tms.v1.SetRolloutRequest
+	12, // 18: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
+	13, // 19: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
+	14, // 20: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
+	15, // 21: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
+	22, // 22: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
+	19, // 23: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
+	19, // 24: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
+	4,  // 25: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
+	19, // 26: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
+	19, // 27: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
+	19, // 28: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
+	19, // 29: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
+	19, // 30: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
+	19, // 31: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
+	19, // 32: tms.v1.UpgradeService.Set:output_type -> tms.v1.Rollout
+	19, // 33: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
+	19, // 34: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
+	19, // 35: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
+	16, // 36: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
+	22, // [22:37] is the sub-list for method output_type
+	7,  // [7:22] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_upgrade_proto_init() }
@@ -1222,13 +1332,14 @@ func file_tms_v1_upgrade_proto_init() {
 	}
 	file_tms_v1_rollout_proto_init()
 	file_tms_v1_upgrade_proto_msgTypes[9].OneofWrappers = []any{}
+	file_tms_v1_upgrade_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_upgrade_proto_rawDesc), len(file_tms_v1_upgrade_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

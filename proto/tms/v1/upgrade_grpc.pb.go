@@ -29,6 +29,7 @@ const (
 	UpgradeService_Cancel_FullMethodName         = "/tms.v1.UpgradeService/Cancel"
 	UpgradeService_Retry_FullMethodName          = "/tms.v1.UpgradeService/Retry"
 	UpgradeService_Switch_FullMethodName         = "/tms.v1.UpgradeService/Switch"
+	UpgradeService_Set_FullMethodName            = "/tms.v1.UpgradeService/Set"
 	UpgradeService_Rollback_FullMethodName       = "/tms.v1.UpgradeService/Rollback"
 	UpgradeService_Finalize_FullMethodName       = "/tms.v1.UpgradeService/Finalize"
 	UpgradeService_Retain_FullMethodName         = "/tms.v1.UpgradeService/Retain"
@@ -66,6 +67,9 @@ type UpgradeServiceClient interface {
 	Retry(ctx context.Context, in *RetryRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Switch lets tenants pass that wait because of hold_switch.
 	Switch(ctx context.Context, in *SwitchRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// Set changes options of a running rollout. Every process obeys within two
+	// seconds; copies that run are given their new pace.
+	Set(ctx context.Context, in *SetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Rollback returns switched tenants to the release they came from.
 	Rollback(ctx context.Context, in *RollbackRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Finalize deletes the old version of switched tenants. There is no way
@@ -195,6 +199,16 @@ func (c *upgradeServiceClient) Switch(ctx context.Context, in *SwitchRolloutRequ
 	return out, nil
 }
 
+func (c *upgradeServiceClient) Set(ctx context.Context, in *SetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, UpgradeService_Set_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *upgradeServiceClient) Rollback(ctx context.Context, in *RollbackRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Rollout)
@@ -266,6 +280,9 @@ type UpgradeServiceServer interface {
 	Retry(context.Context, *RetryRolloutRequest) (*Rollout, error)
 	// Switch lets tenants pass that wait because of hold_switch.
 	Switch(context.Context, *SwitchRolloutRequest) (*Rollout, error)
+	// Set changes options of a running rollout. Every process obeys within two
+	// seconds; copies that run are given their new pace.
+	Set(context.Context, *SetRolloutRequest) (*Rollout, error)
 	// Rollback returns switched tenants to the release they came from.
 	Rollback(context.Context, *RollbackRolloutRequest) (*Rollout, error)
 	// Finalize deletes the old version of switched tenants. There is no way
@@ -314,6 +331,9 @@ func (UnimplementedUpgradeServiceServer) Retry(context.Context, *RetryRolloutReq
 }
 func (UnimplementedUpgradeServiceServer) Switch(context.Context, *SwitchRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Switch not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Set(context.Context, *SetRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method Set not implemented")
 }
 func (UnimplementedUpgradeServiceServer) Rollback(context.Context, *RollbackRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
@@ -520,6 +540,24 @@ func _UpgradeService_Switch_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpgradeService_Set_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpgradeServiceServer).Set(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpgradeService_Set_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpgradeServiceServer).Set(ctx, req.(*SetRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UpgradeService_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RollbackRolloutRequest)
 	if err := dec(in); err != nil {
@@ -634,6 +672,10 @@ var UpgradeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Switch",
 			Handler:    _UpgradeService_Switch_Handler,
+		},
+		{
+			MethodName: "Set",
+			Handler:    _UpgradeService_Set_Handler,
 		},
 		{
 			MethodName: "Rollback",

@@ -18,10 +18,13 @@ type rolloutCommand struct {
 	whole bool
 	// goal is what --wait waits for; nil has nothing to wait for.
 	goal goal
+	// chosen, where there is more to choose by than --tenant, lists the tenants
+	// to wait for.
+	chosen func(r *tmsv1.Rollout, only []string) []string
 }
 
 // upgradeCommands are the commands to a running or ended rollout, one row
-// each. Retry and finalize have flags of their own and are below.
+// each. Those with flags of their own are below and in steering.go.
 func (a *app) upgradeCommands() []*cobra.Command {
 	rows := []rolloutCommand{
 		{name: "pause", short: "Start nothing new; copies that run go on, no tenant stays fenced", whole: true,
@@ -32,24 +35,13 @@ func (a *app) upgradeCommands() []*cobra.Command {
 			send: func(ctx context.Context, s *session, id string, _ []string) (*tmsv1.Rollout, error) {
 				return call(ctx, s, s.upgrades.Resume, &tmsv1.ResumeRolloutRequest{Id: id})
 			}},
-		{name: "cancel", short: "Undo what is not switched yet and end the rollout", goal: goalCancelled,
-			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-				return call(ctx, s, s.upgrades.Cancel, &tmsv1.CancelRolloutRequest{Id: id, Tenants: only})
-			}},
-		{name: "switch", short: "Let tenants pass that wait because of --hold-switch", goal: goalSwitched,
-			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-				return call(ctx, s, s.upgrades.Switch, &tmsv1.SwitchRolloutRequest{Id: id, Tenants: only})
-			}},
-		{name: "rollback", short: "Return switched tenants to the release they came from", goal: goalRolledBack,
-			send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-				return call(ctx, s, s.upgrades.Rollback, &tmsv1.RollbackRolloutRequest{Id: id, Tenants: only})
-			}},
 	}
 	commands := make([]*cobra.Command, 0, len(rows)+2)
 	for _, row := range rows {
 		commands = append(commands, a.rolloutCommand(row))
 	}
-	return append(commands, a.upgradeRetryCommand(), a.upgradeFinalizeCommand(), a.upgradeKeepCommand())
+	return append(commands, a.upgradeCancelCommand(), a.upgradeSetCommand(), a.upgradeSwitchCommand(), a.upgradeRollbackCommand(),
+		a.upgradeRetryCommand(), a.upgradeFinalizeCommand(), a.upgradeKeepCommand())
 }
 
 func (a *app) upgradeFinalizeCommand() *cobra.Command {
@@ -104,6 +96,9 @@ func (a *app) rolloutCommand(row rolloutCommand) *cobra.Command {
 		r, err := row.send(ctx, s, args[0], chosen)
 		if err != nil {
 			return a.refusal(s, err)
+		}
+		if row.chosen != nil {
+			chosen = row.chosen(r, chosen)
 		}
 		if !wait {
 			return a.printRollout(s, r)

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/elastic"
+	"github.com/tracardi/tms/internal/fleet"
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader"
+)
+
+// The upgrade that is measured.
+const (
+	fromRelease = "0.8.1"
+	toRelease   = "0.8.2"
+	readerID    = "throttlereader"
+)
+
+// bench is a cluster with one tenant that is read and some that are upgraded,
+// and one worker process.
+type bench struct {
+	cfg     config
+	url     string
+	db      *db.DB
+	store   *db.Rollouts
+	service *upgrader.Service
+	budgets *upgrader.Budgets
+	steward *upgrader.Steward
+	queue   *db.Queue
+	all     *releases.Catalogue
+}
+
+func open(ctx context.Context, cfg config, url, dsn string) (*bench, error) {
+	b := &bench{cfg: cfg, url: url}
+	var err error
+	if b.all, err = releases.Builtin(); err != nil {
+		return nil, err
+	}
+	if err := db.Migrate(ctx, dsn); err != nil {
+		return nil, err
+	}
+	if b.db, err = db.Open(ctx, dsn); err != nil {
+		return nil, err
+	}
+	engine, err := elastic.New(ctx, elastic.Config{URLs: []string{url}, Timeout: 2 * time.Minute})
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b.store = db.NewRollouts(b.db)
+	b.service = upgrader.NewService(b.store, engine, b.all, nil)
+	b.budgets = upgrader.NewBudgets(b.store)
+	b.steward = upgrader.NewSteward(b.store, upgrader.Only(engine), upgrader.DefaultBudget(), "throttle", log)
+	if err := b.steward.Begin(ctx); err != nil {
+		return nil, err
+	}
+	runner := upgrader.NewRunner(b.store, engine, b.all, "throttle", upgrader.Limits{}, log).WithSteward(b.steward)
+	if b.queue, err = db.NewQueue(b.db, b.store, runner, log); err != nil {
+		return nil, err
+	}
+	return b, b.install(ctx, readerID, 20_000)
+}
+
+func (b *bench) install(ctx context.Context, id string, docs int) error {
+	t, err := fleet.New(fleet.Config{URL: b.url, Catalogue: b.all, Release: fromRelease, Tenant: id, Seed: 1, Months: b.cfg.months})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(t.Install(ctx), t.Fill(ctx, docs)); err != nil {
+		return err
+	}
+	_, err = b.db.Pool().Exec(ctx, `insert into tenants (id, install_token, release, cluster) values ($1, '', $2, 'default')`, id, fromRelease)
+	return err
+}
+
+// part is one part of the run: a budget, and a tenant that is upgraded under it.
+type part struct {
+	name   string
+	tenant string
+	change upgrader.BudgetChange
+}
+
+func (b *bench) parts() []part {
+	off, slowdown := false, 1.5
+	one := 1
+	return []part{
+		{"unlimited", "throttlefree", upgrader.BudgetChange{Adapt: &off}},
+		{fmt.Sprintf("%.0f documents/s", b.cfg.perSecond), "throttlefixed", upgrader.BudgetChange{
+			Adapt: &off, DocumentsPerSecond: &b.cfg.perSecond, StateUpdates: &b.cfg.updates, CopyTasks: &one,
+		}},
+		{"adapting, slowdown 1.5", "throttleadapt", upgrader.BudgetChange{SearchSlowdown: &slowdown}},
+		{fmt.Sprintf("both, %.0f documents/s", b.cfg.perSecond), "throttleboth", upgrader.BudgetChange{
+			SearchSlowdown: &slowdown, DocumentsPerSecond: &b.cfg.perSecond, StateUpdates: &b.cfg.updates, CopyTasks: &one,
+		}},
+	}
+}
+
+// measure runs all parts, one after the other, on the same cluster.
+func (b *bench) measure(ctx context.Context) (err error) {
+	for _, p := range b.parts() {
+		if err := b.install(ctx, p.tenant, b.cfg.docs); err != nil {
+			return err
+		}
+	}
+	if err := b.queue.Start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		err = errors.Join(err, b.queue.Stop(sctx), b.steward.Close(sctx))
+	}()
+	r := &reader{url: b.url, alias: readerAlias(), every: time.Duration(float64(time.Second) / b.cfg.rate)}
+	wait := func(ctx context.Context) (time.Duration, error) {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(b.cfg.idle):
+			return 0, nil
+		}
+	}
+	if _, err := r.during(ctx, "warm-up", wait); err != nil {
+		return err
+	}
+	idle, err := r.during(ctx, "idle", wait)
+	if err != nil {
+		return err
+	}
+	all := []sample{idle}
+	for _, p := range b.parts() {
+		if _, err := b.budgets.Set(ctx, upgrader.BudgetCommand{Reset: true, Change: p.change, Caller: "throttle"}); err != nil {
+			return err
+		}
+		s, err := r.during(ctx, p.name, func(ctx context.Context) (time.Duration, error) { return b.upgrade(ctx, p.tenant) })
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+		fmt.Printf("%s: %s, load %s\n", p.name, s.took.Round(time.Second), load())
+	}
+	again, err := r.during(ctx, "idle again", wait)
+	if err != nil {
+		return err
+	}
+	report(append(all, again), b.cfg.docs)
+	return nil
+}
+
+// readerAlias is the alias of the reader's events.
+func readerAlias() string { return "prod-" + readerID + ".tracardi-event" }
+
+func (b *bench) upgrade(ctx context.Context, tenant string) (time.Duration, error) {
+	started := time.Now()
+	r, err := b.service.Start(ctx, upgrader.Request{ToRelease: toRelease, Options: upgrader.Options{Tenants: []string{tenant}}, Caller: "throttle"})
+	if err != nil {
+		return 0, err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !r.State.Ended() {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-tick.C:
+		}
+		if r, err = b.service.Get(ctx, r.ID); err != nil {
+			return 0, err
+		}
+	}
+	if r.State != upgrader.RolloutComplete {
+		return 0, fmt.Errorf("rollout %s is %s: %s", r.ID, r.State, r.Tenants[0].Reason)
+	}
+	return time.Since(started), nil
+}

@@ -1,0 +1,77 @@
+package upgrader
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Settings are the options of a rollout that can be changed while it runs; nil
+// fields stay.
+type Settings struct {
+	MaxTenants        *int
+	RequestsPerSecond *float64
+	FenceTimeout      *time.Duration
+	// HoldSwitch stops tenants before their fence, also those that were let
+	// through one by one; false lets all of them pass. A fence that stands is
+	// not concerned.
+	HoldSwitch *bool
+}
+
+// Set changes options of a running rollout. Workers obey at their next look,
+// within two seconds; more tenants start, or fewer, as others end.
+func (s *Service) Set(ctx context.Context, c Command) (*Rollout, error) {
+	if c.Set == (Settings{}) {
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "set", Message: "nothing is to be changed", Remedy: "name an option and its value"}
+	}
+	return s.command(ctx, "set", c)
+}
+
+// about says whether the command is about a tenant of the rollout.
+func (c Command) about(t *RolloutTenant) bool {
+	return (len(c.Tenants) == 0 || slices.Contains(c.Tenants, t.TenantID))
+}
+
+// whole says that the command is about all tenants.
+func (c Command) whole() bool { return len(c.Tenants) == 0 }
+
+// checkChoice refuses tenants and waves that the rollout does not have.
+func (c Command) checkChoice(r *Rollout) error {
+	for _, id := range c.Tenants {
+		if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
+			return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}
+		}
+	}
+	return nil
+}
+
+// setOptions changes the options of a rollout. It is pure.
+func setOptions(r *Rollout, s Settings, now time.Time) error {
+	switch {
+	case r.State.Ended():
+		return wrongState(r, "it has ended, there is nothing to set")
+	case r.Wish == WishCancel:
+		return wrongState(r, "it is being cancelled")
+	case s.RequestsPerSecond != nil && !(*s.RequestsPerSecond >= 0 && *s.RequestsPerSecond <= maxDocuments):
+		return &ServiceError{Reason: ReasonInvalid, Field: "requests_per_second", Message: fmt.Sprintf("%g is outside 0..%d", *s.RequestsPerSecond, maxDocuments), Remedy: "give documents per second of each copy, 0 for no limit"}
+	}
+	o := r.Options
+	over(s.MaxTenants, &o.MaxTenants)
+	over(s.RequestsPerSecond, &o.RequestsPerSecond)
+	over(s.FenceTimeout, &o.FenceTimeout)
+	over(s.HoldSwitch, &o.HoldSwitch)
+	if err := (Request{ToRelease: r.ToRelease, Options: o}).validate(); err != nil {
+		return err
+	}
+	r.Options = o
+	if s.HoldSwitch == nil {
+		return nil
+	}
+	for i := range r.Tenants {
+		if t := &r.Tenants[i]; t.State.BeforeSwitch() && !t.State.Fenced() && t.SwitchAllowed == *s.HoldSwitch {
+			t.SwitchAllowed, t.NextAt = !*s.HoldSwitch, now
+		}
+	}
+	return nil
+}
