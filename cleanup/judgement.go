@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
@@ -132,7 +133,11 @@ func (v *view) claimed(p *Plan, id string) bool {
 			if !v.same(c.From) {
 				continue
 			}
-			p.refuse(c.Kind, id, "`tms upgrade finalize "+c.By+" --tenant "+id+"` deletes the old version and ends the way back", "rollout %s can still be rolled back to it", c.By)
+			until := ""
+			if !c.Due.IsZero() {
+				until = fmt.Sprintf("; it is deleted at %s, hold with `tms upgrade keep %s`", c.Due.UTC().Format(time.RFC3339), c.By)
+			}
+			p.refuse(c.Kind, id, "`tms upgrade finalize "+c.By+" --tenant "+id+"` deletes the old version and ends the way back", "rollout %s can still be rolled back to it%s", c.By, until)
 		case ClaimFailed:
 			if !v.same(c.From) && !v.same(c.To) {
 				continue

@@ -66,6 +66,9 @@ type Claim struct {
 	By   string // id of the rollout or restore
 	// From and To are the releases of a rollout.
 	From, To string
+	// Due is when the rollout deletes its old versions by itself; zero when it
+	// does not.
+	Due time.Time
 }
 
 // Kinds of claims.

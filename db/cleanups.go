@@ -31,20 +31,24 @@ func NewCleanups(d *DB) *Cleanups { return &Cleanups{db: d} }
 // Claims implements cleanup.Store.
 func (c *Cleanups) Claims(ctx context.Context) ([]cleanup.Claim, error) {
 	rows, err := c.db.pool.Query(ctx, `
-		select rt.tenant_id, case when rt.working then $1 when rt.state = 'switched' then $2 else $3 end, rt.rollout_id, rt.from_release, r.to_release
+		select rt.tenant_id, case when rt.working then $1 when rt.state = 'switched' then $2 else $3 end, rt.rollout_id, rt.from_release, r.to_release,
+				case when ret.state = 'scheduled' then (ret.body ->> 'due_at')::timestamptz end
 			from rollout_tenants rt join rollouts r on r.id = rt.rollout_id
+				left join rollout_retentions ret on ret.rollout_id = rt.rollout_id
 			where rt.working or rt.state = 'switched' and not rt.record ? 'minor' or rt.state = 'failed' and not exists (
 				select from rollout_tenants later join rollouts lr on lr.id = later.rollout_id
 				where later.tenant_id = rt.tenant_id and lr.created_at > r.created_at)
 		union all
-		select tenants[1], $4, id, '', '' from backup_runs where in_place and working`,
+		select tenants[1], $4, id, '', '', null from backup_runs where in_place and working`,
 		cleanup.ClaimWorking, cleanup.ClaimSwitched, cleanup.ClaimFailed, cleanup.ClaimRestore)
 	if err != nil {
 		return nil, failure(err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (cleanup.Claim, error) {
 		var k cleanup.Claim
-		err := row.Scan(&k.Tenant, &k.Kind, &k.By, &k.From, &k.To)
+		var due *time.Time
+		err := row.Scan(&k.Tenant, &k.Kind, &k.By, &k.From, &k.To, &due)
+		k.Due = timeOrZero(due)
 		return k, err
 	})
 	return found, failure(err)

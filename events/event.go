@@ -51,6 +51,11 @@ const (
 	TypeTenantCancelled   = "rollout.tenant_cancelled"
 	TypeTenantRolledBack  = "rollout.tenant_rolled_back"
 	TypeTenantFinalized   = "rollout.tenant_finalized"
+	// Old versions that TMS deletes by itself: that it will, with due_time in
+	// the data, that it is about to, that it was to and may not, with the reason.
+	TypeFinalizeScheduled = "rollout.finalize_scheduled"
+	TypeFinalizeSoon      = "rollout.finalize_soon"
+	TypeFinalizeHeld      = "rollout.finalize_held"
 
 	// TypeTest is what a webhook's test sends; it never happens.
 	TypeTest = "webhook.test"
@@ -66,6 +71,7 @@ var Types = []string{
 	TypeRolloutStarted, TypeRolloutPaused, TypeRolloutResumed, TypeRolloutComplete, TypeRolloutFailed, TypeRolloutCancelled,
 	TypeRolloutRolledBack, TypeRolloutFinalized,
 	TypeTenantSwitched, TypeTenantFailed, TypeTenantCancelled, TypeTenantRolledBack, TypeTenantFinalized,
+	TypeFinalizeScheduled, TypeFinalizeSoon, TypeFinalizeHeld,
 }
 
 // TenantID is the tenant that the event is about, "" when it is about none.

@@ -307,6 +307,11 @@ func (s *session) finalize(ctx context.Context) error {
 		for _, ix := range there {
 			names = append(names, ix.Name)
 		}
+		more, err := s.strays(ctx, old)
+		if err != nil {
+			return err
+		}
+		names = append(names, more...)
 	}
 	if len(names) > 0 {
 		last := names[0]

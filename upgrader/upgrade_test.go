@@ -1,6 +1,7 @@
 package upgrader_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,12 +74,25 @@ func TestForthBackForth(t *testing.T) {
 	again := b.run("0.8.2", upgrader.Options{}, tenant)
 	b.judge(tenant, again, "0.8.2")
 
+	// A month that an old container met since the switch, and one that somebody
+	// has made by hand and filled.
+	month, filled := "08x."+tenant.Name()+".tracardi-event-2031-1", "08x."+tenant.Name()+".tracardi-event-2031-2"
+	require.NoError(t, b.engine.CreateIndex(t.Context(), month, upgrader.IndexBody{}))
+	require.NoError(t, b.engine.CreateIndex(t.Context(), filled, upgrader.IndexBody{Settings: map[string]any{"blocks": map[string]any{"write": false}}}))
+	wrote, err := b.engine.Bulk(t.Context(), []upgrader.BulkOp{{Index: filled, ID: "1", Source: []byte(`{"id": "1"}`)}})
+	require.NoError(t, err)
+	require.True(t, wrote[0].OK, "%+v", wrote)
+
 	_, err = b.service.Finalize(t.Context(), upgrader.Command{RolloutID: again.ID, Caller: "test"})
 	require.NoError(t, err)
-	b.until(again.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutFinalized })
+	again = b.until(again.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutFinalized })
 	left, err := b.engine.Indices(t.Context(), "08x."+tenant.Name()+".*", "prod-08x."+tenant.Name()+".*")
 	require.NoError(t, err)
-	require.Empty(t, left)
+	require.Len(t, left, 1, "what holds documents of somebody stays")
+	require.Equal(t, filled, left[0].Name)
+	require.False(t, left[0].WriteBlocked)
+	require.Contains(t, strings.Join(again.Tenants[0].Record.Notes, "; "), filled)
+	require.NoError(t, b.engine.DeleteIndices(t.Context(), filled))
 	b.judge(tenant, again, "0.8.2")
 	_, err = b.service.Rollback(t.Context(), upgrader.Command{RolloutID: again.ID})
 	require.ErrorContains(t, err, "not finalized")
