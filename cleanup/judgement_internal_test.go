@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 		"somebody's own alias":             {indices: []Index{{Name: old, Aliases: []string{"report"}}}, refused: []string{"alias_in_use acme"}},
 		"a foreign alias on a static":      {indices: []Index{{Name: static, Aliases: []string{"report"}}}, refused: []string{"alias_in_use acme"}},
 		"a rollout at work":                {claims: []Claim{{Tenant: "acme", Kind: ClaimWorking, By: "r", From: "0.8.2", To: "0.9"}}, refused: []string{"rollout_active acme"}},
-		"a rollout of others":              {claims: []Claim{{"globex", ClaimWorking, "r", "0.8.1", "0.8.2"}}, doomed: 1},
+		"a rollout of others":              {claims: []Claim{{Tenant: "globex", Kind: ClaimWorking, By: "r", From: "0.8.1", To: "0.8.2"}}, doomed: 1},
 		"a way back":                       {claims: []Claim{{Tenant: "acme", Kind: ClaimSwitched, By: "r", From: "0.8.1", To: "0.8.2"}}, refused: []string{"way_back acme"}},
 		"a way back to another version":    {claims: []Claim{{Tenant: "acme", Kind: ClaimSwitched, By: "r", From: "0.8.0", To: "0.8.2"}}, doomed: 1},
 		"a rollout that may be retried":    {claims: []Claim{{Tenant: "acme", Kind: ClaimFailed, By: "r", From: "0.8.2", To: "0.8.1"}}, refused: []string{"rollout_failed acme"}},
