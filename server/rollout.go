@@ -62,7 +62,7 @@ func rolloutToProto(r *upgrader.Rollout, now time.Time) *tmsv1.Rollout {
 
 func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *tmsv1.RolloutTenant {
 	out := &tmsv1.RolloutTenant{
-		TenantId: t.TenantID, FromRelease: t.FromRelease, Release: t.FromRelease, State: string(t.State), Reason: t.Reason,
+		TenantId: t.TenantID, Cluster: t.Cluster, FromRelease: t.FromRelease, Release: t.FromRelease, State: string(t.State), Reason: t.Reason,
 		Retriable: t.Retriable, Indices: int32(t.Indices), IndicesByMethod: map[string]int32{}, Documents: t.Documents,
 		DocumentsTotal: t.DocsTotal, Quarantined: int32(t.Quarantined), FenceMs: milliseconds(t.Fence), Verification: proofToProto(t.Proof),
 		Seconds: seconds(t.StartedAt, t.FinishedAt, now), StartTime: stamp(t.StartedAt), FinishTime: stamp(t.FinishedAt),
@@ -122,15 +122,15 @@ func movesToProto(moves []upgrader.Move) []*tmsv1.IndexMove {
 }
 
 func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
-	f := p.Shards
 	out := &tmsv1.RolloutPlan{
 		ToRelease: p.ToRelease, Options: optionsToProto(p.Options),
-		Shards: &tmsv1.ShardForecast{
-			Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),
-			MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed), Raise: f.Raise,
-		},
+		Shards: shardsToProto(p.Shards), Forecast: forecastToProto(p.Forecast),
 	}
-	out.Forecast = forecastToProto(p.Forecast)
+	for _, c := range p.Clusters {
+		out.Clusters = append(out.Clusters, &tmsv1.ClusterPlan{
+			Cluster: c.Cluster, Tenants: int32(c.Tenants), Shards: shardsToProto(c.Shards), Forecast: forecastToProto(c.Forecast),
+		})
+	}
 	for _, t := range p.Tenants {
 		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
 			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes, Kind: string(t.Kind()),
@@ -140,6 +140,13 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 		out.Refusals = append(out.Refusals, &tmsv1.Refusal{Code: r.Code, TenantId: r.TenantID, Message: r.Message, Remedy: r.Remedy})
 	}
 	return out
+}
+
+func shardsToProto(f upgrader.ShardForecast) *tmsv1.ShardForecast {
+	return &tmsv1.ShardForecast{
+		Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),
+		MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed), Raise: f.Raise,
+	}
 }
 
 func forecastToProto(f upgrader.Forecast) *tmsv1.FleetForecast {

@@ -600,7 +600,9 @@ type RolloutTenant struct {
 	// Fences so far, lifted ones included.
 	Fences int32 `protobuf:"varint,23,opt,name=fences,proto3" json:"fences,omitempty"`
 	// major, minor or none, as for the rollout.
-	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Cluster where it lives.
+	Cluster       string `protobuf:"bytes,50,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -799,6 +801,13 @@ func (x *RolloutTenant) GetFences() int32 {
 func (x *RolloutTenant) GetKind() string {
 	if x != nil {
 		return x.Kind
+	}
+	return ""
+}
+
+func (x *RolloutTenant) GetCluster() string {
+	if x != nil {
+		return x.Cluster
 	}
 	return ""
 }
@@ -1220,7 +1229,10 @@ type RolloutPlan struct {
 	// Use of the cluster's shard limit.
 	Shards *ShardForecast `protobuf:"bytes,5,opt,name=shards,proto3" json:"shards,omitempty"`
 	// How long it takes, and whether it fits in waves.
-	Forecast      *FleetForecast `protobuf:"bytes,6,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	Forecast *FleetForecast `protobuf:"bytes,6,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	// The clusters where the tenants live: each has limits and a forecast of its
+	// own. shards and forecast are their sums, as far as there is one.
+	Clusters      []*ClusterPlan `protobuf:"bytes,50,rep,name=clusters,proto3" json:"clusters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1297,6 +1309,86 @@ func (x *RolloutPlan) GetForecast() *FleetForecast {
 	return nil
 }
 
+func (x *RolloutPlan) GetClusters() []*ClusterPlan {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+// ClusterPlan is the part of a plan that belongs to one cluster.
+type ClusterPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the cluster.
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Tenants with data to move.
+	Tenants int32 `protobuf:"varint,2,opt,name=tenants,proto3" json:"tenants,omitempty"`
+	// Use of the cluster's shard limit.
+	Shards *ShardForecast `protobuf:"bytes,3,opt,name=shards,proto3" json:"shards,omitempty"`
+	// How long it takes there, and whether it fits in waves.
+	Forecast      *FleetForecast `protobuf:"bytes,4,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterPlan) Reset() {
+	*x = ClusterPlan{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterPlan) ProtoMessage() {}
+
+func (x *ClusterPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterPlan.ProtoReflect.Descriptor instead.
+func (*ClusterPlan) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ClusterPlan) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ClusterPlan) GetTenants() int32 {
+	if x != nil {
+		return x.Tenants
+	}
+	return 0
+}
+
+func (x *ClusterPlan) GetShards() *ShardForecast {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *ClusterPlan) GetForecast() *FleetForecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
 // TenantPlan is the part of a plan that belongs to one tenant.
 type TenantPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1321,7 +1413,7 @@ type TenantPlan struct {
 
 func (x *TenantPlan) Reset() {
 	*x = TenantPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1425,7 @@ func (x *TenantPlan) String() string {
 func (*TenantPlan) ProtoMessage() {}
 
 func (x *TenantPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1438,7 @@ func (x *TenantPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantPlan.ProtoReflect.Descriptor instead.
 func (*TenantPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TenantPlan) GetTenantId() string {
@@ -1432,7 +1524,7 @@ type FleetForecast struct {
 
 func (x *FleetForecast) Reset() {
 	*x = FleetForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1536,7 @@ func (x *FleetForecast) String() string {
 func (*FleetForecast) ProtoMessage() {}
 
 func (x *FleetForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1549,7 @@ func (x *FleetForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetForecast.ProtoReflect.Descriptor instead.
 func (*FleetForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FleetForecast) GetDocuments() int64 {
@@ -1558,7 +1650,7 @@ type DiskForecast struct {
 
 func (x *DiskForecast) Reset() {
 	*x = DiskForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[12]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1662,7 @@ func (x *DiskForecast) String() string {
 func (*DiskForecast) ProtoMessage() {}
 
 func (x *DiskForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[12]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1675,7 @@ func (x *DiskForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskForecast.ProtoReflect.Descriptor instead.
 func (*DiskForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DiskForecast) GetTotal() int64 {
@@ -1654,7 +1746,7 @@ type ShardForecast struct {
 
 func (x *ShardForecast) Reset() {
 	*x = ShardForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[13]
+	mi := &file_tms_v1_rollout_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1758,7 @@ func (x *ShardForecast) String() string {
 func (*ShardForecast) ProtoMessage() {}
 
 func (x *ShardForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[13]
+	mi := &file_tms_v1_rollout_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1771,7 @@ func (x *ShardForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardForecast.ProtoReflect.Descriptor instead.
 func (*ShardForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ShardForecast) GetNow() int32 {
@@ -1800,7 +1892,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x129\n" +
 	"\n" +
 	"retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\"\xfa\a\n" +
+	"\x04text\x18\a \x01(\tR\x04text\"\x94\b\n" +
 	"\rRolloutTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x18\n" +
@@ -1828,7 +1920,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\bway_back\x18\x15 \x01(\v2\x0f.tms.v1.WayBackR\awayBack\x12=\n" +
 	"\x18refused_writes_estimated\x18\x16 \x01(\x03H\x00R\x16refusedWritesEstimated\x88\x01\x01\x12\x16\n" +
 	"\x06fences\x18\x17 \x01(\x05R\x06fences\x12\x12\n" +
-	"\x04kind\x18* \x01(\tR\x04kind\x1aB\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\x12\x18\n" +
+	"\acluster\x182 \x01(\tR\acluster\x1aB\n" +
 	"\x14IndicesByMethodEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x1b\n" +
@@ -1868,7 +1961,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\x9b\x02\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xcc\x02\n" +
 	"\vRolloutPlan\x12\x1d\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tR\ttoRelease\x120\n" +
@@ -1876,7 +1969,13 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\atenants\x18\x03 \x03(\v2\x12.tms.v1.TenantPlanR\atenants\x12+\n" +
 	"\brefusals\x18\x04 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\x12-\n" +
 	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
-	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xcb\x01\n" +
+	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12/\n" +
+	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\"\xa3\x01\n" +
+	"\vClusterPlan\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
+	"\atenants\x18\x02 \x01(\x05R\atenants\x12-\n" +
+	"\x06shards\x18\x03 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
+	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xcb\x01\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
@@ -1930,7 +2029,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -1942,50 +2041,54 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*IndexMove)(nil),             // 7: tms.v1.IndexMove
 	(*Refusal)(nil),               // 8: tms.v1.Refusal
 	(*RolloutPlan)(nil),           // 9: tms.v1.RolloutPlan
-	(*TenantPlan)(nil),            // 10: tms.v1.TenantPlan
-	(*FleetForecast)(nil),         // 11: tms.v1.FleetForecast
-	(*DiskForecast)(nil),          // 12: tms.v1.DiskForecast
-	(*ShardForecast)(nil),         // 13: tms.v1.ShardForecast
-	nil,                           // 14: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 15: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 16: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*ClusterPlan)(nil),           // 10: tms.v1.ClusterPlan
+	(*TenantPlan)(nil),            // 11: tms.v1.TenantPlan
+	(*FleetForecast)(nil),         // 12: tms.v1.FleetForecast
+	(*DiskForecast)(nil),          // 13: tms.v1.DiskForecast
+	(*ShardForecast)(nil),         // 14: tms.v1.ShardForecast
+	nil,                           // 15: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 16: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 17: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	17, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	14, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	17, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
-	18, // 3: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	18, // 4: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	18, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	15, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	18, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
+	19, // 3: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	19, // 4: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
 	0,  // 5: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
 	4,  // 6: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
 	2,  // 7: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
 	3,  // 8: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
-	17, // 9: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
-	18, // 10: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
-	18, // 11: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
-	15, // 12: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	18, // 9: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
+	19, // 10: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
+	19, // 11: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
+	16, // 12: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
 	6,  // 13: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	18, // 14: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	18, // 15: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	19, // 14: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	19, // 15: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
 	7,  // 16: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
 	5,  // 17: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	16, // 18: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	18, // 19: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	17, // 18: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	19, // 19: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
 	0,  // 20: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	10, // 21: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	11, // 21: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
 	8,  // 22: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	13, // 23: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	11, // 24: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
-	7,  // 25: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	18, // 26: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
-	12, // 27: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	14, // 23: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 24: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	10, // 25: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
+	14, // 26: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 27: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
+	7,  // 28: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	19, // 29: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	13, // 30: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -2000,7 +2103,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

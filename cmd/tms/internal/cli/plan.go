@@ -56,17 +56,37 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 			return err
 		}
 	}
-	if f := p.GetShards(); f != nil {
-		if err := a.printForecast(f); err != nil {
-			return err
-		}
-	}
-	if f := p.GetForecast(); f.GetDocuments() > 0 || f.GetLargestWave() > 0 {
-		if err := a.printSimulation(f); err != nil {
-			return err
-		}
+	if err := a.printClusters(p); err != nil {
+		return err
 	}
 	return a.printNotes(p)
+}
+
+// printClusters prints what each cluster has to hold; where there is one it
+// has no name.
+func (a *app) printClusters(p *tmsv1.RolloutPlan) error {
+	all := p.GetClusters()
+	if len(all) < 2 {
+		all = []*tmsv1.ClusterPlan{{Shards: p.GetShards(), Forecast: p.GetForecast()}}
+	}
+	for _, c := range all {
+		if c.GetCluster() != "" {
+			if _, err := fmt.Fprintf(a.out, "\ncluster %s: %d tenants move\n", c.GetCluster(), c.GetTenants()); err != nil {
+				return err
+			}
+		}
+		if f := c.GetShards(); f != nil {
+			if err := a.printForecast(f); err != nil {
+				return err
+			}
+		}
+		if f := c.GetForecast(); f.GetDocuments() > 0 || f.GetLargestWave() > 0 {
+			if err := a.printSimulation(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // printNotes prints remarks once, with the tenants they are about: most are
