@@ -13,8 +13,17 @@ var _ upgrader.Rates = (*Rollouts)(nil)
 const ratedTenants = 200
 
 // CopyRate implements upgrader.Rates. A tenant that was held before its switch
-// tells nothing about the engine.
+// tells nothing about the engine. As long as none was upgraded, rehearsals tell.
 func (r *Rollouts) CopyRate(ctx context.Context, cluster string) (upgrader.CopyRate, error) {
+	rate, err := r.upgradeRate(ctx, cluster)
+	if err != nil || rate.Tenants > 0 {
+		return rate, err
+	}
+	samples, err := r.rehearsed(ctx, cluster)
+	return upgrader.RateOf(samples), err
+}
+
+func (r *Rollouts) upgradeRate(ctx context.Context, cluster string) (upgrader.CopyRate, error) {
 	var rate upgrader.CopyRate
 	var median, perSecond float64
 	err := r.db.pool.QueryRow(ctx, `

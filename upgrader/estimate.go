@@ -138,3 +138,18 @@ func (e estimator) span(seconds float64, tenants int) *Span {
 func toDuration(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
 }
+
+// RateOf sums samples of rehearsals up.
+func RateOf(rehearsed []Sample) CopyRate {
+	if len(rehearsed) == 0 {
+		return CopyRate{}
+	}
+	var docs int64
+	var took time.Duration
+	each := make([]float64, len(rehearsed))
+	for i, s := range rehearsed {
+		docs, took, each[i] = docs+s.Docs, took+s.Took, s.Took.Seconds()
+	}
+	slices.Sort(each)
+	return CopyRate{Tenants: len(rehearsed), Rehearsed: true, Typical: toDuration(quantile(each, 0.5)), PerSecond: float64(docs) / took.Seconds()}
+}

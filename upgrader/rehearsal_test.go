@@ -160,4 +160,9 @@ func TestRehearsalOfTheDead(t *testing.T) {
 	samples, err := b.store.Samples(ctx, upgrader.DefaultCluster, "r0")
 	require.NoError(t, err)
 	require.Len(t, samples, 1)
+	rate, err := b.store.CopyRate(ctx, upgrader.DefaultCluster)
+	require.NoError(t, err)
+	require.True(t, rate.Rehearsed)
+	require.Equal(t, 1, rate.Tenants)
+	require.Equal(t, samples[0].Took, rate.Typical)
 }

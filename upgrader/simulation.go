@@ -32,6 +32,8 @@ type Rates interface {
 // to the switch, without those that had to wait for an operator.
 type CopyRate struct {
 	Tenants int // that were measured; 0 for none
+	// Rehearsed says that these were rehearsals: no tenant was upgraded yet.
+	Rehearsed bool
 	// Typical is the median time of a tenant.
 	Typical time.Duration
 	// PerSecond is documents per second and tenant, over all of them together.

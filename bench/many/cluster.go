@@ -39,7 +39,6 @@ type cluster struct {
 	binary    string
 	db        *db.DB
 	catalogue *releases.Catalogue
-	indices   int
 }
 
 func up(ctx context.Context, cfg config) (*cluster, error) {
@@ -144,7 +143,8 @@ func (c *cluster) fill(ctx context.Context, name string) error {
 	return err
 }
 
-// clear removes a run's tenants, so that the next one finds the same cluster.
+// clear removes what a run's tenants have in the engine, so that the next run
+// finds the same cluster. The registry forgets nobody.
 func (c *cluster) clear(ctx context.Context, name string) error {
 	for _, prefix := range []string{fromPrefix, toPrefix} {
 		for _, mode := range []string{"", "prod-", "static-"} {
@@ -156,8 +156,7 @@ func (c *cluster) clear(ctx context.Context, name string) error {
 			}
 		}
 	}
-	_, err := c.db.Pool().Exec(ctx, `delete from tenants where starts_with(id, $1)`, name)
-	return err
+	return nil
 }
 
 func (c *cluster) remove(ctx context.Context, path string) error {
@@ -210,13 +209,13 @@ func (c *cluster) measure(ctx context.Context, n int, r run) (s sample, err erro
 		}
 		servers = append(servers, one)
 	}
-	if s, err = c.rollout(ctx, servers, r.kill); err != nil {
+	if s, err = c.rollout(ctx, servers, name, r.kill); err != nil {
 		return s, err
 	}
 	return s, c.clear(ctx, name)
 }
 
-func (c *cluster) rollout(ctx context.Context, servers []*child.Server, kill bool) (s sample, err error) {
+func (c *cluster) rollout(ctx context.Context, servers []*child.Server, name string, kill bool) (s sample, err error) {
 	conn, err := servers[0].Dial()
 	if err != nil {
 		return s, err
@@ -225,14 +224,17 @@ func (c *cluster) rollout(ctx context.Context, servers []*child.Server, kill boo
 	node := c.stack.Engine.Nodes()[0].PID()
 	engine := usage.ProcessCPU(node)
 	spent := newSpending(servers)
+	ids := make([]string, c.cfg.tenants)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%s%03d", name, i)
+	}
 	start := time.Now()
 	ro, err := tmsv1.NewUpgradeServiceClient(conn).Start(ctx, &tmsv1.StartRolloutRequest{
-		ToRelease: toRelease, Options: &tmsv1.RolloutOptions{MaxTenants: int32(c.cfg.atOnce)},
+		ToRelease: toRelease, Options: &tmsv1.RolloutOptions{Tenants: ids, MaxTenants: int32(c.cfg.atOnce)},
 	})
 	if err != nil {
 		return s, err
 	}
-	c.indices = int(ro.GetTenants()[0].GetIndices())
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -84,7 +84,7 @@ func measure(ctx context.Context, cfg config) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d tenants of %d documents in %d indices, %d at once, %s\n\n", cfg.tenants, cfg.docs, c.indices, cfg.atOnce, c.stack.Engine.Kind())
+	fmt.Printf("%d tenants of %d documents, %d at once, %s\n\n", cfg.tenants, cfg.docs, cfg.atOnce, c.stack.Engine.Kind())
 	fmt.Println("| processes | s | tenants/s | engine CPU cores | TMS CPU cores | TMS CPU ms a tenant | longest fence |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for i, r := range cfg.runs {

@@ -1517,7 +1517,9 @@ type FleetForecast struct {
 	// the whole does not fit that way either.
 	Waves int32 `protobuf:"varint,10,opt,name=waves,proto3" json:"waves,omitempty"`
 	// Disk of all data nodes.
-	Disk          *DiskForecast `protobuf:"bytes,11,opt,name=disk,proto3" json:"disk,omitempty"`
+	Disk *DiskForecast `protobuf:"bytes,11,opt,name=disk,proto3" json:"disk,omitempty"`
+	// The estimate comes from rehearsals: no tenant was upgraded yet.
+	Rehearsed     bool `protobuf:"varint,20,opt,name=rehearsed,proto3" json:"rehearsed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1627,6 +1629,13 @@ func (x *FleetForecast) GetDisk() *DiskForecast {
 		return x.Disk
 	}
 	return nil
+}
+
+func (x *FleetForecast) GetRehearsed() bool {
+	if x != nil {
+		return x.Rehearsed
+	}
+	return false
 }
 
 // DiskForecast is in bytes, replicas included.
@@ -1984,7 +1993,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
 	"\x05notes\x18\x06 \x03(\tR\x05notes\x12\x12\n" +
-	"\x04kind\x18* \x01(\tR\x04kind\"\xac\x03\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\"\xca\x03\n" +
 	"\rFleetForecast\x12\x1c\n" +
 	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +
@@ -1997,7 +2006,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\flargest_wave\x18\t \x01(\x05R\vlargestWave\x12\x14\n" +
 	"\x05waves\x18\n" +
 	" \x01(\x05R\x05waves\x12(\n" +
-	"\x04disk\x18\v \x01(\v2\x14.tms.v1.DiskForecastR\x04disk\"\x96\x01\n" +
+	"\x04disk\x18\v \x01(\v2\x14.tms.v1.DiskForecastR\x04disk\x12\x1c\n" +
+	"\trehearsed\x18\x14 \x01(\bR\trehearsed\"\x96\x01\n" +
 	"\fDiskForecast\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x12\n" +

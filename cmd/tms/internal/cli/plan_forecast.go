@@ -42,8 +42,12 @@ func (a *app) printSimulation(f *tmsv1.FleetForecast) error {
 	if f.GetMeasuredTenants() == 0 {
 		b.WriteString("duration: no estimate, no tenant was upgraded here yet\n")
 	} else {
-		fmt.Fprintf(&b, "duration: about %s for %d documents, as the last %d tenants took (%.0f documents/s each)\n",
-			time.Duration(f.GetDurationSeconds()*float64(time.Second)).Round(time.Second), f.GetDocuments(), f.GetMeasuredTenants(), f.GetDocumentsPerSecond())
+		like := "tenants took"
+		if f.GetRehearsed() {
+			like = "rehearsals expect"
+		}
+		fmt.Fprintf(&b, "duration: about %s for %d documents, as the last %d %s (%.0f documents/s each)\n",
+			time.Duration(f.GetDurationSeconds()*float64(time.Second)).Round(time.Second), f.GetDocuments(), f.GetMeasuredTenants(), like, f.GetDocumentsPerSecond())
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
