@@ -39,6 +39,17 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
+// A task that was made to rest for an hour has its time when it goes on.
+func TestWatchdogForgivesRest(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	w := &watchdog{}
+	require.Equal(t, taskMoves, w.look("a", 5, start, time.Minute))
+	require.Equal(t, taskMoves, w.look("a", 5, start.Add(time.Second), 10*time.Hour))
+	require.Equal(t, taskMoves, w.look("a", 5, start.Add(time.Hour), time.Minute))
+	require.Equal(t, taskStalled, w.look("a", 5, start.Add(time.Hour+2*time.Minute), time.Minute))
+}
+
 func TestStallLimit(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 2*time.Minute, stallLimit(2*time.Minute, 0))

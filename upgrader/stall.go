@@ -49,6 +49,7 @@ type watchdog struct {
 	seen      int64
 	at        time.Time // of the last progress
 	cancelled time.Time // zero while it is not
+	limit     time.Duration
 }
 
 // verdict is what a watchdog thinks of its task.
@@ -61,7 +62,8 @@ const (
 )
 
 // look is pure but for the watchdog's memory. done counts everything that the
-// task has dealt with; it may get nowhere for limit.
+// task has dealt with; it may get nowhere for limit. Another limit is another
+// throttle: time that the task was made to rest does not count after it.
 func (w *watchdog) look(task string, done int64, now time.Time, limit time.Duration) verdict {
 	if w.task != task {
 		*w = watchdog{task: task, seen: -1}
@@ -71,8 +73,8 @@ func (w *watchdog) look(task string, done int64, now time.Time, limit time.Durat
 		if now.Sub(w.cancelled) > stallGrace {
 			return taskStuck
 		}
-	case done != w.seen:
-		w.seen, w.at = done, now
+	case done != w.seen, limit != w.limit:
+		w.seen, w.at, w.limit = done, now, limit
 	case now.Sub(w.at) > limit:
 		w.cancelled = now
 		return taskStalled
