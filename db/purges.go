@@ -99,6 +99,9 @@ func (p *Purges) BeginPurge(ctx context.Context, op *tenants.Operation, dry bool
 		if err := notInRollout(ctx, tx, t.ID); err != nil {
 			return err
 		}
+		if err := notRehearsed(ctx, tx, t.ID); err != nil {
+			return err
+		}
 		if err := notRestoring(ctx, tx, t.ID); err != nil || dry {
 			return err
 		}
@@ -254,6 +257,9 @@ func (p *Purges) ErasePurged(ctx context.Context, tenant string) (documents, key
 			if _, err := tx.Exec(ctx, `delete from `+table+` where tenant_id = $1`, tenant); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.Exec(ctx, `update operations set report = null where tenant_id = $1 and report is not null`, tenant); err != nil {
+			return err // it names documents too
 		}
 		if _, err := tx.Exec(ctx, `
 			update api_keys set successor_id = null

@@ -95,6 +95,13 @@ func (s *Rehearsals) BeginRehearsal(ctx context.Context, r *upgrader.Rehearsal) 
 				return nil
 			}
 		}
+		var gone bool
+		if err := tx.QueryRow(ctx, `select not exists (select from tenants where id = $1 and deleted_at is null)`, r.TenantID).Scan(&gone); err != nil {
+			return err
+		}
+		if gone { // deleted since it was planned
+			return missing(pgx.ErrNoRows, "tenant "+r.TenantID)
+		}
 		if len(running) >= upgrader.MaxRehearsals {
 			return upgrader.ErrConflict
 		}
@@ -119,6 +126,23 @@ func (s *Rehearsals) BeginRehearsal(ctx context.Context, r *upgrader.Rehearsal) 
 		return nil, err
 	}
 	return begun, nil
+}
+
+// notRehearsed refuses a tenant whose upgrade is being rehearsed: there are
+// copies of its documents under other names.
+func notRehearsed(ctx context.Context, tx pgx.Tx, tenant string) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1)`, rehearsalLock); err != nil {
+		return err
+	}
+	running, err := rehearsals(ctx, tx, `tenant_id = $1 and state = 'running'`, tenant)
+	if err != nil || len(running) == 0 {
+		return err
+	}
+	return &tenants.Error{
+		Code: tenants.CodeFailedPrecondition, Reason: tenants.ReasonWrongState, Field: "id",
+		Message: fmt.Sprintf("the upgrade of tenant %q is being rehearsed", tenant), Remedy: "wait for its end, or `tms upgrade rehearsals --cancel " + running[0].ID + "`",
+		Metadata: map[string]string{"operation": running[0].ID},
+	}
 }
 
 // Rehearsal implements upgrader.RehearsalStore.

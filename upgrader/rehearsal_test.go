@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/db"
+	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 )
 
@@ -145,6 +146,11 @@ func TestRehearsalOfTheDead(t *testing.T) {
 
 	another, err := b.service.Rehearse(ctx, upgrader.RehearsalRequest{TenantID: tenant.Name(), ToRelease: "0.8.2", Caller: "test"})
 	require.NoError(t, err)
+	sealer, err := tenants.NewSealer("secret of the test")
+	require.NoError(t, err)
+	purges := db.NewPurges(db.NewRegistry(b.db, sealer))
+	_, err = purges.BeginPurge(ctx, &tenants.Operation{ID: "purge", Kind: tenants.KindPurge, TenantID: tenant.Name(), State: tenants.OperationRunning}, true, tenants.Audit{}, func(*tenants.Tenant) error { return nil })
+	require.ErrorContains(t, err, "is being rehearsed")
 	cancelled, err := b.service.CancelRehearsal(ctx, another.ID, "test")
 	require.NoError(t, err)
 	require.Equal(t, upgrader.RehearsalFailed, cancelled.State)
@@ -165,4 +171,9 @@ func TestRehearsalOfTheDead(t *testing.T) {
 	require.True(t, rate.Rehearsed)
 	require.Equal(t, 1, rate.Tenants)
 	require.Equal(t, samples[0].Took, rate.Typical)
+	_, _, err = purges.ErasePurged(ctx, tenant.Name())
+	require.NoError(t, err)
+	all, err = b.service.Rehearsals(ctx, tenant.Name(), "", 10)
+	require.NoError(t, err)
+	require.Empty(t, all[1].Report.Findings, "nothing of a purged tenant stays")
 }
