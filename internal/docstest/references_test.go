@@ -66,7 +66,7 @@ type helps struct {
 }
 
 var (
-	word = regexp.MustCompile(`^[a-z]+$`)
+	word = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 	flag = regexp.MustCompile(`^--[a-z-]+`)
 )
 
@@ -80,7 +80,7 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	// The name of a command is one word, two below a group, three below a
 	// group in a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "cleanup", "cluster", "budget", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "cleanup", "cluster", "budget", "budget", "dev"}
 	subgroups := []string{"upgrade quarantine", "backup repo", "backup policy", "backup drill", "backup restore"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
@@ -146,6 +146,7 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"db/registry_import.go", `CopyError\{\s*"(\w+)"`, "docs/disaster-recovery.md"},
 		{"db/registry_read.go", `CopyError\{"(\w+)"`, "docs/disaster-recovery.md"},
 		{"upgrader/snapshots.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
+		{"upgrader/explanation.go", `Code: "(\w+)"`, "docs/operations.md"},
 		{"cleanup/judgement.go", `\.refuse\("(\w+)"`, "docs/operations.md"},
 		{"cleanup/service.go", `(?:Code: |\.refuse\()"(\w+)"`, "docs/operations.md"},
 		{"cleanup/ports.go", `(?m)^\s*Claim\w+\s+= "(\w+)"`, "docs/operations.md"},
