@@ -145,7 +145,7 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"backups/drill.go", `Code:\s+"(\w+)"`, "docs/backup-policies.md"},
 		{"db/registry_import.go", `CopyError\{\s*"(\w+)"`, "docs/disaster-recovery.md"},
 		{"db/registry_read.go", `CopyError\{"(\w+)"`, "docs/disaster-recovery.md"},
-		{"upgrader/snapshots.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
+		{"upgrader/retaining.go", `Code:\s+"(\w+)"`, "docs/backups.md"},
 		{"upgrader/explanation.go", `Code: "(\w+)"`, "docs/operations.md"},
 		{"cleanup/judgement.go", `\.refuse\("(\w+)"`, "docs/operations.md"},
 		{"cleanup/service.go", `(?:Code: |\.refuse\()"(\w+)"`, "docs/operations.md"},
