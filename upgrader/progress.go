@@ -158,10 +158,10 @@ func (m measures) progress(r *Rollout) *Progress {
 			waves[n].count(t, tp, e, left, expected)
 		}
 	}
-	p.Fleet = fleet.part(r, m.now)
+	p.Fleet = fleet.part(r)
 	for n := 1; len(p.Waves) < len(waves); n++ {
 		if w := waves[n]; w != nil {
-			p.Waves = append(p.Waves, w.part(r, m.now))
+			p.Waves = append(p.Waves, w.part(r))
 		}
 	}
 	return p

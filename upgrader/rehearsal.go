@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/releases"
 )
 
 // A rehearsal is the migration of one tenant, carried out by the same code on
@@ -301,3 +304,24 @@ func Rehearsed(last *Rehearsal, tenant, to string, digests []string, allowQuaran
 	}
 	return true, ""
 }
+
+// GateRehearsed asks Rehearsed about a tenant's newest rehearsal to a release.
+func GateRehearsed(ctx context.Context, store RehearsalStore, c *releases.Catalogue, tenant, from, to string, allowQuarantine int, now time.Time) (ok bool, why string, err error) {
+	digests, err := RehearsalDigests(c, from, to)
+	if err != nil {
+		return false, "", err
+	}
+	found, err := store.Rehearsals(ctx, tenant, "", mostLooked)
+	if err != nil {
+		return false, "", err
+	}
+	var last *Rehearsal
+	if i := slices.IndexFunc(found, func(r *Rehearsal) bool { return r.ToRelease == to }); i >= 0 {
+		last = found[i]
+	}
+	ok, why = Rehearsed(last, tenant, to, digests, allowQuarantine, now)
+	return ok, why, nil
+}
+
+// mostLooked rehearsals of a tenant, the newest, may count for a gate.
+const mostLooked = 50

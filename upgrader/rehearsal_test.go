@@ -82,6 +82,10 @@ func TestRehearsal(t *testing.T) {
 		require.NotContains(t, f.Index, "~")
 	}
 
+	ok, why, err := upgrader.GateRehearsed(t.Context(), db.NewRehearsals(b.db), b.catalogue, name, "0.8.1", "0.8.2", whole.Report.Quarantined, time.Now())
+	require.NoError(t, err)
+	require.True(t, ok, why)
+
 	part := b.rehearse(rehearser, name, 40)
 	require.Equal(t, upgrader.VerdictEqual, part.Report.Verdict, "%v", part.Report.Problems)
 	require.Less(t, part.Report.Documents, whole.Report.Documents/2)

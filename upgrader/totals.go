@@ -56,7 +56,7 @@ func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimator, left, e
 const enoughDone = 3
 
 // part is the sum.
-func (s *totals) part(r *Rollout, now time.Time) PartProgress {
+func (s *totals) part(r *Rollout) PartProgress {
 	p := s.PartProgress
 	if p.Share = 1; s.expected > 0 {
 		p.Share = s.behind / s.expected
