@@ -91,6 +91,12 @@ func (r *reader) search(ctx context.Context) (time.Duration, error) {
 	return time.Since(started), nil
 }
 
+// add takes another part of the run in.
+func (s *sample) add(o sample) {
+	s.searches, s.failed = append(s.searches, o.searches...), s.failed+o.failed
+	slices.Sort(s.searches)
+}
+
 // at is a quantile.
 func (s sample) at(q float64) time.Duration {
 	return s.searches[min(len(s.searches)-1, int(q*float64(len(s.searches))))]

@@ -80,7 +80,7 @@ func (h *helps) check(t *testing.T, file string, s span) int {
 	// The name of a command is one word, two below a group, three below a
 	// group in a group.
 	name := fields[1:2]
-	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "cleanup", "cluster", "budget", "budget", "dev"}
+	groups := []string{"tenant", "key", "release", "upgrade", "backup", "fleet", "operation", "audit", "webhook", "registry", "cleanup", "cluster", "budget", "dev"}
 	subgroups := []string{"upgrade quarantine", "backup repo", "backup policy", "backup drill", "backup restore"}
 	if len(fields) > 2 && slices.Contains(groups, fields[1]) && word.MatchString(fields[2]) {
 		name = fields[1:3]
