@@ -184,6 +184,7 @@ type RehearsalRequest struct {
 var hindering = map[string]bool{
 	"tenant_unknown": true, "release_unset": true, "no_path": true, "tenant_without_indices": true, "index_closed": true,
 	"partition_invalid": true, "flattened_unsupported": true, "shard_limit": true, "disk_headroom": true,
+	"cluster_unavailable": true, "stopped_all": true, "route_unseen": true, "route_into_nothing": true,
 }
 
 // Rehearse begins a rehearsal, or refuses it with all reasons.

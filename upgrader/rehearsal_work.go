@@ -112,10 +112,13 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 		{PhasePrepare, s.createTargets},
 		{PhaseCopy, func(ctx context.Context) error {
 			o, err := s.copy(ctx)
-			if err == nil && o != OutcomeDone {
-				err = fmt.Errorf("copying ended early: %s", o)
+			switch stop := s.guard.account.stopped(); {
+			case err != nil || o == OutcomeDone:
+				return err
+			case stop != nil:
+				return errors.New(stop.Sentence())
 			}
-			return err
+			return fmt.Errorf("copying ended early: %s", o)
 		}},
 		{PhaseCompare, func(ctx context.Context) error {
 			return errors.Join(s.compare(ctx), s.checkSchemas(ctx))
