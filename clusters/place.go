@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/tracardi/tms/tenants"
+	"github.com/tracardi/tms/upgrader"
 )
-
-// placeLimit bounds the choice of a cluster: somebody waits for a tenant.
-const placeLimit = 15 * time.Second
 
 // Place chooses the cluster of a new tenant: the one with most room. Where
 // there is only the default one, nothing is asked, so that tenants can be
@@ -24,9 +21,7 @@ func (s *Service) Place(ctx context.Context) (string, error) {
 	if len(all) == 0 {
 		return Default, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, placeLimit)
-	defer cancel()
-	found, err := s.Capacity(limited, CapacityRequest{})
+	found, err := s.capacities(ctx, CapacityRequest{Wave: upgrader.DefaultMaxTenants}, placeLimit)
 	if err != nil {
 		return "", err
 	}

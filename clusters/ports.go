@@ -30,6 +30,7 @@ type Engines interface {
 // Resident is a registered tenant that is not deleted.
 type Resident struct {
 	ID, Release string
+	AdoptedFrom string // tenants.Tenant.AdoptedFrom
 }
 
 // Store keeps clusters. Contract as of tenants.Store: every method is one

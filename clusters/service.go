@@ -125,14 +125,23 @@ func (s *Service) unknown(ctx context.Context, name string, id Identity, all []*
 
 // Get returns a cluster.
 func (s *Service) Get(ctx context.Context, name string) (*Cluster, error) {
-	all, err := s.List(ctx)
+	if name == Default {
+		all, err := s.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return all[0], nil
+	}
+	c, err := s.store.Cluster(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(all, func(c *Cluster) bool { return c.Name == name }); i >= 0 {
-		return all[i], nil
+	population, err := s.store.Population(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil, NotFoundError(name)
+	c.Tenants = population[name]
+	return c, nil
 }
 
 // List returns all clusters, the default one first, then by name. The default

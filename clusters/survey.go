@@ -13,8 +13,12 @@ import (
 )
 
 // surveyLimit bounds the look at one cluster: one that hangs must not keep the
-// figures of the others from being shown.
-const surveyLimit = 20 * time.Second
+// figures of the others from being shown. placeLimit is that of somebody who
+// waits for a tenant.
+const (
+	surveyLimit = 20 * time.Second
+	placeLimit  = 8 * time.Second
+)
 
 // CapacityRequest asks how many tenants fit.
 type CapacityRequest struct {
@@ -31,6 +35,11 @@ func (s *Service) Capacity(ctx context.Context, r CapacityRequest) ([]Capacity, 
 	if r.Wave < 0 {
 		return nil, invalid(tenants.Violation{Field: "wave", Message: fmt.Sprintf("%d is no number of tenants", r.Wave)})
 	}
+	return s.capacities(ctx, r, surveyLimit)
+}
+
+// capacities looks at each cluster for no longer than a limit.
+func (s *Service) capacities(ctx context.Context, r CapacityRequest, limit time.Duration) ([]Capacity, error) {
 	names, err := s.named(ctx, r.Clusters)
 	if err != nil {
 		return nil, err
@@ -39,7 +48,7 @@ func (s *Service) Capacity(ctx context.Context, r CapacityRequest) ([]Capacity, 
 	g, gctx := errgroup.WithContext(ctx)
 	for i, name := range names {
 		g.Go(func() error {
-			limited, cancel := context.WithTimeout(gctx, surveyLimit)
+			limited, cancel := context.WithTimeout(gctx, limit)
 			defer cancel()
 			u, err := s.survey(limited, name)
 			switch {
@@ -142,7 +151,8 @@ func (s *Service) needs(residents []Resident, stats map[string]upgrader.IndexSta
 			pending++ // unknown here; it will need something
 			continue
 		}
-		if need := held[version{t.ID, r.Prefix}]; need.Shards > 0 {
+		name := upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom}.In(r.Prefix)
+		if need := held[version{name, r.Prefix}]; need.Shards > 0 {
 			needs = append(needs, need)
 			continue
 		}

@@ -214,7 +214,7 @@ func (s *Clusters) Population(ctx context.Context) (map[string]int, error) {
 
 // Residents implements clusters.Store.
 func (s *Clusters) Residents(ctx context.Context, name string) ([]clusters.Resident, error) {
-	rows, err := s.db.pool.Query(ctx, `select id, release from tenants where cluster = $1 and deleted_at is null`, name)
+	rows, err := s.db.pool.Query(ctx, `select id, release, adopted_from from tenants where cluster = $1 and deleted_at is null`, name)
 	if err != nil {
 		return nil, failure(err)
 	}

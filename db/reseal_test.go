@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracardi/tms/clusters"
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/events"
 	"github.com/tracardi/tms/tenants"
@@ -41,6 +42,9 @@ func TestResealLeavesNothingUnderTheOldSecret(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
+	far := &clusters.Cluster{Name: "far", URLs: []string{"https://far:9200"}, Username: "tms", Secret: "password", CreatedAt: time.Now()}
+	stored, err := db.NewClusters(b.db, sealer(before)).CreateCluster(t.Context(), far, audit("cluster.add", "cluster/far"))
+	require.NoError(t, err)
 	head, err := db.NewEvents(b.db).Advance(t.Context())
 	require.NoError(t, err)
 	was, err := b.store.Tenant(t.Context(), "acme1")
@@ -51,7 +55,7 @@ func TestResealLeavesNothingUnderTheOldSecret(t *testing.T) {
 
 	done, err := db.Reseal(t.Context(), b.db, sealer(after, before))
 	require.NoError(t, err)
-	require.Equal(t, db.Resealed{Tenants: 3, Webhooks: 2, Unreadable: 1}, done)
+	require.Equal(t, db.Resealed{Tenants: 3, Webhooks: 2, Clusters: 1, Unreadable: 1}, done)
 	again, err := db.Reseal(t.Context(), b.db, sealer(after, before))
 	require.NoError(t, err)
 	require.Equal(t, db.Resealed{Unreadable: 1}, again)
@@ -64,6 +68,14 @@ func TestResealLeavesNothingUnderTheOldSecret(t *testing.T) {
 	hook, err := db.NewWebhooks(b.db, sealer(after)).Webhook(t.Context(), "wh1")
 	require.NoError(t, err)
 	require.Equal(t, []string{"whsec_Yg==", "whsec_YQ=="}, []string{hook.Secret, hook.OldSecret})
+	sealed, err := db.NewClusters(b.db, sealer(after)).Cluster(t.Context(), "far")
+	require.NoError(t, err)
+	require.Equal(t, "password", sealed.Secret)
+	require.Equal(t, stored.Etag(), sealed.Etag())
+	unread, err := db.NewClusters(b.db, sealer(before)).Cluster(t.Context(), "far")
+	require.NoError(t, err)
+	require.True(t, unread.SecretUnreadable)
+	require.Empty(t, unread.Secret)
 	newest, err := db.NewEvents(b.db).Advance(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, head.Newest, newest.Newest)

@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -132,7 +133,12 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 
 // refuseCluster says that nothing can be planned in a cluster.
 func (p *planner) refuseCluster(name string, tenants int, err error) {
-	p.refuse("", "cluster_unavailable", fmt.Sprintf("cluster %s, where %d of the tenants live, cannot be planned: %s", name, tenants, err),
+	var known *ServiceError
+	text := err.Error()
+	if errors.As(err, &known) {
+		text = known.Message // its remedy is about the default cluster
+	}
+	p.refuse("", "cluster_unavailable", fmt.Sprintf("cluster %s, where %d of the tenants live, cannot be planned: %s", name, tenants, text),
 		"wait until it answers (`tms cluster verify "+name+"`), or start with the tenants of the other clusters, named with --tenant")
 }
 
