@@ -16,21 +16,23 @@ func TestNeeds(t *testing.T) {
 	catalogue, err := releases.Builtin()
 	require.NoError(t, err)
 	s := NewService(Config{Catalogue: catalogue})
+	next, err := catalogue.Get("0.8.2")
+	require.NoError(t, err)
 	one := upgrader.IndexStats{Primaries: 1, Replicas: 1, Bytes: 10}
 	stats := map[string]upgrader.IndexStats{
-		"08x.acme.tracardi-event-2026-q1":         one,
-		"prod-08x.acme.tracardi-event-2026-q1":    one,
-		"static-08x.acme.tracardi-bridge":         {Primaries: 1, Bytes: 1},
-		"082.acme.tracardi-event-2026-q1":         one, // of the next release, while a rollout runs
-		"08x.stranger.tracardi-event-2026-q1":     one,
-		"074.4a7d1.tracardi-event-2026-1":         {Primaries: 2, Bytes: 7},
-		"something.else":                          one,
-		"08x.acmeandmore.tracardi-event-2026-q1":  one,
-		"082.switched.tracardi-event-2026-q1":     {Primaries: 3, Bytes: 5},
-		"08x.switched.tracardi-event-2026-q1":     one,
-		"prod-082.switched.tracardi-rule":         {Primaries: 1, Bytes: 2},
-		"static-082.switched.tracardi-bridge":     {Primaries: 1, Bytes: 1},
-		"08x.acme2.tracardi-something-unheard-of": {Primaries: 4},
+		"08x.acme.tracardi-event-2026-q1":                     one,
+		"prod-08x.acme.tracardi-event-2026-q1":                one,
+		"static-08x.acme.tracardi-bridge":                     {Primaries: 1, Bytes: 1},
+		next.Prefix + ".acme.tracardi-event-2026-q1":          one, // of the next release, while a rollout runs
+		"08x.stranger.tracardi-event-2026-q1":                 one,
+		"074.4a7d1.tracardi-event-2026-1":                     {Primaries: 2, Bytes: 7},
+		"something.else":                                      one,
+		"08x.acmeandmore.tracardi-event-2026-q1":              one,
+		next.Prefix + ".switched.tracardi-event-2026-q1":      {Primaries: 3, Bytes: 5},
+		"08x.switched.tracardi-event-2026-q1":                 one,
+		"prod-" + next.Prefix + ".switched.tracardi-rule":     {Primaries: 1, Bytes: 2},
+		"static-" + next.Prefix + ".switched.tracardi-bridge": {Primaries: 1, Bytes: 1},
+		"08x.acme2.tracardi-something-unheard-of":             {Primaries: 4},
 	}
 	needs, pending := s.needs([]Resident{
 		{ID: "acme", Release: "0.8.1"}, {ID: "switched", Release: "0.8.2"}, {ID: "initech", Release: "0.7.4", AdoptedFrom: "074.4a7d1"},
