@@ -21,9 +21,10 @@ const maxBars = 16
 type bars struct {
 	all     *mpb.Progress
 	fleet   *mpb.Bar
-	summary atomic.Pointer[string]
-	state   string // of the fleet
-	left    string // pace and time of the fleet
+	share   atomic.Pointer[string] // how far the fleet is
+	line    *mpb.Bar               // below it, without a bar
+	summary atomic.Pointer[string] // state of the rollout
+	shared  bool                   // the fleet's bar shows work, no longer documents
 	tenants map[string]*tenantBar
 	waves   map[int32]*tenantBar
 	indices map[string]*tenantBar // of tenants that are alone
@@ -45,7 +46,8 @@ func (t *tenantBar) say() {
 func newBars(out io.Writer, options ...mpb.ContainerOption) *bars {
 	options = append(options, mpb.WithOutput(out), mpb.WithWidth(32))
 	b := &bars{all: mpb.New(options...), tenants: map[string]*tenantBar{}, waves: map[int32]*tenantBar{}, indices: map[string]*tenantBar{}, printed: map[string]bool{}}
-	b.fleet = b.all.AddBar(0, mpb.BarPriority(lastBar), mpb.PrependDecorators(decor.Name("fleet ")), mpb.AppendDecorators(text(&b.summary)))
+	b.fleet = b.all.AddBar(0, mpb.BarPriority(lastBar), mpb.PrependDecorators(decor.Name("fleet ", decor.WCSyncWidthR)), mpb.AppendDecorators(text(&b.share)))
+	b.line = b.all.New(0, mpb.NopStyle(), mpb.BarPriority(lastBar+1), mpb.PrependDecorators(text(&b.summary)))
 	return b
 }
 
@@ -71,11 +73,12 @@ func (b *bars) update(r *tmsv1.Rollout) {
 		total += t.GetDocumentsTotal() + 1
 		b.updateTenant(t)
 	}
-	b.state = fmt.Sprintf("%s: %s, %s%s", r.GetState(), tally(r), seconds(r.GetSeconds()), withReason(r.GetReason()))
-	summary := b.state + b.left
+	summary := fmt.Sprintf("%s: %s, %s%s", r.GetState(), tally(r), seconds(r.GetSeconds()), withReason(r.GetReason()))
 	b.summary.Store(&summary)
-	b.fleet.SetTotal(total, false)
-	b.fleet.SetCurrent(done)
+	if !b.shared {
+		b.fleet.SetTotal(total, false)
+		b.fleet.SetCurrent(done)
+	}
 }
 
 func (b *bars) updateTenant(t *tmsv1.RolloutTenant) {
@@ -124,11 +127,12 @@ func (b *bars) close() {
 		w.bar.Abort(true)
 	}
 	b.fleet.Abort(false)
+	b.line.Abort(false)
 	b.all.Wait()
 }
 
-// lastBar is the place of the fleet's bar; waves stand above it, in their order,
-// and indices below everything else above those.
+// lastBar is the place of the fleet's bar, with the state of the rollout in the
+// line below; waves stand above it, in their order, and indices above those.
 const (
 	lastBar  = 1 << 20
 	waveBars = lastBar / 2
@@ -141,12 +145,11 @@ const (
 
 // progress shows paces, what is left, and standstills.
 func (b *bars) progress(p *tmsv1.RolloutProgress) {
-	b.left = ""
-	if text := partText(p.GetFleet()); text != "" {
-		b.left = "; " + text
-	}
-	summary := b.state + b.left
-	b.summary.Store(&summary)
+	share := shareText(p.GetFleet())
+	b.share.Store(&share)
+	b.shared = true
+	b.fleet.SetTotal(shareSteps, false)
+	b.fleet.SetCurrent(int64(p.GetFleet().GetShare() * shareSteps))
 	for _, w := range p.GetWaves() {
 		b.wave(w)
 	}
@@ -183,7 +186,7 @@ func (b *bars) wave(w *tmsv1.PartProgress) {
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("wave %d ", w.GetWave()), decor.WCSyncWidthR)), mpb.AppendDecorators(text(&shown.text)))
 		b.waves[w.GetWave()] = shown
 	}
-	shown.base = partText(w)
+	shown.base = shareText(w)
 	shown.say()
 	shown.bar.SetCurrent(int64(w.GetShare() * shareSteps))
 }

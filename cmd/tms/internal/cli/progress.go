@@ -141,6 +141,19 @@ func partText(p *tmsv1.PartProgress) string {
 	return text
 }
 
+// shareText is partText as short as a terminal of 100 columns wants it.
+func shareText(p *tmsv1.PartProgress) string {
+	text := fmt.Sprintf("%.0f %%", 100*p.GetShare())
+	if a := p.GetAmount(); a.GetDocumentsTotal() > 0 {
+		text += fmt.Sprintf(" %s/%s", grouped(a.GetDocuments()), grouped(a.GetDocumentsTotal()))
+	}
+	text += perSecond(p.GetAmount()) + leftText(p.GetLeft())
+	if n := p.GetStalled(); n > 0 {
+		text += fmt.Sprintf(", %d stalled", n)
+	}
+	return text
+}
+
 // paceText is what is told of a tenant beside its documents.
 func paceText(t *tmsv1.TenantProgress) string {
 	if t.GetStalled() != "" {
