@@ -180,6 +180,7 @@ func (c *cluster) remove(ctx context.Context, path string) error {
 // sample is what one run came to.
 type sample struct {
 	took, engine, own time.Duration
+	others            time.Duration // CPU of everything else on the machine
 	fence             time.Duration
 }
 
@@ -222,7 +223,7 @@ func (c *cluster) rollout(ctx context.Context, servers []*child.Server, name str
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	node := c.stack.Engine.Nodes()[0].PID()
-	engine := usage.ProcessCPU(node)
+	engine, machine := usage.ProcessCPU(node), usage.MachineCPU()
 	spent := newSpending(servers)
 	ids := make([]string, c.cfg.tenants)
 	for i := range ids {
@@ -263,6 +264,7 @@ func (c *cluster) rollout(ctx context.Context, servers []*child.Server, name str
 			continue
 		}
 		s = sample{took: time.Since(start), engine: usage.ProcessCPU(node) - engine, own: spent.sum(), fence: time.Duration(fence) * time.Microsecond}
+		s.others = max(0, usage.MachineCPU()-machine-s.engine-s.own)
 		if state != "complete" || switched != c.cfg.tenants || kill {
 			return s, fmt.Errorf("rollout %s: %d of %d tenants switched: %s", state, switched, c.cfg.tenants, why)
 		}

@@ -41,3 +41,26 @@ func ProcessCPU(pid int) time.Duration {
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
+
+// MachineCPU is the CPU time that all processes of the machine have used; 0
+// where /proc does not tell.
+func MachineCPU() time.Duration {
+	raw, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	var ticks int64
+	for i, f := range bytes.Fields(line) {
+		const idle, wait = 4, 5
+		if i == 0 || i == idle || i == wait {
+			continue // the name, and time in which nothing ran
+		}
+		n, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
