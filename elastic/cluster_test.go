@@ -38,6 +38,22 @@ func testShards(b *bench) {
 	require.NoError(b.t, err)
 	require.GreaterOrEqual(b.t, after.Open, 3)
 
+	// The same value, written down at each level and taken back: no other test
+	// sees a difference.
+	for _, level := range []string{upgrader.LevelPersistent, upgrader.LevelTransient} {
+		require.NoError(b.t, b.SetShardLimit(b.ctx, level, &before.MaxPerNode))
+		set, err := b.ShardSettings(b.ctx)
+		require.NoError(b.t, err)
+		got := map[string]*int{upgrader.LevelPersistent: set.Persistent, upgrader.LevelTransient: set.Transient}[level]
+		require.NotNil(b.t, got, level)
+		require.Equal(b.t, before.MaxPerNode, *got, level)
+		require.NoError(b.t, b.SetShardLimit(b.ctx, level, nil))
+		set, err = b.ShardSettings(b.ctx)
+		require.NoError(b.t, err)
+		require.Nil(b.t, map[string]*int{upgrader.LevelPersistent: set.Persistent, upgrader.LevelTransient: set.Transient}[level], level)
+		require.Equal(b.t, before.MaxPerNode, set.Default)
+	}
+
 	h, err := b.Health(b.ctx)
 	require.NoError(b.t, err)
 	require.Contains(b.t, []string{"green", "yellow", "red"}, h.Status)

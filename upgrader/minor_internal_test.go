@@ -68,6 +68,18 @@ func TestWayBetween(t *testing.T) {
 	}
 }
 
+// A major upgrade keeps the further numbers of both ends.
+func TestPlanKeepsFurtherNumbers(t *testing.T) {
+	t.Parallel()
+	c := newPlanCase(t)
+	c.fleet[0].Release, c.to = "0.8.1.3", "0.8.2.1"
+	p := c.plan(t)
+	require.Empty(t, p.Refusals)
+	require.Equal(t, "0.8.1.3", p.Tenants[0].FromRelease)
+	require.Equal(t, []string{"0.8.1.3", "0.8.2.1"}, p.Tenants[0].Path)
+	require.Equal(t, KindMajor, p.Tenants[0].Kind())
+}
+
 // The plan of a minor upgrade: nothing moves, what is missing is told, what
 // cannot be added is refused.
 func TestPlanOfAMinorUpgrade(t *testing.T) {

@@ -86,6 +86,9 @@ func (p *planner) tenant(t FleetTenant, v TenantView) {
 	tp := planTenant(l, t.Naming(), v, p.view.Now, p.plan.Options)
 	p.plan.Refusals = append(p.plan.Refusals, tp.refusals...)
 	p.flattened(t.ID, l)
+	// A rollback returns to exactly what the registry says now; the release to
+	// reach may be a later one of its structure.
+	tp.FromRelease, tp.Path[0], tp.Path[len(tp.Path)-1] = t.Release, t.Release, p.plan.ToRelease
 	p.plan.Tenants = append(p.plan.Tenants, tp.TenantPlan)
 }
 
