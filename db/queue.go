@@ -82,6 +82,9 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 		if err := addWorker(ws, &tenantWorker{runner: runner, queue: q}); err != nil {
 			return nil, err
 		}
+		if err := addWorker(ws, &conductor{runner: runner, log: log}); err != nil {
+			return nil, err
+		}
 		for _, p := range parts {
 			if err := p.register(ws, log); err != nil {
 				return nil, err
@@ -95,7 +98,7 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	q.client = client
-	store.wake = q.insert
+	store.wake, store.conduct = q.insert, q.conduct
 	for _, p := range parts {
 		p.attach(q)
 	}
@@ -198,6 +201,9 @@ func (q *Queue) wakeDue(ctx context.Context) error {
 		if err := p.due(ctx, q); err != nil {
 			return err
 		}
+	}
+	if err := q.conductAll(ctx); err != nil {
+		return err
 	}
 	work, err := q.store.Due(ctx, workers)
 	if err != nil || len(work) == 0 {

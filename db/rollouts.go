@@ -19,6 +19,8 @@ type Rollouts struct {
 	// wake queues work in the transaction that makes it due; nil when this
 	// process has no queue.
 	wake func(ctx context.Context, tx pgx.Tx, work []upgrader.Work) error
+	// conduct queues a look at a rollout as a whole; nil as wake.
+	conduct func(ctx context.Context, tx pgx.Tx, rollout string) error
 }
 
 var _ upgrader.Store = (*Rollouts)(nil)
@@ -29,7 +31,7 @@ func NewRollouts(d *DB) *Rollouts { return &Rollouts{db: d} }
 // Fleet implements upgrader.Store.
 func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTenant, error) {
 	rows, err := r.db.pool.Query(ctx, `
-		select t.id, t.release, t.cluster, tenant_state(t, now()), coalesce(rt.rollout_id, ''), t.adopted_from
+		select t.id, t.release, t.cluster, tenant_state(t, now()), coalesce(rt.rollout_id, ''), t.adopted_from, t.labels
 		from tenants t
 		left join rollout_tenants rt on rt.tenant_id = t.id and rt.working
 		where t.deleted_at is null and (cardinality($1::text[]) = 0 or t.id = any($1))
@@ -39,7 +41,10 @@ func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTen
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.FleetTenant, error) {
 		var t upgrader.FleetTenant
-		err := row.Scan(&t.ID, &t.Release, &t.Cluster, &t.State, &t.ActiveRollout, &t.AdoptedFrom)
+		err := row.Scan(&t.ID, &t.Release, &t.Cluster, &t.State, &t.ActiveRollout, &t.AdoptedFrom, &t.Labels)
+		if len(t.Labels) == 0 {
+			t.Labels = nil
+		}
 		return t, err
 	})
 	return out, failure(err)
@@ -60,10 +65,13 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			insert into rollouts (id, to_release, options, state, wish, reason, request_id, created_by, created_at, finished_at)
-			values ($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, $10)`,
-			ro.ID, ro.ToRelease, options, ro.State, ro.Wish, ro.Reason, requestID, ro.CreatedBy, ro.CreatedAt, orNull(ro.FinishedAt))
+			insert into rollouts (id, to_release, options, state, wish, reason, request_id, created_by, created_at, finished_at, behind)
+			values ($1, $2, $3, $4, $5, $6, nullif($7, ''), $8, $9, $10, $11)`,
+			ro.ID, ro.ToRelease, options, ro.State, ro.Wish, ro.Reason, requestID, ro.CreatedBy, ro.CreatedAt, orNull(ro.FinishedAt), orEmpty(ro.Behind))
 		if err != nil {
+			return err
+		}
+		if err := putWaves(ctx, tx, ro.ID, ro.Waves); err != nil {
 			return err
 		}
 		var work []upgrader.Work
@@ -75,11 +83,11 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 			if err := putMoves(ctx, tx, ro.ID, t.TenantID, moves[t.TenantID]); err != nil {
 				return err
 			}
-			if t.Working() {
+			if t.Working() && !t.Waiting {
 				work = append(work, upgrader.Work{RolloutID: ro.ID, TenantID: t.TenantID})
 			}
 		}
-		if err := errors.Join(insertClaims(ctx, tx, ro), insertRetention(ctx, tx, ro)); err != nil {
+		if err := errors.Join(insertClaims(ctx, tx, ro), insertRetention(ctx, tx, ro), r.wakeConductor(ctx, tx, ro.ID)); err != nil {
 			return err
 		}
 		if err := appendAudit(ctx, tx, rolloutAudit(ro.ID, ro.CreatedBy, "start", map[string]any{"to_release": ro.ToRelease, "tenants": len(ro.Tenants)})); err != nil {
@@ -154,11 +162,13 @@ func insertTenant(ctx context.Context, tx pgx.Tx, t *upgrader.RolloutTenant) err
 	}
 	_, err = tx.Exec(ctx, `
 		insert into rollout_tenants (rollout_id, tenant_id, from_release, state, switch_allowed, reason, next_at,
-			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at, cluster)
+			indices, by_method, docs_total, record, proof, old_templates, started_at, finished_at, cluster,
+			wave, position, waiting, excepted, need_shards, need_bytes)
 		values ($1, $2, $3, $4, $5, $6, now() + $7::interval, $8, $9, $10, $11, $12, $13, $14, $15,
-			coalesce((select cluster from tenants where id = $2), 'default'))`,
+			coalesce((select cluster from tenants where id = $2), 'default'), $16, $17, $18, $19, $20, $21)`,
 		t.RolloutID, t.TenantID, t.FromRelease, t.State, t.SwitchAllowed, t.Reason, time.Until(t.NextAt),
-		t.Indices, methods, t.DocsTotal, record, proof, templates, orNull(t.StartedAt), orNull(t.FinishedAt))
+		t.Indices, methods, t.DocsTotal, record, proof, templates, orNull(t.StartedAt), orNull(t.FinishedAt),
+		t.Wave, t.Position, t.Waiting, t.Excepted, t.NeedShards, t.NeedBytes)
 	return err
 }
 
@@ -175,13 +185,13 @@ func tenantJSON(t *upgrader.RolloutTenant) (methods, record, proof []byte, err e
 	return methods, record, proof, err
 }
 
-const rolloutColumns = `id, to_release, options, state, wish, reason, created_by, created_at, finished_at, revision`
+const rolloutColumns = `id, to_release, options, state, wish, reason, created_by, created_at, finished_at, revision, behind, missing`
 
 func scanRollout(row pgx.CollectableRow) (*upgrader.Rollout, error) {
 	var ro upgrader.Rollout
 	var options []byte
 	var finished *time.Time
-	err := row.Scan(&ro.ID, &ro.ToRelease, &options, &ro.State, &ro.Wish, &ro.Reason, &ro.CreatedBy, &ro.CreatedAt, &finished, &ro.Revision)
+	err := row.Scan(&ro.ID, &ro.ToRelease, &options, &ro.State, &ro.Wish, &ro.Reason, &ro.CreatedBy, &ro.CreatedAt, &finished, &ro.Revision, &ro.Behind, &ro.Missing)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +201,7 @@ func scanRollout(row pgx.CollectableRow) (*upgrader.Rollout, error) {
 
 const tenantInRolloutColumns = `rollout_id, tenant_id, from_release, state, intent, switch_allowed, commands, reason, retriable,
 	attempts, extract(epoch from next_at - now())::float8, epoch, lease_owner, lease_until, indices, by_method, documents, docs_total, quarantined,
-	fence_us, fence_tries, record, proof, started_at, finished_at, cluster`
+	fence_us, fence_tries, record, proof, started_at, finished_at, cluster, wave, position, waiting, excepted, need_shards, need_bytes`
 
 func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 	var t upgrader.RolloutTenant
@@ -201,7 +211,7 @@ func scanRolloutTenant(row pgx.CollectableRow) (upgrader.RolloutTenant, error) {
 	var lease, started, finished *time.Time
 	err := row.Scan(&t.RolloutID, &t.TenantID, &t.FromRelease, &t.State, &t.Intent, &t.SwitchAllowed, &t.Commands, &t.Reason, &t.Retriable,
 		&t.Attempts, &due, &t.Epoch, &t.LeaseOwner, &lease, &t.Indices, &methods, &t.Documents, &t.DocsTotal, &t.Quarantined,
-		&fence, &t.FenceTries, &record, &proof, &started, &finished, &t.Cluster)
+		&fence, &t.FenceTries, &record, &proof, &started, &finished, &t.Cluster, &t.Wave, &t.Position, &t.Waiting, &t.Excepted, &t.NeedShards, &t.NeedBytes)
 	if err != nil {
 		return t, err
 	}
@@ -269,7 +279,7 @@ func (r *Rollouts) addTenants(ctx context.Context, rollouts ...*upgrader.Rollout
 		ro := byID[t.RolloutID]
 		ro.Tenants = append(ro.Tenants, t)
 	}
-	return errors.Join(r.addClaims(ctx, byID), r.addRetentions(ctx, byID))
+	return errors.Join(r.addClaims(ctx, byID), r.addRetentions(ctx, byID), addWaves(ctx, r.db.pool, rollouts...))
 }
 
 // Rollouts implements upgrader.Store. Ids carry the time, so they sort.
@@ -301,6 +311,7 @@ func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, c
 		}
 		before := *ro
 		before.Tenants = append([]upgrader.RolloutTenant(nil), ro.Tenants...)
+		before.Waves = append([]upgrader.Wave(nil), ro.Waves...)
 		if err := change(ro); err != nil {
 			return err
 		}
@@ -314,8 +325,14 @@ func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, c
 		if err != nil {
 			return err
 		}
+		if err := putWaves(ctx, tx, id, changedWaves(before.Waves, ro.Waves)); err != nil {
+			return err
+		}
 		work, err := changeTenants(ctx, tx, before.Tenants, ro.Tenants)
 		if err != nil {
+			return err
+		}
+		if err := r.wakeConductor(ctx, tx, id); err != nil {
 			return err
 		}
 		if also != nil {
@@ -347,8 +364,10 @@ func lockRollout(ctx context.Context, tx pgx.Tx, id string) (*upgrader.Rollout, 
 	if err != nil {
 		return nil, err
 	}
-	ro.Tenants, err = pgx.CollectRows(rows, scanRolloutTenant)
-	return ro, err
+	if ro.Tenants, err = pgx.CollectRows(rows, scanRolloutTenant); err != nil {
+		return nil, err
+	}
+	return ro, addWaves(ctx, tx, ro)
 }
 
 // changeTenants stores what a command changed and counts it.
@@ -357,19 +376,21 @@ func changeTenants(ctx context.Context, tx pgx.Tx, before, after []upgrader.Roll
 	batch := &pgx.Batch{}
 	for i, t := range after {
 		b := before[i]
-		changed := t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed || !t.NextAt.Equal(b.NextAt)
+		changed := t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed || !t.NextAt.Equal(b.NextAt) ||
+			t.Waiting != b.Waiting || t.Excepted != b.Excepted
 		if !changed {
 			continue
 		}
 		batch.Queue(`
 			update rollout_tenants set state = $3, intent = $4, switch_allowed = $5, attempts = $6, next_at = now() + $7::interval,
-				retriable = $8, finished_at = $9, fence_tries = $10, commands = commands + 1
+				retriable = $8, finished_at = $9, fence_tries = $10, waiting = $11, excepted = $12, commands = commands + 1
 			where rollout_id = $1 and tenant_id = $2`,
-			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, time.Until(t.NextAt), t.Retriable, orNull(t.FinishedAt), t.FenceTries)
+			t.RolloutID, t.TenantID, t.State, t.Intent, t.SwitchAllowed, t.Attempts, time.Until(t.NextAt), t.Retriable, orNull(t.FinishedAt), t.FenceTries,
+			t.Waiting, clean(t.Excepted))
 		if b.Intent != t.Intent && b.Intent != upgrader.IntentNone {
 			batch.Queue(endErrand, t.RolloutID, t.TenantID, endedBy(t.Intent))
 		}
-		if t.Working() {
+		if t.Working() && (!t.Waiting || t.Intent != upgrader.IntentNone) {
 			work = append(work, upgrader.Work{RolloutID: t.RolloutID, TenantID: t.TenantID, Epoch: t.Epoch})
 		}
 	}

@@ -27,7 +27,7 @@ func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) 
 		) b
 		cross join lateral (
 			select rollout_id, tenant_id, epoch, cluster, state, intent, next_at, docs_total from rollout_tenants
-			where rollout_id = ro.id and cluster = c.name and working and next_at <= now() and (lease_until is null or lease_until <= now())
+			where rollout_id = ro.id and cluster = c.name and working and (not waiting or intent <> '') and next_at <= now() and (lease_until is null or lease_until <= now())
 			order by next_at, docs_total desc, tenant_id
 			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
 		) w
@@ -66,7 +66,7 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 		err = tx.QueryRow(ctx, `
 			with due as (
 				select rollout_id, tenant_id, lease_until is not null as unclean from rollout_tenants
-				where rollout_id = $1 and tenant_id = $2 and working and next_at <= now()
+				where rollout_id = $1 and tenant_id = $2 and working and (not waiting or intent <> '') and next_at <= now()
 					and (lease_until is null or lease_until <= now())
 				for update
 			)
@@ -262,6 +262,11 @@ func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrade
 				return err
 			}
 		}
+		if t.State.Ended() {
+			if err := r.wakeConductor(ctx, tx, l.RolloutID); err != nil {
+				return err
+			}
+		}
 		return summarize(ctx, tx, ro)
 	})
 }
@@ -274,7 +279,8 @@ func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	rows, err := tx.Query(ctx, `
 		select s.state, case when w.working and s.state = any($3) then 'rollback' else '' end
 		from unnest($2::text[]) s(state), (values (true), (false)) w(working),
-			lateral (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working limit 1) x`,
+			lateral (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working
+				and (t.excepted = '' or t.working) limit 1) x`,
 		ro.ID, upgrader.TenantStates(), upgrader.EndedStates())
 	if err != nil {
 		return err
@@ -288,11 +294,19 @@ func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	if err != nil {
 		return err
 	}
-	state := upgrader.Summarize(ro.Wish, ts)
+	state, err := uniform(ctx, tx, ro, upgrader.Summarize(ro.Wish, ts))
+	if err != nil {
+		return err
+	}
+	if state.Ended() {
+		if err := endWaves(ctx, tx, ro, time.Now()); err != nil {
+			return err
+		}
+	}
 	_, err = tx.Exec(ctx, `
-		update rollouts set state = $2, revision = revision + 1,
+		update rollouts set state = $2, revision = revision + 1, reason = case when $4 <> '' then $4 else reason end,
 			finished_at = case when $3 then coalesce(finished_at, now()) end
-		where id = $1`, ro.ID, state, state.Ended())
+		where id = $1`, ro.ID, state, state.Ended(), notUniform(ro, state))
 	return err
 }
 

@@ -194,6 +194,9 @@ func Summarize(wish Wish, tenants []RolloutTenant) RolloutState {
 	n := map[TenantState]int{}
 	working := 0
 	for _, t := range tenants {
+		if t.Excepted != "" && !t.Working() {
+			continue // left out on purpose
+		}
 		n[t.State]++
 		if t.Working() && (!t.State.Ended() || t.Intent.errandOf() == "") { // errands do not concern the rollout
 			working++
@@ -274,6 +277,9 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		case rule.legal(*t):
 			rule.apply(t)
 			t.NextAt, t.Attempts = now, 0
+			if t.Waiting && t.Intent == IntentCancel { // nothing was made of it yet
+				t.State, t.Intent, t.Waiting, t.FinishedAt = TenantCancelled, IntentNone, false, now
+			}
 			hit++
 		}
 	}
@@ -290,7 +296,7 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 			r.Options.AllowQuarantine = *c.AllowQuarantine
 		}
 		if r.Wish == WishPause {
-			r.Wish = WishRun
+			r.Wish, r.Reason = WishRun, ""
 		}
 	case "switch":
 		if c.whole() {
@@ -311,7 +317,8 @@ func pauseOrResume(r *Rollout, name string, now time.Time) error {
 		r.Wish = WishPause
 		return nil
 	}
-	r.Wish = WishRun
+	r.Wish, r.Reason = WishRun, ""
+	r.forgive()
 	for i := range r.Tenants {
 		if !r.Tenants[i].State.Ended() {
 			r.Tenants[i].NextAt = now
@@ -357,6 +364,7 @@ var tenantCommands = map[string]tenantCommand{
 		legal:   func(t RolloutTenant) bool { return t.State == TenantFailed && t.Intent == IntentNone },
 		apply: func(t *RolloutTenant) {
 			t.State, t.Retriable, t.FinishedAt, t.FenceTries = TenantPlanned, false, time.Time{}, 0
+			t.Waiting = t.Wave > 0 // the gates are asked again
 		},
 	},
 	"switch": {

@@ -34,12 +34,15 @@ func (p *planner) fleet(fleet []FleetTenant) {
 	for _, t := range fleet {
 		known[t.ID] = true
 	}
+	for _, t := range p.plan.Excepted {
+		known[t.ID] = true
+	}
 	for _, id := range p.plan.Options.Tenants {
 		if !known[id] {
 			p.refuse(id, "tenant_unknown", fmt.Sprintf("tenant %q is not registered", id), "register it with `tms tenant create "+id+" --release VERSION`")
 		}
 	}
-	if len(fleet) == 0 && len(p.plan.Options.Tenants) == 0 {
+	if len(fleet) == 0 && len(p.plan.Excepted) == 0 && len(p.plan.Options.Tenants) == 0 {
 		p.refuse("", "fleet_empty", "no tenant is registered", "register one with `tms tenant create`")
 	}
 	for _, t := range fleet {

@@ -82,6 +82,10 @@ type Options struct {
 	// FinalizeAfter is how long after its end the rollout's old versions are
 	// deleted; 0 is never by itself. See Retention.
 	FinalizeAfter time.Duration `json:"finalize_after,omitempty"`
+	// Strategy says in which waves; nil is all at once.
+	Strategy *Strategy `json:"strategy,omitempty"`
+	// Except leaves tenants out on purpose, with the reason.
+	Except map[string]string `json:"except,omitempty"`
 }
 
 // Defaults and bounds of Options.
@@ -123,12 +127,26 @@ type Rollout struct {
 	// tenants, so that a watcher sees at a glance whether to look again.
 	Revision int64
 	Tenants  []RolloutTenant // sorted by TenantID
+	Waves    []Wave          // by number; none in rollouts from before there were waves
+	// Behind are the releases of which a tenant has to be upgraded when the
+	// rollout is one of the whole fleet; empty otherwise.
+	Behind []string
+	// Missing are tenants that came into being on one of these meanwhile and
+	// could not join.
+	Missing []MissingTenant
 	// Claims are what the rollout needs of the shard limit of each cluster;
 	// none without Options.RaiseShardLimit.
 	Claims []ShardClaim
 	// Retention says when its old versions are deleted; nil when only a command
 	// does.
 	Retention *Retention
+}
+
+// MissingTenant is a tenant that should be part of a rollout and cannot.
+type MissingTenant struct {
+	TenantID string `json:"tenant"`
+	Release  string `json:"release"` // that it is on; may be empty
+	Reason   string `json:"reason"`
 }
 
 // TenantState is where one tenant of a rollout stands.
@@ -199,13 +217,24 @@ type RolloutTenant struct {
 	Commands int64
 	// SwitchAllowed lets a held tenant pass; always true without HoldSwitch.
 	SwitchAllowed bool
-	Reason        string // last error, or what it waits for
-	Retriable     bool   // a failed tenant that `retry` may help
-	Attempts      int    // consecutive failed attempts at the current state
-	NextAt        time.Time
-	Epoch         int64 // grows with every change of ownership: fences writes of a former owner
-	LeaseOwner    string
-	LeaseUntil    time.Time
+	// Wave is the number of its wave, 0 for none; Position its place in it.
+	Wave, Position int
+	// Waiting tenants have not been let in by the gates; no worker looks at
+	// them, unless they have an intent.
+	Waiting bool
+	// Excepted says why the tenant is left out on purpose; its state is
+	// cancelled then, and the rollout may be complete without it.
+	Excepted string
+	// NeedShards and NeedBytes are what it needs while both versions stand.
+	NeedShards int
+	NeedBytes  int64
+	Reason     string // last error, or what it waits for
+	Retriable  bool   // a failed tenant that `retry` may help
+	Attempts   int    // consecutive failed attempts at the current state
+	NextAt     time.Time
+	Epoch      int64 // grows with every change of ownership: fences writes of a former owner
+	LeaseOwner string
+	LeaseUntil time.Time
 
 	Indices     int            // target indices
 	ByMethod    map[Method]int // target indices by method
@@ -445,52 +474,4 @@ type Quarantined struct {
 	// forgotten.
 	Resolved bool
 	Outcome  string
-}
-
-// Refusal says why something may not start, for one tenant or ("" TenantID)
-// for the rollout as a whole.
-type Refusal struct {
-	Code     string `json:"code"` // "shard_limit", "tenant_without_indices", ...
-	TenantID string `json:"tenant_id,omitempty"`
-	Message  string `json:"message"`
-	Remedy   string `json:"remedy"`
-}
-
-// Plan is what a rollout would do.
-type Plan struct {
-	ToRelease string
-	Options   Options
-	Tenants   []TenantPlan // sorted by TenantID
-	Refusals  []Refusal
-	// Clusters are those where the tenants live, sorted by name; Shards and
-	// Forecast are their sums, as far as there is one.
-	Clusters []ClusterPlan
-	Shards   ShardForecast
-	Forecast Forecast
-}
-
-// TenantPlan is the part of a plan that belongs to one tenant.
-type TenantPlan struct {
-	TenantID    string
-	FromRelease string
-	// Path lists every release on the way, the first and the last included;
-	// one entry when the tenant is already there.
-	Path   []string
-	Moves  []Move
-	Shards int // new shards, replicas included
-	Record TenantRecord
-	Notes  []string
-	// Footprint is what it needs beside shards, and gives back.
-	Footprint Footprint
-}
-
-// ShardForecast is the use of the cluster's shard limit.
-type ShardForecast struct {
-	Now, New, Peak, Limit int
-	MaxPerNode, DataNodes int
-	// Needed is the value of cluster.max_shards_per_node that would do.
-	Needed int
-	// Raise is the level at which TMS will raise the setting to Needed; "" when
-	// it will not.
-	Raise string
 }

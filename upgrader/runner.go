@@ -78,6 +78,8 @@ type Runner struct {
 	snapshots Snapshots  // nil: no rollout waits for any
 	steward   *Steward   // nil: nothing is limited
 	seeds     *nurseries // nil: targets are created one by one
+	gates     GateSources
+	tried     *attempts
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
@@ -90,7 +92,7 @@ func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, room: &roomReader{}}
+	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, room: &roomReader{}, tried: &attempts{}}
 }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to

@@ -74,6 +74,7 @@ type Service struct {
 	records    Records        // nil: nobody asks for reports
 	paces      Paces          // nil: nobody asks for progress
 	stall      time.Duration  // without a step, after which a tenant is said to be stalled
+	gates      GateSources
 	now        func() time.Time
 }
 
@@ -131,17 +132,25 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	if err := checkMethods(req.Options.Methods, target); err != nil {
 		return nil, err
 	}
+	if err := s.checkStrategy(req.Options); err != nil {
+		return nil, err
+	}
 	fleet, err := s.store.Fleet(ctx, req.Options.Tenants)
 	if err != nil {
 		return nil, err
 	}
 	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
 	p.plan.ToRelease = req.ToRelease // perhaps a later one of the same structure
+	fleet = p.except(fleet)
 	p.fleet(fleet)
+	if len(req.Options.Tenants) == 0 {
+		p.plan.Behind = p.behind()
+	}
 	plan, err := s.planClusters(ctx, p, fleet)
 	if err != nil {
 		return nil, err
 	}
+	p.waves(fleet)
 	return plan, s.refuseStopped(ctx, plan)
 }
 
@@ -170,9 +179,12 @@ func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
 	now := s.now()
 	r := &Rollout{
 		ID: newRolloutID(now), ToRelease: plan.ToRelease, Options: plan.Options,
-		State: RolloutRunning, Wish: WishRun, CreatedBy: req.Caller, CreatedAt: now,
+		State: RolloutRunning, Wish: WishRun, CreatedBy: req.Caller, CreatedAt: now, Waves: plan.Waves, Behind: plan.Behind,
 	}
 	moves := map[string][]Move{}
+	for _, t := range plan.Excepted {
+		r.Tenants = append(r.Tenants, exceptedTenant(r, t, now))
+	}
 	for _, tp := range plan.Tenants {
 		r.Tenants = append(r.Tenants, newRolloutTenant(r, tp, now))
 		moves[tp.TenantID] = tp.Moves
@@ -197,6 +209,7 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 		RolloutID: r.ID, TenantID: tp.TenantID, FromRelease: tp.FromRelease,
 		State: TenantPlanned, SwitchAllowed: !r.Options.HoldSwitch, NextAt: now,
 		Indices: len(tp.Moves), ByMethod: map[Method]int{}, Record: tp.Record,
+		Wave: tp.Wave, Position: tp.Position, Waiting: len(tp.Path) > 1, NeedShards: tp.Shards, NeedBytes: tp.Footprint.Bytes,
 	}
 	t.Record.Notes = tp.Notes
 	for _, m := range tp.Moves {

@@ -83,6 +83,7 @@ type Store interface {
 	VerificationStore
 	RoomStore
 	RetentionStore
+	WaveStore
 }
 
 // FleetTenant is what the upgrade needs to know of a registered tenant.
@@ -91,6 +92,7 @@ type FleetTenant struct {
 	Release string
 	Cluster string // where it lives
 	State   string // "active", "suspended", ...
+	Labels  map[string]string
 	// ActiveRollout is the id of an unfinished rollout it is part of.
 	ActiveRollout string
 	AdoptedFrom   string // see Naming

@@ -1,0 +1,236 @@
+package upgrader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Health tells how well the cluster is: "green", "yellow" or "red".
+type Health interface {
+	ClusterHealth(ctx context.Context) (string, error)
+}
+
+// Matcher counts the documents below an index name or alias that match a query
+// of the engine; nil matches all. They are counted as far as refreshed.
+type Matcher interface {
+	CountMatching(ctx context.Context, index string, query json.RawMessage) (int64, error)
+}
+
+// GateSources are what gates and checks ask beside rows and engines; all may
+// be nil. Of an engine, gates ask what it can tell: Health and Disks.
+type GateSources struct {
+	Probes Probes
+	// Extend fills in the facts of further gates for a rollout; it is called
+	// before every decision that could let a tenant in.
+	Extend func(ctx context.Context, r *Rollout) (func(*Facts), error)
+}
+
+// Bounds of conducting a rollout.
+const (
+	// observeTimeout bounds what is asked of the engine before tenants are let
+	// in; without an answer the gate cluster_health is closed.
+	observeTimeout = 5 * time.Second
+	// mostTurns is how often a rollout is decided about in one go: a wave that
+	// opens has candidates only at the next look.
+	mostTurns = 10
+	// joinEvery is how often a tenant is tried anew that could not join.
+	joinEvery = 10 * time.Second
+)
+
+// WithGates lets the runner ask what gates and checks judge.
+func (r *Runner) WithGates(g GateSources) *Runner {
+	r.gates = g
+	return r
+}
+
+// Conduct looks at a rollout as a whole: moves its waves on, makes checks that
+// are due, takes in tenants that came into being, and lets tenants start. Any
+// number of processes may do it at once, and may die at any instruction.
+func (r *Runner) Conduct(ctx context.Context, rollout string) error {
+	for range mostTurns {
+		again, err := r.conductOnce(ctx, rollout)
+		if err != nil || !again {
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// conductOnce is one turn; again when something has changed that may let more
+// happen.
+func (r *Runner) conductOnce(ctx context.Context, rollout string) (again bool, err error) {
+	v, err := r.store.View(ctx, rollout)
+	if err != nil {
+		return false, err
+	}
+	if len(v.Rollout.Waves) == 0 {
+		return false, nil // from before there were waves
+	}
+	a := admission{now: r.now()}
+	if a.joins, err = r.joins(ctx, v); err != nil {
+		return false, err
+	}
+	made, err := r.checkWaves(ctx, v)
+	if err != nil || made {
+		return made, err
+	}
+	// What is asked of the engine costs something: only when somebody could start.
+	first := decide(v, a)
+	if first == nil {
+		return false, nil
+	}
+	if len(first.LetIn) > 0 {
+		if err := r.observe(ctx, v, first.LetIn, &a); err != nil {
+			return false, err
+		}
+	}
+	var taken *Decision
+	err = r.store.Conduct(ctx, rollout, func(fresh *View) *Decision {
+		if a.clusters == nil {
+			a.clusters = map[string]ClusterFacts{}
+		}
+		for _, c := range fresh.Candidates {
+			if _, asked := a.clusters[c.Cluster]; !asked {
+				a.clusters[c.Cluster] = ClusterFacts{Err: "the cluster is about to be asked how it is"}
+			}
+		}
+		taken = decide(fresh, a)
+		return taken
+	})
+	if err != nil || taken == nil {
+		return false, err
+	}
+	for _, e := range taken.Events {
+		r.log.Info("rollout", "rollout", rollout, "event", e)
+	}
+	return len(taken.Events) > 0, nil
+}
+
+// observe asks what gates judge about the clusters where tenants could start.
+func (r *Runner) observe(ctx context.Context, v *View, letIn []string, a *admission) (err error) {
+	a.clusters = map[string]ClusterFacts{}
+	for _, c := range v.Candidates {
+		if _, asked := a.clusters[c.Cluster]; !asked && slices.Contains(letIn, c.TenantID) {
+			a.clusters[c.Cluster] = clusterFacts(ctx, r.engines, c.Cluster)
+		}
+	}
+	if a.snapshot, err = snapshotFacts(ctx, r.snapshots, v.Rollout); err != nil {
+		return err
+	}
+	if r.gates.Extend != nil {
+		a.extend, err = r.gates.Extend(ctx, v.Rollout)
+	}
+	return err
+}
+
+// snapshotFacts is how far a rollout's snapshot is, nil without one.
+func snapshotFacts(ctx context.Context, s Snapshots, ro *Rollout) (*SnapshotState, error) {
+	if ro.Options.SnapshotName == "" || s == nil {
+		return nil, nil
+	}
+	state, err := s.SnapshotState(ctx, ro.Options.SnapshotName)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", ro.Options.SnapshotName, err)
+	}
+	return &state, nil
+}
+
+// clusterFacts asks a cluster how it is.
+func clusterFacts(ctx context.Context, engines Engines, cluster string) (c ClusterFacts) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	engine, err := engines.For(ctx, cluster)
+	if h, ok := engine.(Health); ok && err == nil {
+		c.Health, err = h.ClusterHealth(ctx)
+	}
+	if err == nil {
+		c.Shards, err = engine.Shards(ctx)
+	}
+	if d, ok := engine.(Disks); ok && err == nil {
+		c.Disk, err = d.Disk(ctx)
+	}
+	if err != nil {
+		return ClusterFacts{Err: fmt.Sprintf("cluster %s does not say how it is: %v", cluster, err)}
+	}
+	return c
+}
+
+// joins plans tenants that came into being during a rollout of the whole
+// fleet.
+func (r *Runner) joins(ctx context.Context, v *View) ([]joining, error) {
+	if v.Rollout.State.Ended() || v.Rollout.Wish == WishCancel {
+		return nil, nil
+	}
+	var out []joining
+	for _, t := range v.Outsiders {
+		known := false
+		for _, m := range v.Rollout.Missing {
+			known = known || m.TenantID == t.ID
+		}
+		if known && !r.tried.again(v.Rollout.ID+" "+t.ID, r.now()) {
+			continue
+		}
+		j, err := r.planJoining(ctx, v.Rollout, t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, j)
+	}
+	return out, nil
+}
+
+// planJoining plans one tenant as the rollout would have at its start.
+func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (joining, error) {
+	o := ro.Options
+	o.Tenants, o.Strategy, o.Except = []string{t.ID}, nil, nil
+	plan, err := NewService(r.store, nil, r.catalogue, r.now).WithEngines(r.engines).Plan(ctx, Request{ToRelease: ro.ToRelease, Options: o})
+	if err != nil {
+		return joining{}, err
+	}
+	cannot := func(why string) joining {
+		return joining{missing: &MissingTenant{TenantID: t.ID, Release: t.Release, Reason: why}}
+	}
+	if len(plan.Refusals) > 0 {
+		return cannot(Wording("", plan.Refusals[0].Message, plan.Refusals[0].Remedy, nil)), nil
+	}
+	if len(plan.Tenants) != 1 || len(plan.Tenants[0].Path) < 2 {
+		return cannot("its release has changed meanwhile"), nil
+	}
+	tp := plan.Tenants[0]
+	rt := newRolloutTenant(ro, tp, r.now())
+	return joining{tenant: rt, moves: tp.Moves}, nil
+}
+
+// attempts remembers when something was tried last, in memory: it only saves
+// work.
+type attempts struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// again says that joinEvery has passed since the last time that it said so.
+func (a *attempts) again(key string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for k, at := range a.at {
+		if now.Sub(at) > joinEvery {
+			delete(a.at, k)
+		}
+	}
+	if _, lately := a.at[key]; lately {
+		return false
+	}
+	if a.at == nil {
+		a.at = map[string]time.Time{}
+	}
+	a.at[key] = now
+	return true
+}

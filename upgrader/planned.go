@@ -1,0 +1,60 @@
+package upgrader
+
+// Refusal says why something may not start, for one tenant or ("" TenantID)
+// for the rollout as a whole.
+type Refusal struct {
+	Code     string `json:"code"` // "shard_limit", "tenant_without_indices", ...
+	TenantID string `json:"tenant_id,omitempty"`
+	Message  string `json:"message"`
+	Remedy   string `json:"remedy"`
+}
+
+// Plan is what a rollout would do.
+type Plan struct {
+	ToRelease string
+	Options   Options
+	Tenants   []TenantPlan // sorted by TenantID
+	Refusals  []Refusal
+	// Clusters are those where the tenants live, sorted by name; Shards and
+	// Forecast are their sums, as far as there is one.
+	Clusters []ClusterPlan
+	Shards   ShardForecast
+	Forecast Forecast
+	Waves    []Wave
+	// WaveForecasts are the figures of Waves, in the same order.
+	WaveForecasts []WaveForecast
+	// Excepted tenants are left out on purpose; their reasons are in Options.
+	Excepted []FleetTenant
+	// Behind is that of the rollout.
+	Behind []string
+}
+
+// TenantPlan is the part of a plan that belongs to one tenant.
+type TenantPlan struct {
+	TenantID    string
+	FromRelease string
+	// Path lists every release on the way, the first and the last included;
+	// one entry when the tenant is already there.
+	Path   []string
+	Moves  []Move
+	Shards int // new shards, replicas included
+	Record TenantRecord
+	Notes  []string
+	// Footprint is what it needs beside shards, and gives back.
+	Footprint Footprint
+	// Labels are those of the registry.
+	Labels map[string]string
+	// Wave and Position are where the tenant goes; 0 when it has nothing to do.
+	Wave, Position int
+}
+
+// ShardForecast is the use of the cluster's shard limit.
+type ShardForecast struct {
+	Now, New, Peak, Limit int
+	MaxPerNode, DataNodes int
+	// Needed is the value of cluster.max_shards_per_node that would do.
+	Needed int
+	// Raise is the level at which TMS will raise the setting to Needed; "" when
+	// it will not.
+	Raise string
+}

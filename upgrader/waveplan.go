@@ -1,0 +1,206 @@
+package upgrader
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// WaveForecast is what the tenants of one wave that live in one cluster add
+// to it.
+type WaveForecast struct {
+	Number  int
+	Name    string
+	Cluster string
+	Tenants int
+	Docs    int64
+	Bytes   int64 // of the copies, replicas included
+	Shards  int   // new ones, those that the calendar adds included
+	// Duration is an estimate; 0 when nothing was measured.
+	Duration time.Duration
+	// ShardsPeak and DiskPeak are the most while this wave runs, when nothing is
+	// finalized before; the others when every wave is finalized before the next.
+	ShardsPeak, ShardsPeakFinalizing int
+	DiskPeak, DiskPeakFinalizing     int64
+}
+
+// except takes tenants out of the fleet that are to be left out.
+func (p *planner) except(fleet []FleetTenant) []FleetTenant {
+	reasons := p.plan.Options.Except
+	var left []FleetTenant
+	for _, t := range fleet {
+		if _, out := reasons[t.ID]; out {
+			p.plan.Excepted = append(p.plan.Excepted, t)
+			continue
+		}
+		left = append(left, t)
+	}
+	for _, id := range slices.Sorted(maps.Keys(reasons)) {
+		if !slices.ContainsFunc(p.plan.Excepted, func(t FleetTenant) bool { return t.ID == id }) {
+			p.refuse(id, "except_unknown", fmt.Sprintf("tenant %q is excepted, but it is not part of the rollout", id), "leave --except out for it")
+		}
+	}
+	return left
+}
+
+// behind are the releases of which a tenant has to be upgraded.
+func (p *planner) behind() []string {
+	var out []string
+	for _, r := range p.catalogue.List() {
+		if path, err := p.catalogue.Path(r.Version, p.target.Version); err == nil && len(path) > 0 {
+			out = append(out, r.Version)
+		}
+	}
+	return out
+}
+
+// waves assigns the tenants to waves and simulates each.
+func (p *planner) waves(fleet []FleetTenant) {
+	known := map[string]FleetTenant{}
+	for _, t := range fleet {
+		known[t.ID] = t
+	}
+	var moving []waveTenant
+	for i := range p.plan.Tenants {
+		t := &p.plan.Tenants[i]
+		t.Labels = known[t.TenantID].Labels
+		if len(t.Path) > 1 {
+			moving = append(moving, waveTenant{ID: t.TenantID, Labels: t.Labels, Docs: t.Footprint.Docs})
+		}
+	}
+	a := assignWaves(p.plan.Options.Strategy, moving)
+	p.plan.Waves = a.waves
+	p.plan.Refusals = append(p.plan.Refusals, a.refusals...)
+	members := map[string][][]TenantPlan{} // by cluster and wave
+	for i := range p.plan.Tenants {
+		t := &p.plan.Tenants[i]
+		at := a.places[t.TenantID]
+		if t.Wave, t.Position = at.wave, at.position; at.wave == 0 {
+			continue
+		}
+		home := cmp.Or(known[t.TenantID].Cluster, DefaultCluster)
+		if members[home] == nil {
+			members[home] = make([][]TenantPlan, len(a.waves))
+		}
+		members[home][at.wave-1] = append(members[home][at.wave-1], *t)
+	}
+	for _, c := range p.plan.Clusters {
+		if members[c.Cluster] != nil {
+			p.plan.WaveForecasts = append(p.plan.WaveForecasts, c.forecastWaves(a.waves, members[c.Cluster], p.plan.Options.MaxTenants)...)
+		}
+	}
+	slices.SortStableFunc(p.plan.WaveForecasts, func(x, y WaveForecast) int { return cmp.Compare(x.Number, y.Number) })
+}
+
+// forecastWaves plays one wave after the other through in a cluster; waves
+// without tenants of it are left out.
+func (c ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce int) []WaveForecast {
+	open, disk := c.Shards.Now, c.Forecast.Disk.Used
+	kept, keptDisk := open, disk // when every wave is finalized
+	out := make([]WaveForecast, 0, len(waves))
+	for i, w := range waves {
+		if len(members[i]) == 0 {
+			continue
+		}
+		f := WaveForecast{
+			Number: w.Number, Name: w.Name, Cluster: c.Cluster, Tenants: len(members[i]),
+			Duration: simulator{rate: c.Forecast.Rate}.duration(members[i], atOnce),
+		}
+		frees, freesBytes := 0, int64(0)
+		for _, t := range members[i] {
+			f.Docs += t.Footprint.Docs
+			f.Bytes += t.Footprint.Bytes
+			f.Shards += t.Shards + t.Footprint.Calendar
+			frees += t.Footprint.Frees
+			freesBytes += t.Footprint.FreesBytes
+		}
+		open, disk = open+f.Shards, disk+f.Bytes
+		f.ShardsPeak, f.DiskPeak = open, disk
+		f.ShardsPeakFinalizing, f.DiskPeakFinalizing = kept+f.Shards, keptDisk+f.Bytes
+		kept, keptDisk = kept+f.Shards-frees, keptDisk+f.Bytes-freesBytes
+		out = append(out, f)
+	}
+	return out
+}
+
+// exceptedTenant is the row of a tenant that is left out from the start.
+func exceptedTenant(r *Rollout, t FleetTenant, now time.Time) RolloutTenant {
+	why := r.Options.Except[t.ID]
+	return RolloutTenant{
+		RolloutID: r.ID, TenantID: t.ID, FromRelease: t.Release, State: TenantCancelled, Excepted: why, Reason: "excepted: " + why,
+		NextAt: now, FinishedAt: now, ByMethod: map[Method]int{},
+	}
+}
+
+// checkStrategy refuses a strategy or exceptions that are wrong.
+func (s *Service) checkStrategy(o Options) error {
+	for id, why := range o.Except {
+		if why == "" {
+			return &ServiceError{Reason: ReasonInvalid, Field: "options.except." + id, Message: "is empty", Remedy: "say why the tenant is left out"}
+		}
+	}
+	problems := o.Strategy.Problems()
+	if s.gates.Probes != nil {
+		problems = append(problems, o.Strategy.addresses(s.gates.Probes.CheckAddress)...)
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &ServiceError{Reason: ReasonInvalid, Field: "options.strategy." + problems[0].Path, Message: problems[0].Text + andMore(problems[1:]), Remedy: "see `tms upgrade schema`"}
+}
+
+func andMore(problems []Problem) string {
+	text := ""
+	for _, p := range problems {
+		text += "; " + p.String()
+	}
+	return text
+}
+
+// addresses lists what is wrong with the addresses of checks, which are tried
+// with a tenant's name that could be.
+func (s *Strategy) addresses(check func(string) error) (out []Problem) {
+	if s == nil {
+		return nil
+	}
+	each := func(path string, b *Between) {
+		if b == nil {
+			return
+		}
+		for i, c := range b.Checks {
+			for kind, url := range map[string]string{"http": c.httpURL(), "webhook": c.webhookURL()} {
+				if url == "" {
+					continue
+				}
+				url, _ = addressOf(labelPattern.ReplaceAllString(url, "label"), FleetTenant{ID: "tenant"})
+				if err := check(url); err != nil {
+					out = append(out, Problem{Path: fmt.Sprintf("%s.checks[%d].%s.url", path, i, kind), Text: err.Error()})
+				}
+			}
+		}
+	}
+	each("between", &s.Between)
+	if s.Canary != nil {
+		each("canary.between", s.Canary.Between)
+	}
+	for i := range s.Waves {
+		each(fmt.Sprintf("waves[%d].between", i), s.Waves[i].Between)
+	}
+	return out
+}
+
+func (c Check) httpURL() string {
+	if c.HTTP == nil {
+		return ""
+	}
+	return c.HTTP.URL
+}
+
+func (c Check) webhookURL() string {
+	if c.Webhook == nil {
+		return ""
+	}
+	return c.Webhook.URL
+}
