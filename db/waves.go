@@ -141,7 +141,7 @@ func view(ctx context.Context, q querier, rollout, lock string) (*upgrader.View,
 	if err := addWaves(ctx, q, ro); err != nil {
 		return nil, err
 	}
-	for _, add := range []func(context.Context, querier, *upgrader.View) error{addLoads, addWaiting, addCandidates, addUnfit, addOutsiders} {
+	for _, add := range []func(context.Context, querier, *upgrader.View) error{addStop, addLoads, addBudgets, addWaiting, addCandidates, addUnfit, addOutsiders} {
 		if err := add(ctx, q, v); err != nil {
 			return nil, err
 		}
@@ -167,6 +167,42 @@ func addLoads(ctx context.Context, q querier, v *upgrader.View) error {
 		v.Loads[cluster] = l
 		return nil
 	})
+	return failure(err)
+}
+
+// addBudgets tells what budgets of clusters leave for tenants of any rollout.
+func addBudgets(ctx context.Context, q querier, v *upgrader.View) error {
+	rows, err := q.Query(ctx, `
+		select b.cluster, b.tenants, b.hold, coalesce(b.throttle ->> 'reason', ''), (
+			select count(*) from rollout_tenants
+			where cluster = b.cluster and working and not waiting and state not in ('switched', 'done', 'failed', 'cancelled', 'rolled_back')
+				and (switch_allowed or state <> 'compared'))
+		from budgets b`)
+	if err != nil {
+		return failure(err)
+	}
+	var cluster string
+	var b upgrader.BudgetFacts
+	var busy int
+	_, err = pgx.ForEachRow(rows, []any{&cluster, &b.Tenants, &b.Hold, &b.Reason, &busy}, func() error {
+		l, facts := v.Loads[cluster], b
+		l.Budget, l.InFlightOfAll = &facts, busy
+		v.Loads[cluster] = l
+		return nil
+	})
+	return failure(err)
+}
+
+// addStop reads the kill switch.
+func addStop(ctx context.Context, q querier, v *upgrader.View) error {
+	rows, err := q.Query(ctx, stopInForce)
+	if err != nil {
+		return failure(err)
+	}
+	stops, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*upgrader.Stop, error) { return scanStop(row) })
+	if err == nil && len(stops) > 0 {
+		v.Stop, v.Rollout.Wish = stops[0], upgrader.WishStop
+	}
 	return failure(err)
 }
 

@@ -225,7 +225,7 @@ func decide(v *View, a admission) *Decision {
 // into a cluster keeps those of it waiting that come later: otherwise the small
 // ones would overtake it for ever.
 func letIn(v *View, a admission, d *Decision) {
-	l := &entry{v: v, a: a, d: d, f: Facts{Now: a.now, Rollout: v.Rollout, Snapshot: a.snapshot}, shut: map[string]string{}, starting: map[WaveHome]int{}}
+	l := &entry{v: v, a: a, d: d, f: Facts{Now: a.now, Rollout: v.Rollout, Stop: v.Stop, Snapshot: a.snapshot}, shut: map[string]string{}, starting: map[WaveHome]int{}}
 	d.Reasons, d.WaveReasons = map[string]string{}, map[WaveHome]string{}
 	if v.Loads == nil {
 		v.Loads = map[string]ClusterLoad{}
@@ -266,6 +266,7 @@ func (l *entry) candidate(c Candidate) {
 		l.d.LetIn = append(l.d.LetIn, c.TenantID)
 		load := l.v.Loads[c.Cluster]
 		load.InFlight++
+		load.InFlightOfAll++
 		load.ReservedShards += c.NeedShards
 		load.ReservedBytes += c.NeedBytes
 		l.v.Loads[c.Cluster] = load

@@ -101,7 +101,7 @@ func (s *Service) GateReports(ctx context.Context, rollout, tenant string) (*Rol
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &Facts{Now: s.now(), Rollout: v.Rollout}
+	f := &Facts{Now: s.now(), Rollout: v.Rollout, Stop: v.Stop}
 	if f.Snapshot, err = snapshotFacts(ctx, s.snapshots, v.Rollout); err != nil {
 		return nil, nil, err
 	}

@@ -20,6 +20,7 @@ type Gate struct {
 
 // Names of gates.
 const (
+	GateKillSwitch    = "kill_switch"
 	GateNotPaused     = "not_paused"
 	GateFailureBudget = "failure_budget"
 	GateCanaryDone    = "canary_done"
@@ -27,12 +28,14 @@ const (
 	GateInWindow      = "in_window"
 	GateTenantActive  = "tenant_active"
 	GateClusterHealth = "cluster_health"
+	GateBudget        = "budget"
 	GatePlaceFree     = "place_free"
 )
 
 // gates in the order in which they are asked; the first that is closed is the
 // reason why a tenant waits. Cheap and lasting answers come first.
 var gates = []Gate{
+	{GateKillSwitch, "is the kill switch off?", killSwitch},
 	{GateNotPaused, "is the rollout running?", notPaused},
 	{GateFailureBudget, "have no more tenants of the wave failed than are tolerated?", failureBudget},
 	{GateCanaryDone, "is the canary done?", canaryDone},
@@ -43,6 +46,7 @@ var gates = []Gate{
 	{GateClusterHealth, "does the cluster answer, and is it not red?", clusterHealth},
 	{GateShardBudget, "do the tenant's new shards fit below the cluster's limit?", shardBudget},
 	{GateDiskHeadroom, "does the tenant's copy fit below the disk watermark?", diskHeadroom},
+	{GateBudget, "does the cluster's budget, shared by all rollouts, have a place?", withinBudget},
 	{GatePlaceFree, "are fewer tenants of the cluster in flight than max_tenants?", placeFree},
 }
 
@@ -57,6 +61,7 @@ type Facts struct {
 	// Rollout has its waves, but not its tenants.
 	Rollout *Rollout
 	Tenant  Candidate
+	Stop    *Stop // the kill switch; nil when it is off
 	// Load and Cluster are those of the cluster where the tenant lives.
 	Load    ClusterLoad
 	Cluster ClusterFacts
@@ -86,6 +91,17 @@ type ClusterLoad struct {
 	// and have not made their indices, or copied, yet.
 	ReservedShards int
 	ReservedBytes  int64
+	// Budget is that of the cluster; nil when it has none. InFlightOfAll counts
+	// as InFlight does, over all rollouts.
+	Budget        *BudgetFacts
+	InFlightOfAll int
+}
+
+// BudgetFacts are what the gate budget judges.
+type BudgetFacts struct {
+	Tenants int
+	Hold    bool   // no further tenant begins
+	Reason  string // of its throttle; may be empty
 }
 
 // ClusterFacts are what was seen of a cluster.
@@ -130,6 +146,13 @@ func firstClosed(f *Facts) *Verdict {
 		}
 	}
 	return nil
+}
+
+func killSwitch(f *Facts) (why, remedy string) {
+	if f.Stop == nil {
+		return "", ""
+	}
+	return f.Stop.Sentence(), ""
 }
 
 func notPaused(f *Facts) (why, remedy string) {
@@ -284,6 +307,24 @@ func shardBudget(f *Facts) (why, remedy string) {
 }
 
 func diskHeadroom(f *Facts) (why, remedy string) { return DiskRoom(f.room()), "" }
+
+func withinBudget(f *Facts) (why, remedy string) {
+	b := f.Load.Budget
+	switch {
+	case b == nil:
+		return "", ""
+	case b.Hold:
+		why = "no further tenant begins in the cluster"
+	case f.Load.InFlightOfAll >= b.Tenants:
+		why = fmt.Sprintf("as many tenants are in work in the cluster, over all rollouts, as its budget allows (%d)", b.Tenants)
+	default:
+		return "", ""
+	}
+	if b.Reason != "" {
+		why += ": " + b.Reason
+	}
+	return why, "see `tms upgrade budget`"
+}
 
 func placeFree(f *Facts) (why, remedy string) {
 	if most := f.Rollout.Options.MaxTenants; f.Load.InFlight >= most {

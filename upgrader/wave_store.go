@@ -27,6 +27,7 @@ type WaveStore interface {
 type View struct {
 	// Rollout has its waves with their tallies, but not its tenants.
 	Rollout *Rollout
+	Stop    *Stop // the kill switch; nil when it is off. Rollout.Wish is WishStop then
 	// Candidates wait in waves that have begun, in the order in which they are
 	// to start; at most MostCandidates of each cluster.
 	Candidates []Candidate
