@@ -277,7 +277,7 @@ func addUnfit(ctx context.Context, q querier, v *upgrader.View) error {
 // fleet and are not part of it.
 const outsiders = `
 	from tenants t
-	where t.deleted_at is null and (t.release = '' or exists (select from unnest($2::text[]) b where t.release = b or starts_with(t.release, b || '.')))
+	where t.deleted_at is null and (t.release = '' or exists (select from unnest($2::text[]) b where t.release = b or right(b, 2) = '.*' and starts_with(t.release, left(b, -1))))
 		and not exists (select from rollout_tenants rt where rt.rollout_id = $1 and rt.tenant_id = t.id)`
 
 func addOutsiders(ctx context.Context, q querier, v *upgrader.View) error {

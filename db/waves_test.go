@@ -101,7 +101,7 @@ func TestUniform(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme")
 	r := waved("r1", []string{"acme"}, nil)
-	r.Behind, r.Tenants[0].Waiting = []string{"0.8.0", "0.8.1"}, false
+	r.Behind, r.Tenants[0].Waiting = []string{"0.8.0", "0.8.0.*", "0.8.1", "0.8.1.*"}, false
 	require.NoError(t, store.CreateRollout(t.Context(), r, nil, ""))
 	lease, err := store.Acquire(t.Context(), "r1", "acme", "one", time.Minute)
 	require.NoError(t, err)

@@ -157,6 +157,8 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Switch_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Set_FullMethodName:            {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Approve_FullMethodName:        {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Gates_FullMethodName:          {tenants.PermRead, fleet},
 	tmsv1.UpgradeService_Finalize_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Retain_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_ListQuarantine_FullMethodName: {tenants.PermUpgrades, fleet}, // shows customers' documents

@@ -57,6 +57,7 @@ var mayCall = map[string]string{
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
 	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Set": operators, "UpgradeService.Finalize": operators, "UpgradeService.Retain": operators,
+	"UpgradeService.Approve": operators, "UpgradeService.Gates": readers,
 	"UpgradeService.ListQuarantine": operators,
 	"VerificationService.GetProof":  readers, "VerificationService.Recheck": operators, "VerificationService.Repair": operators,
 	"VerificationService.RedriveQuarantine": operators, "VerificationService.DropQuarantine": operators, "VerificationService.ListMismatches": operators,

@@ -12,7 +12,8 @@ import (
 	"github.com/tracardi/tms/upgrader"
 )
 
-func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
+func optionsFromProto(o *tmsv1.RolloutOptions) (upgrader.Options, error) {
+	strategy, err := strategyFromProto(o.GetStrategy())
 	var methods map[string]upgrader.Method
 	for key, m := range o.GetMethods() {
 		if methods == nil {
@@ -26,7 +27,8 @@ func optionsFromProto(o *tmsv1.RolloutOptions) upgrader.Options {
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
 		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
 		RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
-	}
+		Strategy: strategy, Except: o.GetExcept(),
+	}, err
 }
 
 func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
@@ -38,7 +40,7 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 		methods[key] = string(m)
 	}
 	return &tmsv1.RolloutOptions{
-		RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter),
+		RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter), Strategy: strategyToProto(o.Strategy), Except: o.Except,
 		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
 		Methods: methods,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
@@ -53,6 +55,7 @@ func rolloutToProto(r *upgrader.Rollout, now time.Time) *tmsv1.Rollout {
 		Revision: r.Revision, Seconds: seconds(r.CreatedAt, r.FinishedAt, now),
 	}
 	out.Kind = string(r.Kind())
+	out.Waves, out.Missing = wavesToProto(r.Waves), missingToProto(r.Missing)
 	out.ShardLimits, out.Retention = shardLimitsToProto(r.Claims), retentionToProto(r)
 	for i := range r.Tenants {
 		out.Tenants = append(out.Tenants, rolloutTenantToProto(&r.Tenants[i], r.ToRelease, now))
@@ -68,6 +71,7 @@ func rolloutTenantToProto(t *upgrader.RolloutTenant, to string, now time.Time) *
 		Seconds: seconds(t.StartedAt, t.FinishedAt, now), StartTime: stamp(t.StartedAt), FinishTime: stamp(t.FinishedAt),
 		Notes: t.Record.Notes, Kind: string(t.Kind()), WritesSinceSwitch: t.Record.WritesSinceSwitch, Attempts: int32(t.Attempts),
 	}
+	out.Wave, out.Waiting, out.Excepted = int32(t.Wave), t.Waiting, t.Excepted
 	if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized || t.State.Returning() {
 		out.Release = to
 	}
@@ -131,9 +135,11 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 			Cluster: c.Cluster, Tenants: int32(c.Tenants), Shards: shardsToProto(c.Shards), Forecast: forecastToProto(c.Forecast),
 		})
 	}
+	out.Waves = wavePlansToProto(p)
 	for _, t := range p.Tenants {
 		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
 			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes, Kind: string(t.Kind()),
+			Wave: int32(t.Wave),
 		})
 	}
 	for _, r := range p.Refusals {

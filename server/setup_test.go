@@ -495,6 +495,15 @@ func (s *scriptedUpgrades) Retain(_ context.Context, rollout string, _ time.Dura
 	return s.do("retain", upgrader.Command{RolloutID: rollout, Caller: caller})
 }
 
+func (s *scriptedUpgrades) Approve(_ context.Context, a upgrader.Approval) (*upgrader.Rollout, error) {
+	return s.do("approve", upgrader.Command{RolloutID: a.RolloutID, Caller: a.Caller})
+}
+
+func (s *scriptedUpgrades) GateReports(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, []upgrader.GateReport, error) {
+	r, err := s.Get(ctx, rollout)
+	return r, []upgrader.GateReport{{Wave: 1, TenantID: tenant, Verdicts: []upgrader.Verdict{{Gate: upgrader.GateWaveOpen, Open: true}}}}, err
+}
+
 func (s *scriptedUpgrades) Finalize(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
 	return s.do("finalize", c)
 }

@@ -25,7 +25,11 @@ type upgradeService struct {
 }
 
 func (s *upgradeService) Plan(ctx context.Context, r *tmsv1.PlanRolloutRequest) (*tmsv1.RolloutPlan, error) {
-	p, err := s.upgrades.Plan(ctx, upgrader.Request{ToRelease: r.GetToRelease(), Options: optionsFromProto(r.GetOptions()), Caller: callerOf(ctx).KeyID})
+	options, err := optionsFromProto(r.GetOptions())
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.upgrades.Plan(ctx, upgrader.Request{ToRelease: r.GetToRelease(), Options: options, Caller: callerOf(ctx).KeyID})
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +37,12 @@ func (s *upgradeService) Plan(ctx context.Context, r *tmsv1.PlanRolloutRequest) 
 }
 
 func (s *upgradeService) Start(ctx context.Context, r *tmsv1.StartRolloutRequest) (*tmsv1.Rollout, error) {
+	options, err := optionsFromProto(r.GetOptions())
+	if err != nil {
+		return nil, err
+	}
 	started, err := s.upgrades.Start(ctx, upgrader.Request{
-		ToRelease: r.GetToRelease(), Options: optionsFromProto(r.GetOptions()), RequestID: r.GetRequestId(), Caller: callerOf(ctx).KeyID,
+		ToRelease: r.GetToRelease(), Options: options, RequestID: r.GetRequestId(), Caller: callerOf(ctx).KeyID,
 	})
 	return answerRollout(started, err)
 }

@@ -107,6 +107,7 @@ func (b *bundle) due(ctx context.Context, rollout, tenant string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		b.conduct(rollout)
 		work, err := b.store.Due(ctx, 1000)
 		if err == nil {
 			for _, w := range work {

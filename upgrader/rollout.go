@@ -129,7 +129,8 @@ type Rollout struct {
 	Tenants  []RolloutTenant // sorted by TenantID
 	Waves    []Wave          // by number; none in rollouts from before there were waves
 	// Behind are the releases of which a tenant has to be upgraded when the
-	// rollout is one of the whole fleet; empty otherwise.
+	// rollout is one of the whole fleet ("0.8.1.*" are all minor ones of
+	// 0.8.1); empty otherwise.
 	Behind []string
 	// Missing are tenants that came into being on one of these meanwhile and
 	// could not join.

@@ -112,7 +112,18 @@ func (b *bundle) start(to string, o upgrader.Options, tenants ...*fleet.Tenant) 
 	}
 	r, err := b.service.Start(b.t.Context(), upgrader.Request{ToRelease: to, Options: o, Caller: "test"})
 	require.NoError(b.t, err)
+	b.conduct(r.ID)
 	return r
+}
+
+// conduct does what a queue's process does for a rollout as a whole, for tests
+// whose workers have no queue.
+func (b *bundle) conduct(rollout string) {
+	b.t.Helper()
+	runner := upgrader.NewRunner(b.store, b.engine, b.catalogue, "conductor", upgrader.Limits{}, b.log)
+	if err := runner.Conduct(b.t.Context(), rollout); b.t.Context().Err() == nil {
+		require.NoError(b.t, err)
+	}
 }
 
 // until waits until a rollout is as wanted.

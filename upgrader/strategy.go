@@ -188,6 +188,29 @@ func (s *Strategy) betweenOf(w *WaveSpec) Between {
 	return s.Between
 }
 
+// String is the rule in words; "" when nothing has to be true.
+func (b Between) String() string {
+	var parts []string
+	if b.Soak != "" {
+		parts = append(parts, "soak "+b.Soak)
+	}
+	if n := len(b.Checks); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d checks", n))
+	}
+	if b.Approval {
+		parts = append(parts, "approval")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String is the budget in words.
+func (b FailureBudget) String() string {
+	if b.Then == ThenContinue {
+		return "goes on whatever fails"
+	}
+	return fmt.Sprintf("%s may fail, else %s", b.Tolerate, b.Then)
+}
+
 // lasting is a time span that Problems has found right; 0 for none.
 func lasting(text string) time.Duration {
 	d, _ := time.ParseDuration(text)

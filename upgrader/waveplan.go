@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,16 +47,32 @@ func (p *planner) except(fleet []FleetTenant) []FleetTenant {
 	return left
 }
 
-// behind are the releases of which a tenant has to be upgraded.
+// behind are the releases of which a tenant has to be upgraded; "0.8.1.*" are
+// all minor ones of 0.8.1.
 func (p *planner) behind() []string {
 	var out []string
 	for _, r := range p.catalogue.List() {
-		if path, err := p.catalogue.Path(r.Version, p.target.Version); err == nil && len(path) > 0 {
-			out = append(out, r.Version)
+		if kind, err := wayBetween(p.catalogue, r.Version, p.plan.ToRelease); err != nil || kind == KindNone {
+			continue
+		}
+		out = append(out, r.Version)
+		if r.Version != p.target.Version {
+			out = append(out, r.Version+".*")
+		}
+	}
+	// Below a minor release are the minor ones before it.
+	if minor, ok := strings.CutPrefix(p.plan.ToRelease, p.target.Version+"."); ok {
+		n, _ := strconv.Atoi(minor)
+		for i := range min(n, mostMinors) {
+			out = append(out, fmt.Sprintf("%s.%d", p.target.Version, i))
 		}
 	}
 	return out
 }
+
+// mostMinors bounds the minor releases that are listed: Tracardi has never had
+// more than a handful.
+const mostMinors = 1000
 
 // waves assigns the tenants to waves and simulates each.
 func (p *planner) waves(fleet []FleetTenant) {

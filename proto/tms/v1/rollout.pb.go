@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -60,6 +61,12 @@ type RolloutOptions struct {
 	// How long after the last tenant was switched old versions are deleted, given
 	// a snapshot of them; unset is never by itself.
 	FinalizeAfter *durationpb.Duration `protobuf:"bytes,41,opt,name=finalize_after,json=finalizeAfter,proto3" json:"finalize_after,omitempty"`
+	// Tenants that are left out on purpose, with the reason: the rollout may be
+	// complete without them.
+	Except map[string]string `protobuf:"bytes,30,rep,name=except,proto3" json:"except,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// In which waves, what has to be true between them, and when tenants may
+	// start, as `tms upgrade schema` describes; unset is all at once.
+	Strategy      *structpb.Struct `protobuf:"bytes,31,opt,name=strategy,proto3" json:"strategy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +192,20 @@ func (x *RolloutOptions) GetFinalizeAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *RolloutOptions) GetExcept() map[string]string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+func (x *RolloutOptions) GetStrategy() *structpb.Struct {
+	if x != nil {
+		return x.Strategy
+	}
+	return nil
+}
+
 // Rollout is one upgrade of a fleet, or of a part of it.
 type Rollout struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,7 +240,12 @@ type Rollout struct {
 	// What it does to its tenants: major (documents move into the indices of a
 	// new version), minor (same index names; the schema is checked and completed,
 	// no data moves), mixed, or none (all are on the release already).
-	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its waves, by number.
+	Waves []*Wave `protobuf:"bytes,30,rep,name=waves,proto3" json:"waves,omitempty"`
+	// Tenants that came into being during a rollout of the whole fleet and could
+	// not join it.
+	Missing       []*MissingTenant `protobuf:"bytes,31,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +376,20 @@ func (x *Rollout) GetKind() string {
 		return x.Kind
 	}
 	return ""
+}
+
+func (x *Rollout) GetWaves() []*Wave {
+	if x != nil {
+		return x.Waves
+	}
+	return nil
+}
+
+func (x *Rollout) GetMissing() []*MissingTenant {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
 }
 
 // RaisedShardLimit is what TMS does about cluster.max_shards_per_node of a
@@ -602,7 +642,13 @@ type RolloutTenant struct {
 	// major, minor or none, as for the rollout.
 	Kind string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Cluster where it lives.
-	Cluster       string `protobuf:"bytes,50,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Cluster string `protobuf:"bytes,50,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Number of its wave; 0 when it has nothing to do, or is excepted.
+	Wave int32 `protobuf:"varint,30,opt,name=wave,proto3" json:"wave,omitempty"`
+	// Whether it waits for gates; reason names the first that is closed.
+	Waiting bool `protobuf:"varint,31,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Why it is left out on purpose; empty when it is not.
+	Excepted      string `protobuf:"bytes,32,opt,name=excepted,proto3" json:"excepted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +854,27 @@ func (x *RolloutTenant) GetKind() string {
 func (x *RolloutTenant) GetCluster() string {
 	if x != nil {
 		return x.Cluster
+	}
+	return ""
+}
+
+func (x *RolloutTenant) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *RolloutTenant) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+func (x *RolloutTenant) GetExcepted() string {
+	if x != nil {
+		return x.Excepted
 	}
 	return ""
 }
@@ -1232,7 +1299,9 @@ type RolloutPlan struct {
 	Forecast *FleetForecast `protobuf:"bytes,6,opt,name=forecast,proto3" json:"forecast,omitempty"`
 	// The clusters where the tenants live: each has limits and a forecast of its
 	// own. shards and forecast are their sums, as far as there is one.
-	Clusters      []*ClusterPlan `protobuf:"bytes,50,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	Clusters []*ClusterPlan `protobuf:"bytes,50,rep,name=clusters,proto3" json:"clusters,omitempty"`
+	// Waves, as they would be; a row for each cluster with tenants in it.
+	Waves         []*WavePlan `protobuf:"bytes,30,rep,name=waves,proto3" json:"waves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1312,6 +1381,13 @@ func (x *RolloutPlan) GetForecast() *FleetForecast {
 func (x *RolloutPlan) GetClusters() []*ClusterPlan {
 	if x != nil {
 		return x.Clusters
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetWaves() []*WavePlan {
+	if x != nil {
+		return x.Waves
 	}
 	return nil
 }
@@ -1406,7 +1482,9 @@ type TenantPlan struct {
 	// Remarks, such as fields that the target cannot hold.
 	Notes []string `protobuf:"bytes,6,rep,name=notes,proto3" json:"notes,omitempty"`
 	// major, minor or none, as for the rollout.
-	Kind          string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind string `protobuf:"bytes,42,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Number of its wave; 0 when there is nothing to do.
+	Wave          int32 `protobuf:"varint,30,opt,name=wave,proto3" json:"wave,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1488,6 +1566,13 @@ func (x *TenantPlan) GetKind() string {
 		return x.Kind
 	}
 	return ""
+}
+
+func (x *TenantPlan) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
 }
 
 // FleetForecast simulates the rollout.
@@ -1839,11 +1924,748 @@ func (x *ShardForecast) GetRaise() string {
 	return ""
 }
 
+// WavePlan is what the tenants of one wave that live in one cluster need there.
+type WavePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From 1.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the wave.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Where these tenants live.
+	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// How many.
+	Tenants int32 `protobuf:"varint,4,opt,name=tenants,proto3" json:"tenants,omitempty"`
+	// Documents to copy.
+	Documents int64 `protobuf:"varint,5,opt,name=documents,proto3" json:"documents,omitempty"`
+	// Bytes of the copies, replicas included.
+	Bytes int64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// New shards, those that the calendar adds included.
+	Shards int32 `protobuf:"varint,7,opt,name=shards,proto3" json:"shards,omitempty"`
+	// Most shards open while it runs, when nothing is finalized before.
+	ShardsPeak int32 `protobuf:"varint,8,opt,name=shards_peak,json=shardsPeak,proto3" json:"shards_peak,omitempty"`
+	// The same when every wave is finalized before the next.
+	ShardsPeakFinalizing int32 `protobuf:"varint,9,opt,name=shards_peak_finalizing,json=shardsPeakFinalizing,proto3" json:"shards_peak_finalizing,omitempty"`
+	// Most disk used while it runs, in bytes, when nothing is finalized before.
+	DiskPeak int64 `protobuf:"varint,10,opt,name=disk_peak,json=diskPeak,proto3" json:"disk_peak,omitempty"`
+	// The same when every wave is finalized before the next.
+	DiskPeakFinalizing int64 `protobuf:"varint,11,opt,name=disk_peak_finalizing,json=diskPeakFinalizing,proto3" json:"disk_peak_finalizing,omitempty"`
+	// Estimate; 0 when nothing was measured.
+	DurationSeconds float64 `protobuf:"fixed64,12,opt,name=duration_seconds,json=durationSeconds,proto3" json:"duration_seconds,omitempty"`
+	// What holds after it, in words; empty for the last one.
+	Between string `protobuf:"bytes,13,opt,name=between,proto3" json:"between,omitempty"`
+	// What happens when tenants of it fail, in words.
+	FailureBudget string `protobuf:"bytes,14,opt,name=failure_budget,json=failureBudget,proto3" json:"failure_budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WavePlan) Reset() {
+	*x = WavePlan{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WavePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WavePlan) ProtoMessage() {}
+
+func (x *WavePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WavePlan.ProtoReflect.Descriptor instead.
+func (*WavePlan) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *WavePlan) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *WavePlan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WavePlan) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *WavePlan) GetTenants() int32 {
+	if x != nil {
+		return x.Tenants
+	}
+	return 0
+}
+
+func (x *WavePlan) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
+func (x *WavePlan) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *WavePlan) GetShards() int32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
+}
+
+func (x *WavePlan) GetShardsPeak() int32 {
+	if x != nil {
+		return x.ShardsPeak
+	}
+	return 0
+}
+
+func (x *WavePlan) GetShardsPeakFinalizing() int32 {
+	if x != nil {
+		return x.ShardsPeakFinalizing
+	}
+	return 0
+}
+
+func (x *WavePlan) GetDiskPeak() int64 {
+	if x != nil {
+		return x.DiskPeak
+	}
+	return 0
+}
+
+func (x *WavePlan) GetDiskPeakFinalizing() int64 {
+	if x != nil {
+		return x.DiskPeakFinalizing
+	}
+	return 0
+}
+
+func (x *WavePlan) GetDurationSeconds() float64 {
+	if x != nil {
+		return x.DurationSeconds
+	}
+	return 0
+}
+
+func (x *WavePlan) GetBetween() string {
+	if x != nil {
+		return x.Between
+	}
+	return ""
+}
+
+func (x *WavePlan) GetFailureBudget() string {
+	if x != nil {
+		return x.FailureBudget
+	}
+	return ""
+}
+
+// Wave is a part of a rollout's tenants that may start together.
+type Wave struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From 1.
+	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Of the strategy.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// One of: pending, open, soaking, checking, awaiting_approval, done, stopped.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// Why it stands there, in words; may be empty.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Tenants in it, without excepted ones.
+	Tenants int32 `protobuf:"varint,5,opt,name=tenants,proto3" json:"tenants,omitempty"`
+	// Of these, that wait for gates.
+	Waiting int32 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Of these, that wait for nothing but a command.
+	Ended int32 `protobuf:"varint,7,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Of the ended ones, that failed or were rolled back.
+	Failed int32 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	// When it opened.
+	OpenTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=open_time,json=openTime,proto3" json:"open_time,omitempty"`
+	// When the last of its tenants ended.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Until when it soaks.
+	SoakUntil *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=soak_until,json=soakUntil,proto3" json:"soak_until,omitempty"`
+	// When its checks are given up.
+	CheckUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=check_until,json=checkUntil,proto3" json:"check_until,omitempty"`
+	// When it was done.
+	DoneTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=done_time,json=doneTime,proto3" json:"done_time,omitempty"`
+	// When it was approved.
+	ApproveTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=approve_time,json=approveTime,proto3" json:"approve_time,omitempty"`
+	// Who approved it.
+	ApprovedBy string `protobuf:"bytes,15,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	// Whether it goes on although checks do not pass.
+	ChecksWaived bool `protobuf:"varint,16,opt,name=checks_waived,json=checksWaived,proto3" json:"checks_waived,omitempty"`
+	// The last round of checks.
+	Checks []*WaveCheck `protobuf:"bytes,17,rep,name=checks,proto3" json:"checks,omitempty"`
+	// Failures in spite of which the rollout was resumed.
+	Forgiven      int32 `protobuf:"varint,18,opt,name=forgiven,proto3" json:"forgiven,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wave) Reset() {
+	*x = Wave{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wave) ProtoMessage() {}
+
+func (x *Wave) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wave.ProtoReflect.Descriptor instead.
+func (*Wave) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Wave) GetNumber() int32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Wave) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Wave) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Wave) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Wave) GetTenants() int32 {
+	if x != nil {
+		return x.Tenants
+	}
+	return 0
+}
+
+func (x *Wave) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Wave) GetEnded() int32 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *Wave) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Wave) GetOpenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenTime
+	}
+	return nil
+}
+
+func (x *Wave) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Wave) GetSoakUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SoakUntil
+	}
+	return nil
+}
+
+func (x *Wave) GetCheckUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckUntil
+	}
+	return nil
+}
+
+func (x *Wave) GetDoneTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DoneTime
+	}
+	return nil
+}
+
+func (x *Wave) GetApproveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ApproveTime
+	}
+	return nil
+}
+
+func (x *Wave) GetApprovedBy() string {
+	if x != nil {
+		return x.ApprovedBy
+	}
+	return ""
+}
+
+func (x *Wave) GetChecksWaived() bool {
+	if x != nil {
+		return x.ChecksWaived
+	}
+	return false
+}
+
+func (x *Wave) GetChecks() []*WaveCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+func (x *Wave) GetForgiven() int32 {
+	if x != nil {
+		return x.Forgiven
+	}
+	return 0
+}
+
+// WaveCheck is what a check said last.
+type WaveCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the strategy, or its number and kind.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether it passed.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What was found, in words.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaveCheck) Reset() {
+	*x = WaveCheck{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaveCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaveCheck) ProtoMessage() {}
+
+func (x *WaveCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaveCheck.ProtoReflect.Descriptor instead.
+func (*WaveCheck) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WaveCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaveCheck) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *WaveCheck) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *WaveCheck) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// MissingTenant should be part of a rollout and cannot.
+type MissingTenant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which tenant.
+	TenantId string `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Release that it is on; may be empty.
+	Release string `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
+	// Why it cannot join.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MissingTenant) Reset() {
+	*x = MissingTenant{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MissingTenant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MissingTenant) ProtoMessage() {}
+
+func (x *MissingTenant) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MissingTenant.ProtoReflect.Descriptor instead.
+func (*MissingTenant) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MissingTenant) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *MissingTenant) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *MissingTenant) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RolloutGates answers whether tenants may start now, and if not, why.
+type RolloutGates struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// For one tenant, or for those of each wave that wait in each cluster.
+	Reports       []*GateReport `protobuf:"bytes,2,rep,name=reports,proto3" json:"reports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutGates) Reset() {
+	*x = RolloutGates{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutGates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutGates) ProtoMessage() {}
+
+func (x *RolloutGates) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutGates.ProtoReflect.Descriptor instead.
+func (*RolloutGates) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RolloutGates) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RolloutGates) GetReports() []*GateReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+// GateReport is what the gates say about one tenant, or those of a wave.
+type GateReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the wave.
+	Wave int32 `protobuf:"varint,1,opt,name=wave,proto3" json:"wave,omitempty"`
+	// Where they live.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The tenant; empty for all of the wave that wait there.
+	TenantId string `protobuf:"bytes,3,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	// Of the tenant.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// Whether it waits; one that was let in is asked no more, its gates tell what
+	// they would say now.
+	Waiting bool `protobuf:"varint,5,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Whether all gates are open.
+	Open bool `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
+	// Every gate, in the order in which they are asked.
+	Gates         []*GateVerdict `protobuf:"bytes,7,rep,name=gates,proto3" json:"gates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GateReport) Reset() {
+	*x = GateReport{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GateReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GateReport) ProtoMessage() {}
+
+func (x *GateReport) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GateReport.ProtoReflect.Descriptor instead.
+func (*GateReport) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GateReport) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *GateReport) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *GateReport) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
+func (x *GateReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *GateReport) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+func (x *GateReport) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *GateReport) GetGates() []*GateVerdict {
+	if x != nil {
+		return x.Gates
+	}
+	return nil
+}
+
+// GateVerdict is the answer of one gate.
+type GateVerdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name: "wave_open".
+	Gate string `protobuf:"bytes,1,opt,name=gate,proto3" json:"gate,omitempty"`
+	// The question that it answers.
+	Asks string `protobuf:"bytes,2,opt,name=asks,proto3" json:"asks,omitempty"`
+	// Whether it is open.
+	Open bool `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
+	// Why it is closed.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What to do about it.
+	Remedy        string `protobuf:"bytes,5,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GateVerdict) Reset() {
+	*x = GateVerdict{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GateVerdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GateVerdict) ProtoMessage() {}
+
+func (x *GateVerdict) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GateVerdict.ProtoReflect.Descriptor instead.
+func (*GateVerdict) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GateVerdict) GetGate() string {
+	if x != nil {
+		return x.Gate
+	}
+	return ""
+}
+
+func (x *GateVerdict) GetAsks() string {
+	if x != nil {
+		return x.Asks
+	}
+	return ""
+}
+
+func (x *GateVerdict) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *GateVerdict) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GateVerdict) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x06\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\b\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -1862,10 +2684,15 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\vsnapshot_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
 	"snapshotId\x12*\n" +
 	"\x11raise_shard_limit\x18( \x01(\bR\x0fraiseShardLimit\x12S\n" +
-	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x1a:\n" +
+	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x12R\n" +
+	"\x06except\x18\x1e \x03(\v2\".tms.v1.RolloutOptions.ExceptEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x90N\"\x04r\x02\x18?*\x05r\x03\x18\xe8\aR\x06except\x123\n" +
+	"\bstrategy\x18\x1f \x01(\v2\x17.google.protobuf.StructR\bstrategy\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vExceptEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xef\x04\n" +
 	"\aRollout\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1885,7 +2712,9 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\aseconds\x18\v \x01(\x01R\aseconds\x12;\n" +
 	"\fshard_limits\x18( \x03(\v2\x18.tms.v1.RaisedShardLimitR\vshardLimits\x12/\n" +
 	"\tretention\x18) \x01(\v2\x11.tms.v1.RetentionR\tretention\x12\x12\n" +
-	"\x04kind\x18* \x01(\tR\x04kind\"\xa1\x01\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\x12\"\n" +
+	"\x05waves\x18\x1e \x03(\v2\f.tms.v1.WaveR\x05waves\x12/\n" +
+	"\amissing\x18\x1f \x03(\v2\x15.tms.v1.MissingTenantR\amissing\"\xa1\x01\n" +
 	"\x10RaisedShardLimit\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -1901,7 +2730,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x129\n" +
 	"\n" +
 	"retry_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tretryTime\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\"\x94\b\n" +
+	"\x04text\x18\a \x01(\tR\x04text\"\xde\b\n" +
 	"\rRolloutTenant\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x18\n" +
@@ -1930,7 +2759,10 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x18refused_writes_estimated\x18\x16 \x01(\x03H\x00R\x16refusedWritesEstimated\x88\x01\x01\x12\x16\n" +
 	"\x06fences\x18\x17 \x01(\x05R\x06fences\x12\x12\n" +
 	"\x04kind\x18* \x01(\tR\x04kind\x12\x18\n" +
-	"\acluster\x182 \x01(\tR\acluster\x1aB\n" +
+	"\acluster\x182 \x01(\tR\acluster\x12\x12\n" +
+	"\x04wave\x18\x1e \x01(\x05R\x04wave\x12\x18\n" +
+	"\awaiting\x18\x1f \x01(\bR\awaiting\x12\x1a\n" +
+	"\bexcepted\x18  \x01(\tR\bexcepted\x1aB\n" +
 	"\x14IndicesByMethodEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01B\x1b\n" +
@@ -1970,7 +2802,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xcc\x02\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xf4\x02\n" +
 	"\vRolloutPlan\x12\x1d\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tR\ttoRelease\x120\n" +
@@ -1979,12 +2811,13 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\brefusals\x18\x04 \x03(\v2\x0f.tms.v1.RefusalR\brefusals\x12-\n" +
 	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
 	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12/\n" +
-	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\"\xa3\x01\n" +
+	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\x12&\n" +
+	"\x05waves\x18\x1e \x03(\v2\x10.tms.v1.WavePlanR\x05waves\"\xa3\x01\n" +
 	"\vClusterPlan\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\atenants\x18\x02 \x01(\x05R\atenants\x12-\n" +
 	"\x06shards\x18\x03 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
-	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xcb\x01\n" +
+	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xdf\x01\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
@@ -1993,7 +2826,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
 	"\x05notes\x18\x06 \x03(\tR\x05notes\x12\x12\n" +
-	"\x04kind\x18* \x01(\tR\x04kind\"\xca\x03\n" +
+	"\x04kind\x18* \x01(\tR\x04kind\x12\x12\n" +
+	"\x04wave\x18\x1e \x01(\x05R\x04wave\"\xca\x03\n" +
 	"\rFleetForecast\x12\x1c\n" +
 	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +
@@ -2025,7 +2859,74 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"data_nodes\x18\x06 \x01(\x05R\tdataNodes\x12\x16\n" +
 	"\x06needed\x18\a \x01(\x05R\x06needed\x12\x14\n" +
-	"\x05raise\x18\x14 \x01(\tR\x05raiseB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"\x05raise\x18\x14 \x01(\tR\x05raise\"\xc8\x03\n" +
+	"\bWavePlan\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\x12\x18\n" +
+	"\atenants\x18\x04 \x01(\x05R\atenants\x12\x1c\n" +
+	"\tdocuments\x18\x05 \x01(\x03R\tdocuments\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06shards\x18\a \x01(\x05R\x06shards\x12\x1f\n" +
+	"\vshards_peak\x18\b \x01(\x05R\n" +
+	"shardsPeak\x124\n" +
+	"\x16shards_peak_finalizing\x18\t \x01(\x05R\x14shardsPeakFinalizing\x12\x1b\n" +
+	"\tdisk_peak\x18\n" +
+	" \x01(\x03R\bdiskPeak\x120\n" +
+	"\x14disk_peak_finalizing\x18\v \x01(\x03R\x12diskPeakFinalizing\x12)\n" +
+	"\x10duration_seconds\x18\f \x01(\x01R\x0fdurationSeconds\x12\x18\n" +
+	"\abetween\x18\r \x01(\tR\abetween\x12%\n" +
+	"\x0efailure_budget\x18\x0e \x01(\tR\rfailureBudget\"\xaf\x05\n" +
+	"\x04Wave\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x05R\x06number\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
+	"\atenants\x18\x05 \x01(\x05R\atenants\x12\x18\n" +
+	"\awaiting\x18\x06 \x01(\x05R\awaiting\x12\x14\n" +
+	"\x05ended\x18\a \x01(\x05R\x05ended\x12\x16\n" +
+	"\x06failed\x18\b \x01(\x05R\x06failed\x127\n" +
+	"\topen_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bopenTime\x125\n" +
+	"\bend_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x129\n" +
+	"\n" +
+	"soak_until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tsoakUntil\x12;\n" +
+	"\vcheck_until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"checkUntil\x127\n" +
+	"\tdone_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bdoneTime\x12=\n" +
+	"\fapprove_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vapproveTime\x12\x1f\n" +
+	"\vapproved_by\x18\x0f \x01(\tR\n" +
+	"approvedBy\x12#\n" +
+	"\rchecks_waived\x18\x10 \x01(\bR\fchecksWaived\x12)\n" +
+	"\x06checks\x18\x11 \x03(\v2\x11.tms.v1.WaveCheckR\x06checks\x12\x1a\n" +
+	"\bforgiven\x18\x12 \x01(\x05R\bforgiven\"s\n" +
+	"\tWaveCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"^\n" +
+	"\rMissingTenant\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"L\n" +
+	"\fRolloutGates\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
+	"\areports\x18\x02 \x03(\v2\x12.tms.v1.GateReportR\areports\"\xc6\x01\n" +
+	"\n" +
+	"GateReport\x12\x12\n" +
+	"\x04wave\x18\x01 \x01(\x05R\x04wave\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1b\n" +
+	"\ttenant_id\x18\x03 \x01(\tR\btenantId\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x18\n" +
+	"\awaiting\x18\x05 \x01(\bR\awaiting\x12\x12\n" +
+	"\x04open\x18\x06 \x01(\bR\x04open\x12)\n" +
+	"\x05gates\x18\a \x03(\v2\x13.tms.v1.GateVerdictR\x05gates\"y\n" +
+	"\vGateVerdict\x12\x12\n" +
+	"\x04gate\x18\x01 \x01(\tR\x04gate\x12\x12\n" +
+	"\x04asks\x18\x02 \x01(\tR\x04asks\x12\x12\n" +
+	"\x04open\x18\x03 \x01(\bR\x04open\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedyB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_rollout_proto_rawDescOnce sync.Once
@@ -2039,7 +2940,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -2056,49 +2957,73 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*FleetForecast)(nil),         // 12: tms.v1.FleetForecast
 	(*DiskForecast)(nil),          // 13: tms.v1.DiskForecast
 	(*ShardForecast)(nil),         // 14: tms.v1.ShardForecast
-	nil,                           // 15: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 16: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 17: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*WavePlan)(nil),              // 15: tms.v1.WavePlan
+	(*Wave)(nil),                  // 16: tms.v1.Wave
+	(*WaveCheck)(nil),             // 17: tms.v1.WaveCheck
+	(*MissingTenant)(nil),         // 18: tms.v1.MissingTenant
+	(*RolloutGates)(nil),          // 19: tms.v1.RolloutGates
+	(*GateReport)(nil),            // 20: tms.v1.GateReport
+	(*GateVerdict)(nil),           // 21: tms.v1.GateVerdict
+	nil,                           // 22: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 23: tms.v1.RolloutOptions.ExceptEntry
+	nil,                           // 24: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 25: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 27: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	18, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	15, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	18, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
-	19, // 3: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	19, // 4: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
-	4,  // 6: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	2,  // 7: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
-	3,  // 8: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
-	18, // 9: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
-	19, // 10: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
-	19, // 11: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
-	16, // 12: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
-	6,  // 13: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	19, // 14: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	19, // 15: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
-	7,  // 16: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
-	5,  // 17: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	17, // 18: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	19, // 19: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
-	0,  // 20: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	11, // 21: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
-	8,  // 22: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	14, // 23: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 24: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
-	10, // 25: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
-	14, // 26: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 27: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
-	7,  // 28: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	19, // 29: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
-	13, // 30: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	26, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	22, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	26, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
+	23, // 3: tms.v1.RolloutOptions.except:type_name -> tms.v1.RolloutOptions.ExceptEntry
+	27, // 4: tms.v1.RolloutOptions.strategy:type_name -> google.protobuf.Struct
+	28, // 5: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	28, // 6: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
+	4,  // 8: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
+	2,  // 9: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
+	3,  // 10: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
+	16, // 11: tms.v1.Rollout.waves:type_name -> tms.v1.Wave
+	18, // 12: tms.v1.Rollout.missing:type_name -> tms.v1.MissingTenant
+	26, // 13: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
+	28, // 14: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
+	28, // 15: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
+	24, // 16: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	6,  // 17: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
+	28, // 18: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	28, // 19: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	7,  // 20: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
+	5,  // 21: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
+	25, // 22: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	28, // 23: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	0,  // 24: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
+	11, // 25: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	8,  // 26: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
+	14, // 27: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 28: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	10, // 29: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
+	15, // 30: tms.v1.RolloutPlan.waves:type_name -> tms.v1.WavePlan
+	14, // 31: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 32: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
+	7,  // 33: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	28, // 34: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	13, // 35: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	28, // 36: tms.v1.Wave.open_time:type_name -> google.protobuf.Timestamp
+	28, // 37: tms.v1.Wave.end_time:type_name -> google.protobuf.Timestamp
+	28, // 38: tms.v1.Wave.soak_until:type_name -> google.protobuf.Timestamp
+	28, // 39: tms.v1.Wave.check_until:type_name -> google.protobuf.Timestamp
+	28, // 40: tms.v1.Wave.done_time:type_name -> google.protobuf.Timestamp
+	28, // 41: tms.v1.Wave.approve_time:type_name -> google.protobuf.Timestamp
+	17, // 42: tms.v1.Wave.checks:type_name -> tms.v1.WaveCheck
+	28, // 43: tms.v1.WaveCheck.time:type_name -> google.protobuf.Timestamp
+	20, // 44: tms.v1.RolloutGates.reports:type_name -> tms.v1.GateReport
+	21, // 45: tms.v1.GateReport.gates:type_name -> tms.v1.GateVerdict
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -2113,7 +3038,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

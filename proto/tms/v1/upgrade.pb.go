@@ -1137,6 +1137,125 @@ func (x *QuarantinedDocument) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ApproveRolloutRequest approves a wave.
+type ApproveRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Wave that is approved, which may be beforehand; 0 is the one that awaits it.
+	Wave int32 `protobuf:"varint,2,opt,name=wave,proto3" json:"wave,omitempty"`
+	// Go on although checks do not pass. Audited.
+	WaiveChecks   bool `protobuf:"varint,3,opt,name=waive_checks,json=waiveChecks,proto3" json:"waive_checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveRolloutRequest) Reset() {
+	*x = ApproveRolloutRequest{}
+	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveRolloutRequest) ProtoMessage() {}
+
+func (x *ApproveRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveRolloutRequest.ProtoReflect.Descriptor instead.
+func (*ApproveRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ApproveRolloutRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApproveRolloutRequest) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *ApproveRolloutRequest) GetWaiveChecks() bool {
+	if x != nil {
+		return x.WaiveChecks
+	}
+	return false
+}
+
+// RolloutGatesRequest asks what the gates say.
+type RolloutGatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// About this tenant; empty for those of each wave that wait.
+	TenantId      string `protobuf:"bytes,2,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutGatesRequest) Reset() {
+	*x = RolloutGatesRequest{}
+	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutGatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutGatesRequest) ProtoMessage() {}
+
+func (x *RolloutGatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutGatesRequest.ProtoReflect.Descriptor instead.
+func (*RolloutGatesRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RolloutGatesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RolloutGatesRequest) GetTenantId() string {
+	if x != nil {
+		return x.TenantId
+	}
+	return ""
+}
+
 var File_tms_v1_upgrade_proto protoreflect.FileDescriptor
 
 const file_tms_v1_upgrade_proto_rawDesc = "" +
@@ -1223,8 +1342,15 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06source\x18\a \x01(\tR\x06source\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime2\xfa\n" +
-	"\n" +
+	"createTime\"u\n" +
+	"\x15ApproveRolloutRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1e\n" +
+	"\x04wave\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x04wave\x12!\n" +
+	"\fwaive_checks\x18\x03 \x01(\bR\vwaiveChecks\"V\n" +
+	"\x13RolloutGatesRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
+	"\ttenant_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId2\xb8\f\n" +
 	"\x0eUpgradeService\x12U\n" +
 	"\x04Plan\x12\x1a.tms.v1.PlanRolloutRequest\x1a\x13.tms.v1.RolloutPlan\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/rollouts:plan\x12N\n" +
 	"\x05Start\x12\x1b.tms.v1.StartRolloutRequest\x1a\x0f.tms.v1.Rollout\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/rollouts\x12L\n" +
@@ -1239,7 +1365,9 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x03Set\x12\x19.tms.v1.SetRolloutRequest\x1a\x0f.tms.v1.Rollout\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/rollouts/{id}:set\x12b\n" +
 	"\bRollback\x12\x1e.tms.v1.RollbackRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:rollback\x12b\n" +
 	"\bFinalize\x12\x1e.tms.v1.FinalizeRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:finalize\x12\\\n" +
-	"\x06Retain\x12\x1c.tms.v1.RetainRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:retain\x12u\n" +
+	"\x06Retain\x12\x1c.tms.v1.RetainRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:retain\x12_\n" +
+	"\aApprove\x12\x1d.tms.v1.ApproveRolloutRequest\x1a\x0f.tms.v1.Rollout\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/rollouts/{id}:approve\x12[\n" +
+	"\x05Gates\x12\x1b.tms.v1.RolloutGatesRequest\x1a\x14.tms.v1.RolloutGates\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/rollouts/{id}/gates\x12u\n" +
 	"\x0eListQuarantine\x12\x1d.tms.v1.ListQuarantineRequest\x1a\x1e.tms.v1.ListQuarantineResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/rollouts/{id}/quarantineB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
@@ -1254,7 +1382,7 @@ func file_tms_v1_upgrade_proto_rawDescGZIP() []byte {
 	return file_tms_v1_upgrade_proto_rawDescData
 }
 
-var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*PlanRolloutRequest)(nil),     // 0: tms.v1.PlanRolloutRequest
 	(*StartRolloutRequest)(nil),    // 1: tms.v1.StartRolloutRequest
@@ -1274,20 +1402,23 @@ var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*ListQuarantineRequest)(nil),  // 15: tms.v1.ListQuarantineRequest
 	(*ListQuarantineResponse)(nil), // 16: tms.v1.ListQuarantineResponse
 	(*QuarantinedDocument)(nil),    // 17: tms.v1.QuarantinedDocument
-	(*RolloutOptions)(nil),         // 18: tms.v1.RolloutOptions
-	(*Rollout)(nil),                // 19: tms.v1.Rollout
-	(*durationpb.Duration)(nil),    // 20: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
-	(*RolloutPlan)(nil),            // 22: tms.v1.RolloutPlan
+	(*ApproveRolloutRequest)(nil),  // 18: tms.v1.ApproveRolloutRequest
+	(*RolloutGatesRequest)(nil),    // 19: tms.v1.RolloutGatesRequest
+	(*RolloutOptions)(nil),         // 20: tms.v1.RolloutOptions
+	(*Rollout)(nil),                // 21: tms.v1.Rollout
+	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*RolloutPlan)(nil),            // 24: tms.v1.RolloutPlan
+	(*RolloutGates)(nil),           // 25: tms.v1.RolloutGates
 }
 var file_tms_v1_upgrade_proto_depIdxs = []int32{
-	18, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	18, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	19, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
-	20, // 3: tms.v1.SetRolloutRequest.fence_timeout:type_name -> google.protobuf.Duration
-	20, // 4: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
+	20, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	20, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	21, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
+	22, // 3: tms.v1.SetRolloutRequest.fence_timeout:type_name -> google.protobuf.Duration
+	22, // 4: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
 	17, // 5: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
-	21, // 6: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
+	23, // 6: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
 	1,  // 8: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
 	2,  // 9: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
@@ -1302,24 +1433,28 @@ var file_tms_v1_upgrade_proto_depIdxs = []int32{
 	12, // 18: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
 	13, // 19: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
 	14, // 20: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
-	15, // 21: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
-	22, // 22: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
-	19, // 23: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
-	19, // 24: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
-	4,  // 25: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
-	19, // 26: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
-	19, // 27: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
-	19, // 28: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
-	19, // 29: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
-	19, // 30: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
-	19, // 31: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
-	19, // 32: tms.v1.UpgradeService.Set:output_type -> tms.v1.Rollout
-	19, // 33: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
-	19, // 34: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
-	19, // 35: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
-	16, // 36: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
-	22, // [22:37] is the sub-list for method output_type
-	7,  // [7:22] is the sub-list for method input_type
+	18, // 21: tms.v1.UpgradeService.Approve:input_type -> tms.v1.ApproveRolloutRequest
+	19, // 22: tms.v1.UpgradeService.Gates:input_type -> tms.v1.RolloutGatesRequest
+	15, // 23: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
+	24, // 24: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
+	21, // 25: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
+	21, // 26: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
+	4,  // 27: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
+	21, // 28: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
+	21, // 29: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
+	21, // 30: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
+	21, // 31: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
+	21, // 32: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
+	21, // 33: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
+	21, // 34: tms.v1.UpgradeService.Set:output_type -> tms.v1.Rollout
+	21, // 35: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
+	21, // 36: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
+	21, // 37: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
+	21, // 38: tms.v1.UpgradeService.Approve:output_type -> tms.v1.Rollout
+	25, // 39: tms.v1.UpgradeService.Gates:output_type -> tms.v1.RolloutGates
+	16, // 40: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
+	24, // [24:41] is the sub-list for method output_type
+	7,  // [7:24] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1339,7 +1474,7 @@ func file_tms_v1_upgrade_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_upgrade_proto_rawDesc), len(file_tms_v1_upgrade_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	UpgradeService_Rollback_FullMethodName       = "/tms.v1.UpgradeService/Rollback"
 	UpgradeService_Finalize_FullMethodName       = "/tms.v1.UpgradeService/Finalize"
 	UpgradeService_Retain_FullMethodName         = "/tms.v1.UpgradeService/Retain"
+	UpgradeService_Approve_FullMethodName        = "/tms.v1.UpgradeService/Approve"
+	UpgradeService_Gates_FullMethodName          = "/tms.v1.UpgradeService/Gates"
 	UpgradeService_ListQuarantine_FullMethodName = "/tms.v1.UpgradeService/ListQuarantine"
 )
 
@@ -77,6 +79,10 @@ type UpgradeServiceClient interface {
 	Finalize(ctx context.Context, in *FinalizeRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Retain says when the old versions of a rollout are deleted, or keeps them.
 	Retain(ctx context.Context, in *RetainRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// Approve lets a rollout go on after a wave.
+	Approve(ctx context.Context, in *ApproveRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// Gates tells whether a tenant may start now, and if not, why.
+	Gates(ctx context.Context, in *RolloutGatesRequest, opts ...grpc.CallOption) (*RolloutGates, error)
 	// ListQuarantine returns documents that were kept aside instead of being
 	// migrated, by tenant, index and id.
 	ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error)
@@ -239,6 +245,26 @@ func (c *upgradeServiceClient) Retain(ctx context.Context, in *RetainRolloutRequ
 	return out, nil
 }
 
+func (c *upgradeServiceClient) Approve(ctx context.Context, in *ApproveRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, UpgradeService_Approve_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *upgradeServiceClient) Gates(ctx context.Context, in *RolloutGatesRequest, opts ...grpc.CallOption) (*RolloutGates, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RolloutGates)
+	err := c.cc.Invoke(ctx, UpgradeService_Gates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *upgradeServiceClient) ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListQuarantineResponse)
@@ -290,6 +316,10 @@ type UpgradeServiceServer interface {
 	Finalize(context.Context, *FinalizeRolloutRequest) (*Rollout, error)
 	// Retain says when the old versions of a rollout are deleted, or keeps them.
 	Retain(context.Context, *RetainRolloutRequest) (*Rollout, error)
+	// Approve lets a rollout go on after a wave.
+	Approve(context.Context, *ApproveRolloutRequest) (*Rollout, error)
+	// Gates tells whether a tenant may start now, and if not, why.
+	Gates(context.Context, *RolloutGatesRequest) (*RolloutGates, error)
 	// ListQuarantine returns documents that were kept aside instead of being
 	// migrated, by tenant, index and id.
 	ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error)
@@ -343,6 +373,12 @@ func (UnimplementedUpgradeServiceServer) Finalize(context.Context, *FinalizeRoll
 }
 func (UnimplementedUpgradeServiceServer) Retain(context.Context, *RetainRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Retain not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Approve(context.Context, *ApproveRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method Approve not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Gates(context.Context, *RolloutGatesRequest) (*RolloutGates, error) {
+	return nil, status.Error(codes.Unimplemented, "method Gates not implemented")
 }
 func (UnimplementedUpgradeServiceServer) ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuarantine not implemented")
@@ -612,6 +648,42 @@ func _UpgradeService_Retain_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpgradeService_Approve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpgradeServiceServer).Approve(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpgradeService_Approve_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpgradeServiceServer).Approve(ctx, req.(*ApproveRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UpgradeService_Gates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RolloutGatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpgradeServiceServer).Gates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpgradeService_Gates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpgradeServiceServer).Gates(ctx, req.(*RolloutGatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UpgradeService_ListQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListQuarantineRequest)
 	if err := dec(in); err != nil {
@@ -688,6 +760,14 @@ var UpgradeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Retain",
 			Handler:    _UpgradeService_Retain_Handler,
+		},
+		{
+			MethodName: "Approve",
+			Handler:    _UpgradeService_Approve_Handler,
+		},
+		{
+			MethodName: "Gates",
+			Handler:    _UpgradeService_Gates_Handler,
 		},
 		{
 			MethodName: "ListQuarantine",

@@ -14,7 +14,7 @@ import (
 type goal func(t *tmsv1.RolloutTenant, named bool) bool
 
 func goalSwitched(t *tmsv1.RolloutTenant, _ bool) bool {
-	return t.GetState() == "switched" || t.GetState() == "done"
+	return t.GetState() == "switched" || t.GetState() == "done" || t.GetState() == "cancelled" && t.GetExcepted() != ""
 }
 
 // goalCancelled holds for what is undone; what was switched before stays so.

@@ -7,12 +7,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 )
 
 // plan prints what a rollout would do; refusals are an error after that.
-func (a *app) plan(ctx context.Context, s *session, f rolloutFlags) error {
-	p, err := call(ctx, s, s.upgrades.Plan, &tmsv1.PlanRolloutRequest{ToRelease: f.to, Options: f.options()})
+func (a *app) plan(ctx context.Context, cmd *cobra.Command, s *session, f rolloutFlags) error {
+	options, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	p, err := call(ctx, s, s.upgrades.Plan, &tmsv1.PlanRolloutRequest{ToRelease: f.to, Options: options})
 	if err != nil {
 		return err
 	}
@@ -57,6 +63,9 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 		}
 	}
 	if err := a.printClusters(p); err != nil {
+		return err
+	}
+	if err := a.printWavePlans(p); err != nil {
 		return err
 	}
 	return a.printNotes(p)

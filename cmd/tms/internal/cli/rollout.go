@@ -70,6 +70,9 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 	if err := writeTable(a.out, header, rows); err != nil {
 		return err
 	}
+	if err := a.printWaves(r); err != nil {
+		return err
+	}
 	return a.printMoves(r)
 }
 

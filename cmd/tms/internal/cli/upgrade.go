@@ -28,6 +28,7 @@ until "finalize" has deleted their old version.`,
 	cmd.AddCommand(a.upgradePlanCommand(), a.upgradeStartCommand(), a.upgradeWatchCommand(), a.upgradeListCommand(), a.upgradeShowCommand(), a.upgradeQuarantineCommand(),
 		a.upgradeProofCommand(), a.upgradeMismatchesCommand(), a.upgradeRepairCommand())
 	cmd.AddCommand(a.upgradeStopAllCommand(), a.upgradeResumeAllCommand())
+	cmd.AddCommand(a.upgradeApproveCommand(), a.upgradeGatesCommand(), a.upgradeSchemaCommand())
 	cmd.AddCommand(a.upgradeCommands()...)
 	cmd.AddCommand(a.upgradeProgressCommands()...)
 	return cmd
@@ -44,6 +45,7 @@ type rolloutFlags struct {
 	snapshot, repository        string
 	methods                     []string
 	limitFlags
+	waveFlags
 	moves bool // plan: every target index
 }
 
@@ -62,6 +64,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.snapshot, "snapshot", "", "before: take a snapshot of the tenants first, and touch nothing until it counts as a backup")
 	flags.StringVar(&f.repository, "snapshot-repository", "", "where the snapshot goes; may be left out when there is only one")
 	f.limitFlags.bind(cmd)
+	f.waveFlags.bind(cmd)
 	needs(cmd, "to")
 }
 
@@ -78,7 +81,7 @@ func (f *rolloutFlags) chosenMethods() map[string]string {
 	return out
 }
 
-func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
+func (f *rolloutFlags) options(cmd *cobra.Command) (*tmsv1.RolloutOptions, error) {
 	o := &tmsv1.RolloutOptions{
 		Snapshot: f.snapshot, SnapshotRepository: f.repository,
 		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
@@ -88,7 +91,7 @@ func (f *rolloutFlags) options() *tmsv1.RolloutOptions {
 	if f.fenceTimeout != 0 {
 		o.FenceTimeout = durationpb.New(f.fenceTimeout)
 	}
-	return o
+	return o, f.waveFlags.put(cmd, o)
 }
 
 // switchMode is the flag --switch: true is hold.
@@ -125,7 +128,9 @@ func (a *app) upgradePlanCommand() *cobra.Command {
 	var f rolloutFlags
 	cmd := &cobra.Command{
 		Use: "plan --to VERSION", Short: "Show what an upgrade would do and what stands in its way; writes nothing",
-		RunE: a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error { return a.plan(ctx, s, f) }),
+		RunE: a.remote(func(ctx context.Context, cmd *cobra.Command, _ []string, s *session) error {
+			return a.plan(ctx, cmd, s, f)
+		}),
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&f.moves, "moves", false, "also a table of every target index, with its method and the reason")
@@ -145,14 +150,18 @@ command follows it to its end and returns 0 only if every tenant is switched;
 progress goes to standard error, the outcome to standard output.`,
 		Example: "  tms upgrade start --to 0.8.2 --dry-run\n  tms upgrade start --to 0.8.2 --tenant acme --wait -o json",
 	}
-	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error {
+	cmd.RunE = a.remote(func(ctx context.Context, cmd *cobra.Command, _ []string, s *session) error {
 		if dry {
-			return a.plan(ctx, s, f)
+			return a.plan(ctx, cmd, s, f)
+		}
+		options, err := f.options(cmd)
+		if err != nil {
+			return err
 		}
 		if requestID == "" {
 			requestID = rand.Text() // so that the call may be repeated
 		}
-		r, err := call(ctx, s, s.upgrades.Start, &tmsv1.StartRolloutRequest{ToRelease: f.to, Options: f.options(), RequestId: requestID})
+		r, err := call(ctx, s, s.upgrades.Start, &tmsv1.StartRolloutRequest{ToRelease: f.to, Options: options, RequestId: requestID})
 		if err != nil {
 			return a.refusal(s, err)
 		}

@@ -183,23 +183,24 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	if err != nil {
 		return server.Config{}, err
 	}
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes, Stall: s.StallAfter}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository)
-	rehearsed := rehearse(database, runner)
-	purgeStore := db.NewPurges(registry)
-	purges := tenants.NewPurges(tenants.PurgesConfig{
-		Store: purgeStore, Mirror: mirror, Clusters: pool, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
-		Automatic: s.AutoPurge,
-	})
 	networks, err := hooks.ParseNetworks(s.WebhookNetworks)
 	if err != nil {
 		return server.Config{}, fmt.Errorf("--webhook-allow-networks (TMS_WEBHOOK_ALLOW_NETWORKS): %w", err)
 	}
 	sender := hooks.NewSender(networks)
 	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
+	gates := upgrader.GateSources{Probes: probes{sender}}
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes, Stall: s.StallAfter}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository).WithGates(gates)
+	rehearsed := rehearse(database, runner)
+	purgeStore := db.NewPurges(registry)
+	purges := tenants.NewPurges(tenants.PurgesConfig{
+		Store: purgeStore, Mirror: mirror, Clusters: pool, Prefixes: known{catalogue}.prefixes, Snapshots: kept.service, Pages: pages, Owner: self, Logger: log,
+		Automatic: s.AutoPurge,
+	})
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, looked{pool, named}, catalogue, kept.service, self, log)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithBudgets(rollouts).WithEngines(pool).
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithBudgets(rollouts).WithGates(gates).WithEngines(pool).
 		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter).WithRecords(rollouts)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
 		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades), rehearsed.work)
