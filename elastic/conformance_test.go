@@ -72,6 +72,7 @@ var conformance = []struct {
 	{"vitals of a cluster", testVitals},
 	{"task that is not there", testUnknownTask},
 	{"scripts are compiled", testCheckScript},
+	{"mapping and settings are tried", testCheckIndex},
 }
 
 func TestConformance(t *testing.T) {

@@ -124,6 +124,9 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 	if err := s.lookAtAll(ctx, p, engine, tenants); err != nil {
 		return nil, unavailable(err)
 	}
+	if err := s.acceptable(ctx, p, engine); err != nil {
+		return nil, unavailable(err)
+	}
 	sim, err := s.simulator(ctx, cluster, engine, view)
 	if err != nil {
 		return nil, err

@@ -106,6 +106,10 @@ type Engine interface {
 	// CheckScript compiles a Painless script for update/reindex and returns
 	// the engine's complaint as an error.
 	CheckScript(ctx context.Context, source string, params map[string]any) error
+	// CheckIndex says whether the engine would make an index of this body: what
+	// it does not know of the mapping or the settings is the error. Nothing is
+	// made.
+	CheckIndex(ctx context.Context, body IndexBody) error
 }
 
 // EngineInfo describes a cluster.

@@ -183,7 +183,7 @@ type RehearsalRequest struct {
 // out. What else stands in the way of a rollout is part of its report.
 var hindering = map[string]bool{
 	"tenant_unknown": true, "release_unset": true, "no_path": true, "tenant_without_indices": true, "index_closed": true,
-	"partition_invalid": true, "flattened_unsupported": true, "shard_limit": true, "disk_headroom": true,
+	"partition_invalid": true, "flattened_unsupported": true, "index_refused": true, "script_refused": true, "shard_limit": true, "disk_headroom": true,
 	"cluster_unavailable": true, "stopped_all": true, "route_unseen": true, "route_into_nothing": true,
 }
 

@@ -76,6 +76,7 @@ type Service struct {
 	stall      time.Duration  // without a step, after which a tenant is said to be stalled
 	gates      GateSources
 	now        func() time.Time
+	accepted   acceptance
 }
 
 // NewService wires a Service whose tenants all live in one cluster, unless
