@@ -21,8 +21,8 @@ const poolFresh = time.Second
 // ErrUnknownCluster is a name that Access does not know.
 var ErrUnknownCluster = errors.New("unknown cluster")
 
-// Access tells how a cluster is reached, and a number that changes with it.
-// ErrUnknownCluster when the name is not registered.
+// Access tells how a cluster is reached, and a number that grows when that
+// changes. ErrUnknownCluster, in words, when the name is not registered.
 type Access func(ctx context.Context, cluster string) (Config, int64, error)
 
 // Pool holds a client for each named cluster: made when it is first asked for,
@@ -71,7 +71,7 @@ func (p *Pool) Client(ctx context.Context, cluster string) (*Client, error) {
 	switch {
 	case errors.Is(err, ErrUnknownCluster):
 		p.forget(cluster)
-		return nil, fmt.Errorf("cluster %q is not registered: %w", cluster, err)
+		return nil, err
 	case err != nil:
 		if c := p.known(cluster, 0); c != nil {
 			return c, nil

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -27,7 +26,7 @@ func openEngines(home *elastic.Client, store *db.Clusters, log *slog.Logger) eng
 	e.Pool = elastic.NewPool(home, func(ctx context.Context, name string) (elastic.Config, int64, error) {
 		c, err := store.Cluster(ctx, name)
 		if tenants.HasReason(err, tenants.ReasonClusterNotFound) {
-			return elastic.Config{}, 0, errors.Join(err, elastic.ErrUnknownCluster)
+			return elastic.Config{}, 0, unknownCluster{err}
 		}
 		if err != nil {
 			return elastic.Config{}, 0, err
@@ -37,6 +36,13 @@ func openEngines(home *elastic.Client, store *db.Clusters, log *slog.Logger) eng
 	})
 	return e
 }
+
+// unknownCluster is the registry's refusal of a name, as elastic knows it.
+type unknownCluster struct{ error }
+
+func (unknownCluster) Is(target error) bool { return target == elastic.ErrUnknownCluster }
+
+func (e unknownCluster) Unwrap() error { return e.error }
 
 // access is how a cluster is reached.
 func (e engines) access(c *clusters.Cluster) (elastic.Config, error) {
