@@ -42,7 +42,7 @@ func TestRolesAreRefusedWhatTheyMayNot(t *testing.T) {
 		tenants.RoleViewer:      read,
 		tenants.RoleProvisioner: append([]tenants.Permission{tenants.PermTenants}, read...),
 		tenants.RoleOperator:    append([]tenants.Permission{tenants.PermUpgrades, tenants.PermBackups, tenants.PermPurge, tenants.PermAudit}, read...),
-		tenants.RoleAdmin:       append([]tenants.Permission{tenants.PermTenants, tenants.PermUpgrades, tenants.PermBackups, tenants.PermPurge, tenants.PermAudit, tenants.PermKeys, tenants.PermWebhooks}, read...),
+		tenants.RoleAdmin:       append([]tenants.Permission{tenants.PermTenants, tenants.PermUpgrades, tenants.PermBackups, tenants.PermPurge, tenants.PermAudit, tenants.PermKeys, tenants.PermWebhooks, tenants.PermClusters}, read...),
 		"made up":               {},
 	}
 	for role, can := range allowed {

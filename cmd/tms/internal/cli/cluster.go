@@ -81,7 +81,7 @@ func secretFile(cmd *cobra.Command, flag, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	var from io.Reader = cmd.InOrStdin()
+	from := cmd.InOrStdin()
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
