@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,6 +33,20 @@ type Store interface {
 	// SaveBundle stores a bundle. The same one again changes nothing; another
 	// one of the same version is a *ConflictError.
 	SaveBundle(ctx context.Context, s Stored) error
+	// RemoveBundle removes a stored version, unless something uses it: then it
+	// is an *InUseError. A version that is not there is an *UnknownReleaseError
+	// without known ones. Both this and SaveBundle stand in the audit trail.
+	RemoveBundle(ctx context.Context, version, by string) error
+}
+
+// InUseError is the refusal to remove a release.
+type InUseError struct {
+	Version string
+	By      []string // all that uses it, or why it can never be removed
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("release %s cannot be removed: %s", e.Version, strings.Join(e.By, "; "))
 }
 
 // ConflictError is returned for a version that is known with other content.
@@ -187,6 +202,35 @@ func (l *Library) Save(ctx context.Context, bundle []byte, origin, by string) (*
 		return nil, err
 	}
 	return l.catalogue.exactly(version)
+}
+
+// Remove takes a stored release away, for all processes, unless something uses
+// it: rollouts and proofs name it, and without it nobody could say what they
+// mean. The error is an *InUseError, an *UnknownReleaseError or the store's.
+func (l *Library) Remove(ctx context.Context, version, by string) error {
+	if err := l.Refresh(ctx); err != nil {
+		return err
+	}
+	builtin, err := Builtin()
+	if err != nil {
+		return err
+	}
+	if _, err := builtin.exactly(version); err == nil {
+		return &InUseError{Version: version, By: []string{"it is built in"}}
+	}
+	for _, r := range l.catalogue.List() {
+		if r.Previous == version {
+			return &InUseError{Version: version, By: []string{"release " + r.Version + " follows it (remove that one first)"}}
+		}
+	}
+	if err := l.store.RemoveBundle(ctx, version, by); err != nil {
+		var unknown *UnknownReleaseError
+		if errors.As(err, &unknown) {
+			return l.catalogue.unknown(version)
+		}
+		return err
+	}
+	return l.Refresh(ctx)
 }
 
 // Bounds of a packed bundle. The built-in ones have 40 files of 3 KB; what is

@@ -31,6 +31,7 @@ const (
 	// Releases that operators bring.
 	reasonReleaseRefused = "RELEASE_REFUSED"
 	reasonReleaseExists  = "RELEASE_EXISTS"
+	reasonReleaseInUse   = "RELEASE_IN_USE"
 )
 
 // libraryReasons are for statuses that gRPC and the gateway make themselves.
@@ -80,6 +81,7 @@ var reasonTable = []reasonRow{
 	{string(tenants.ReasonRolloutRunning), codes.FailedPrecondition, "The tenant is part of a running rollout.", "Cancel it for this tenant, or wait for its end."},
 	{string(tenants.ReasonPurgeIncomplete), codes.FailedPrecondition, "A purge found something of the tenant left.", "It is tried again by itself."},
 	{string(upgrader.ReasonRefused), codes.FailedPrecondition, "A rollout may not start; PreconditionFailure lists every reason.", "Remove what stands in the way."},
+	{reasonReleaseInUse, codes.FailedPrecondition, "A release is built in, or used: PreconditionFailure lists by what.", "Remove what uses it first; what rollouts name stays for good."},
 	{reasonReleaseRefused, codes.FailedPrecondition, "A release bundle is not consistent; PreconditionFailure lists everything by file and line.", "Correct the bundle; `tms release validate` says the same."},
 	{string(backups.ReasonInvalid), codes.InvalidArgument, "A value of a request about backups is wrong.", "Correct it."},
 	{string(backups.ReasonNotFound), codes.NotFound, "No such repository, snapshot or restore, or no such tenant in it.", "See `tms backup list`."},

@@ -47,6 +47,18 @@ func (s *releaseService) Save(ctx context.Context, req *tmsv1.SaveReleaseRequest
 	return releaseSummary(r), nil
 }
 
+func (s *releaseService) Remove(ctx context.Context, req *tmsv1.RemoveReleaseRequest) (*tmsv1.RemoveReleaseResponse, error) {
+	err := s.library.Remove(ctx, req.GetVersion(), callerOf(ctx).KeyID)
+	var unknown *releases.UnknownReleaseError
+	if errors.As(err, &unknown) {
+		return nil, &tenants.Error{Code: tenants.CodeNotFound, Reason: tenants.ReasonUnknownRelease, Field: "version", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &tmsv1.RemoveReleaseResponse{}, nil
+}
+
 func releaseSummary(r *releases.Release) *tmsv1.Release {
 	return &tmsv1.Release{Version: r.Version, Prefix: r.Prefix, Previous: r.Previous, ResourceCount: int32(len(r.Resources)), Digest: r.Digest}
 }

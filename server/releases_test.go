@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 
@@ -67,4 +68,29 @@ func TestSaveRelease(t *testing.T) {
 	refused(t, err, codes.FailedPrecondition, "RELEASE_REFUSED") // 0.8.3 follows 0.8.2 already
 	_, err = b.releases.Save(b.admin(), &tmsv1.SaveReleaseRequest{Bundle: []byte("no zip")})
 	refused(t, err, codes.FailedPrecondition, "RELEASE_REFUSED")
+
+	// What is used stays, what is not goes, for every process.
+	remove := func(version string) error {
+		_, err := b.releases.Remove(b.admin(), &tmsv1.RemoveReleaseRequest{Version: version})
+		return err
+	}
+	refused(t, remove("0.8.2"), codes.FailedPrecondition, "RELEASE_IN_USE")
+	refused(t, remove("9.9.9"), codes.NotFound, "UNKNOWN_RELEASE")
+	_, err = b.db.Pool().Exec(t.Context(), `insert into tenants (id, install_token, release, cluster) values ('onit', '', '0.8.3.7', 'default')`)
+	require.NoError(t, err)
+	refused(t, remove("0.8.3"), codes.FailedPrecondition, "RELEASE_IN_USE")
+	_, err = b.db.Pool().Exec(t.Context(), `update tenants set release = '0.8.2' where id = 'onit'`)
+	require.NoError(t, err)
+	require.NoError(t, remove("0.8.3"))
+	require.NoError(t, other.Refresh(t.Context()))
+	_, err = other.Catalogue().Get("0.8.3")
+	require.Error(t, err)
+	var actions []string
+	rows, err := b.db.Pool().Query(t.Context(), `select action from audit where subject = 'release/0.8.3' order by id`)
+	require.NoError(t, err)
+	actions, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Equal(t, []string{"release.save", "release.remove"}, actions)
+	_, err = b.releases.Save(b.admin(), &tmsv1.SaveReleaseRequest{Bundle: nextRelease(t, "0.8.3", "4s")})
+	require.NoError(t, err, "nobody has used it: it may come back as another one")
 }

@@ -102,6 +102,7 @@ type Catalogue interface {
 // Library keeps releases that operators bring, *releases.Library.
 type Library interface {
 	Save(ctx context.Context, bundle []byte, origin, by string) (*releases.Release, error)
+	Remove(ctx context.Context, version, by string) error
 }
 
 // Upgrades runs rollouts, *upgrader.Service.

@@ -68,6 +68,7 @@ func statusOf(err error) *status.Status {
 	var engine *upgrader.EngineError
 	var bundle *releases.BundleError
 	var conflict *releases.ConflictError
+	var used *releases.InUseError
 	switch {
 	case errors.As(err, &registry):
 		return registryStatus(registry)
@@ -83,6 +84,8 @@ func statusOf(err error) *status.Status {
 		return bundleStatus(bundle)
 	case errors.As(err, &conflict):
 		return detailed(codes.AlreadyExists, conflict.Error(), info(reasonReleaseExists, meta("version", conflict.Version)))
+	case errors.As(err, &used):
+		return usedStatus(used)
 	case errors.Is(err, context.Canceled):
 		return detailed(codes.Canceled, "the client went away", info(reasonCanceled, nil))
 	case errors.Is(err, context.DeadlineExceeded):
@@ -155,6 +158,15 @@ func refusedStatus(code codes.Code, message string, why *errdetails.ErrorInfo, r
 		details = append(details, failed)
 	}
 	return detailed(code, message, details...)
+}
+
+// usedStatus lists what keeps a release.
+func usedStatus(e *releases.InUseError) *status.Status {
+	failed := &errdetails.PreconditionFailure{}
+	for _, by := range e.By {
+		failed.Violations = append(failed.Violations, &errdetails.PreconditionFailure_Violation{Type: reasonReleaseInUse, Subject: "releases/" + e.Version, Description: by})
+	}
+	return detailed(codes.FailedPrecondition, e.Error(), info(reasonReleaseInUse, meta("version", e.Version)), failed)
 }
 
 func bundleStatus(e *releases.BundleError) *status.Status {

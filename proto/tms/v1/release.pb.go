@@ -537,6 +537,89 @@ func (x *SaveReleaseRequest) GetOrigin() string {
 	return ""
 }
 
+// RemoveReleaseRequest names a saved release.
+type RemoveReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version: "0.8.3".
+	Version       string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveReleaseRequest) Reset() {
+	*x = RemoveReleaseRequest{}
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveReleaseRequest) ProtoMessage() {}
+
+func (x *RemoveReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveReleaseRequest.ProtoReflect.Descriptor instead.
+func (*RemoveReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RemoveReleaseRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// RemoveReleaseResponse is empty.
+type RemoveReleaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveReleaseResponse) Reset() {
+	*x = RemoveReleaseResponse{}
+	mi := &file_tms_v1_release_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveReleaseResponse) ProtoMessage() {}
+
+func (x *RemoveReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveReleaseResponse.ProtoReflect.Descriptor instead.
+func (*RemoveReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{9}
+}
+
 var File_tms_v1_release_proto protoreflect.FileDescriptor
 
 const file_tms_v1_release_proto_rawDesc = "" +
@@ -576,11 +659,15 @@ const file_tms_v1_release_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\\\n" +
 	"\x12SaveReleaseRequest\x12$\n" +
 	"\x06bundle\x18\x01 \x01(\fB\f\xbaH\tz\a\x10\x01\x18\x80\x80\xc0\x01R\x06bundle\x12 \n" +
-	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin2\x8a\x02\n" +
+	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin\";\n" +
+	"\x14RemoveReleaseRequest\x12#\n" +
+	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\x17\n" +
+	"\x15RemoveReleaseResponse2\xf1\x02\n" +
 	"\x0eReleaseService\x12W\n" +
 	"\x04List\x12\x1b.tms.v1.ListReleasesRequest\x1a\x1c.tms.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12Q\n" +
 	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}\x12L\n" +
-	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releasesB,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
+	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releases\x12e\n" +
+	"\x06Remove\x12\x1c.tms.v1.RemoveReleaseRequest\x1a\x1d.tms.v1.RemoveReleaseResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/releases/{version}B,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
 	file_tms_v1_release_proto_rawDescOnce sync.Once
@@ -594,35 +681,39 @@ func file_tms_v1_release_proto_rawDescGZIP() []byte {
 	return file_tms_v1_release_proto_rawDescData
 }
 
-var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_tms_v1_release_proto_goTypes = []any{
-	(*Release)(nil),              // 0: tms.v1.Release
-	(*Resource)(nil),             // 1: tms.v1.Resource
-	(*MigrationStep)(nil),        // 2: tms.v1.MigrationStep
-	(*DroppedField)(nil),         // 3: tms.v1.DroppedField
-	(*ListReleasesRequest)(nil),  // 4: tms.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil), // 5: tms.v1.ListReleasesResponse
-	(*GetReleaseRequest)(nil),    // 6: tms.v1.GetReleaseRequest
-	(*SaveReleaseRequest)(nil),   // 7: tms.v1.SaveReleaseRequest
-	nil,                          // 8: tms.v1.Release.GoneEntry
-	(*structpb.Struct)(nil),      // 9: google.protobuf.Struct
+	(*Release)(nil),               // 0: tms.v1.Release
+	(*Resource)(nil),              // 1: tms.v1.Resource
+	(*MigrationStep)(nil),         // 2: tms.v1.MigrationStep
+	(*DroppedField)(nil),          // 3: tms.v1.DroppedField
+	(*ListReleasesRequest)(nil),   // 4: tms.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),  // 5: tms.v1.ListReleasesResponse
+	(*GetReleaseRequest)(nil),     // 6: tms.v1.GetReleaseRequest
+	(*SaveReleaseRequest)(nil),    // 7: tms.v1.SaveReleaseRequest
+	(*RemoveReleaseRequest)(nil),  // 8: tms.v1.RemoveReleaseRequest
+	(*RemoveReleaseResponse)(nil), // 9: tms.v1.RemoveReleaseResponse
+	nil,                           // 10: tms.v1.Release.GoneEntry
+	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
 }
 var file_tms_v1_release_proto_depIdxs = []int32{
 	1,  // 0: tms.v1.Release.resources:type_name -> tms.v1.Resource
 	2,  // 1: tms.v1.Release.steps:type_name -> tms.v1.MigrationStep
-	8,  // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
-	9,  // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
-	9,  // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
+	10, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
+	11, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
+	11, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
 	3,  // 5: tms.v1.MigrationStep.drops:type_name -> tms.v1.DroppedField
 	0,  // 6: tms.v1.ListReleasesResponse.releases:type_name -> tms.v1.Release
 	4,  // 7: tms.v1.ReleaseService.List:input_type -> tms.v1.ListReleasesRequest
 	6,  // 8: tms.v1.ReleaseService.Get:input_type -> tms.v1.GetReleaseRequest
 	7,  // 9: tms.v1.ReleaseService.Save:input_type -> tms.v1.SaveReleaseRequest
-	5,  // 10: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
-	0,  // 11: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
-	0,  // 12: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
+	8,  // 10: tms.v1.ReleaseService.Remove:input_type -> tms.v1.RemoveReleaseRequest
+	5,  // 11: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
+	0,  // 12: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
+	0,  // 13: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
+	9,  // 14: tms.v1.ReleaseService.Remove:output_type -> tms.v1.RemoveReleaseResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -639,7 +730,7 @@ func file_tms_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_release_proto_rawDesc), len(file_tms_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ReleaseService_List_FullMethodName = "/tms.v1.ReleaseService/List"
-	ReleaseService_Get_FullMethodName  = "/tms.v1.ReleaseService/Get"
-	ReleaseService_Save_FullMethodName = "/tms.v1.ReleaseService/Save"
+	ReleaseService_List_FullMethodName   = "/tms.v1.ReleaseService/List"
+	ReleaseService_Get_FullMethodName    = "/tms.v1.ReleaseService/Get"
+	ReleaseService_Save_FullMethodName   = "/tms.v1.ReleaseService/Save"
+	ReleaseService_Remove_FullMethodName = "/tms.v1.ReleaseService/Remove"
 )
 
 // ReleaseServiceClient is the client API for ReleaseService service.
@@ -39,6 +40,10 @@ type ReleaseServiceClient interface {
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
 	Save(ctx context.Context, in *SaveReleaseRequest, opts ...grpc.CallOption) (*Release, error)
+	// Remove takes a saved release away, for all processes of this TMS. It is
+	// refused while a tenant is on it, a rollout names it or another release
+	// follows it, and for those that are built in.
+	Remove(ctx context.Context, in *RemoveReleaseRequest, opts ...grpc.CallOption) (*RemoveReleaseResponse, error)
 }
 
 type releaseServiceClient struct {
@@ -79,6 +84,16 @@ func (c *releaseServiceClient) Save(ctx context.Context, in *SaveReleaseRequest,
 	return out, nil
 }
 
+func (c *releaseServiceClient) Remove(ctx context.Context, in *RemoveReleaseRequest, opts ...grpc.CallOption) (*RemoveReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveReleaseResponse)
+	err := c.cc.Invoke(ctx, ReleaseService_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ReleaseServiceServer is the server API for ReleaseService service.
 // All implementations should embed UnimplementedReleaseServiceServer
 // for forward compatibility.
@@ -94,6 +109,10 @@ type ReleaseServiceServer interface {
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
 	Save(context.Context, *SaveReleaseRequest) (*Release, error)
+	// Remove takes a saved release away, for all processes of this TMS. It is
+	// refused while a tenant is on it, a rollout names it or another release
+	// follows it, and for those that are built in.
+	Remove(context.Context, *RemoveReleaseRequest) (*RemoveReleaseResponse, error)
 }
 
 // UnimplementedReleaseServiceServer should be embedded to have
@@ -111,6 +130,9 @@ func (UnimplementedReleaseServiceServer) Get(context.Context, *GetReleaseRequest
 }
 func (UnimplementedReleaseServiceServer) Save(context.Context, *SaveReleaseRequest) (*Release, error) {
 	return nil, status.Error(codes.Unimplemented, "method Save not implemented")
+}
+func (UnimplementedReleaseServiceServer) Remove(context.Context, *RemoveReleaseRequest) (*RemoveReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
 }
 func (UnimplementedReleaseServiceServer) testEmbeddedByValue() {}
 
@@ -186,6 +208,24 @@ func _ReleaseService_Save_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReleaseService_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReleaseServiceServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReleaseService_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReleaseServiceServer).Remove(ctx, req.(*RemoveReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ReleaseService_ServiceDesc is the grpc.ServiceDesc for ReleaseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +244,10 @@ var ReleaseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Save",
 			Handler:    _ReleaseService_Save_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _ReleaseService_Remove_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
