@@ -243,6 +243,43 @@ func (s *Rehearsals) LiveAttempts(ctx context.Context, ids []string) (map[string
 	return live, failure(err)
 }
 
+// WaitingRehearsals implements upgrader.RehearsalStore.
+func (s *Rehearsals) WaitingRehearsals(ctx context.Context, rollout string) ([]upgrader.WaitingRehearsal, error) {
+	rows, err := s.db.pool.Query(ctx, `
+		select t.tenant_id, t.from_release, coalesce((
+			select o.id from operations o
+			where o.kind = $2 and o.tenant_id = t.tenant_id and o.request ->> 'to_release' = r.to_release
+			order by o.created_at desc limit 1), '')
+		from rollout_tenants t join rollouts r on r.id = t.rollout_id
+		where r.id = $1 and t.working and t.started_at is null`, rollout, kindRehearsal)
+	if err != nil {
+		return nil, failure(err)
+	}
+	var out []upgrader.WaitingRehearsal
+	var ids []string
+	var w upgrader.WaitingRehearsal
+	var last string
+	_, err = pgx.ForEachRow(rows, []any{&w.TenantID, &w.From, &last}, func() error {
+		out, ids = append(out, w), append(ids, last)
+		return nil
+	})
+	if err != nil {
+		return nil, failure(err)
+	}
+	found, err := rehearsals(ctx, s.db.pool, `id = any($1)`, orEmpty(ids))
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]*upgrader.Rehearsal{}
+	for _, r := range found {
+		byID[r.ID] = r
+	}
+	for i := range out {
+		out[i].Last = byID[ids[i]]
+	}
+	return out, nil
+}
+
 // RehearsalClusters implements upgrader.RehearsalStore.
 func (s *Rehearsals) RehearsalClusters(ctx context.Context) ([]string, error) {
 	rows, err := s.db.pool.Query(ctx, `

@@ -26,7 +26,7 @@ func optionsFromProto(o *tmsv1.RolloutOptions) (upgrader.Options, error) {
 		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
 		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
-		RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
+		RequireRehearsal: o.GetRequireRehearsal(), RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
 		Strategy: strategy, Except: o.GetExcept(),
 	}, err
 }
@@ -40,7 +40,7 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 		methods[key] = string(m)
 	}
 	return &tmsv1.RolloutOptions{
-		RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter), Strategy: strategyToProto(o.Strategy), Except: o.Except,
+		RequireRehearsal: o.RequireRehearsal, RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter), Strategy: strategyToProto(o.Strategy), Except: o.Except,
 		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
 		Methods: methods,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),

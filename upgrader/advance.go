@@ -280,7 +280,7 @@ func (l *entry) candidate(c Candidate) {
 	if s := closed.Sentence(); s != c.Reason {
 		l.d.Reasons[c.TenantID] = s
 	}
-	if closed.Gate != GateTenantActive {
+	if closed.Gate != GateTenantActive && closed.Gate != GateRehearsed {
 		l.shut[c.Cluster] = "waits for tenant " + c.TenantID + ", which comes first: " + closed.Sentence()
 	}
 }

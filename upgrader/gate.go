@@ -27,6 +27,7 @@ const (
 	GateWaveOpen      = "wave_open"
 	GateInWindow      = "in_window"
 	GateTenantActive  = "tenant_active"
+	GateRehearsed     = "rehearsed"
 	GateClusterHealth = "cluster_health"
 	GateBudget        = "budget"
 	GatePlaceFree     = "place_free"
@@ -42,6 +43,7 @@ var gates = []Gate{
 	{GateWaveOpen, "is the tenant's wave open?", waveOpen},
 	{GateInWindow, "is a maintenance window open?", inWindow},
 	{GateTenantActive, "is the tenant registered and, where that matters, active?", tenantActive},
+	{GateRehearsed, "was the tenant rehearsed well, where that is asked for?", rehearsedWell},
 	{GateSnapshotFresh, "does the snapshot that was asked for count as a backup?", snapshotTaken},
 	{GateClusterHealth, "does the cluster answer, and is it not red?", clusterHealth},
 	{GateShardBudget, "do the tenant's new shards fit below the cluster's limit?", shardBudget},
@@ -65,6 +67,9 @@ type Facts struct {
 	// Load and Cluster are those of the cluster where the tenant lives.
 	Load    ClusterLoad
 	Cluster ClusterFacts
+	// Unrehearsed says of tenants that wait why they count as not rehearsed; nil
+	// when the rollout does not ask for rehearsals.
+	Unrehearsed map[string]string
 	// Snapshot is how far the rollout's snapshot is; nil when it has none.
 	Snapshot *SnapshotState
 }

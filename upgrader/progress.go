@@ -208,7 +208,7 @@ func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimator) (tp TenantPr
 // stalled says why a tenant that gets nowhere is a matter for somebody; "" when
 // it waits for what it has to wait for.
 func (m measures) stalled(r *Rollout, t *RolloutTenant, idle time.Duration) string {
-	waits := r.Wish == WishPause || t.State == TenantPlanned && t.StartedAt.IsZero() || t.State == TenantCompared && !t.SwitchAllowed
+	waits := r.Wish == WishPause || r.Wish == WishStop || t.State == TenantPlanned && t.StartedAt.IsZero() || t.State == TenantCompared && !t.SwitchAllowed
 	if waits || idle <= m.stall {
 		return ""
 	}
@@ -224,7 +224,7 @@ func (m measures) stalled(r *Rollout, t *RolloutTenant, idle time.Duration) stri
 }
 
 // wave is the number of the tenant's wave, from 1; 0 without waves.
-func (t *RolloutTenant) wave() int { return 0 }
+func (t *RolloutTenant) wave() int { return t.Wave }
 
 // freshPace is how long the pace of a copy is believed without a new document.
 const freshPace = 15 * time.Second

@@ -222,9 +222,10 @@ func TestReportMarkdown(t *testing.T) {
 	ro := &Rollout{
 		ID: "r01", ToRelease: "0.8.2", State: RolloutFailed, CreatedBy: "ops|1", CreatedAt: at(0), FinishedAt: at(9),
 		Options: Options{Tenants: []string{"acme", "globex"}, Methods: map[string]Method{"event": MethodClone}}.WithDefaults(),
+		Waves: []Wave{{Number: 1, Name: "canary", State: WaveDone, OpenedAt: at(1), EndedAt: at(3), DoneAt: at(4), ApprovedBy: "ops2"}, {Number: 2, Name: "rest", State: WaveStopped, Reason: "1 of 1 tenants failed", OpenedAt: at(4)}},
 		Tenants: []RolloutTenant{
 			{
-				TenantID: "acme", FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
+				TenantID: "acme", Wave: 1, FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
 				Fence: 170 * time.Millisecond, FenceTries: 1, StartedAt: at(1), FinishedAt: at(3),
 				Record: TenantRecord{Refused: &refused, Notes: []string{"event: field x is dropped: it moved"}},
 				Proof:  &Proof{Level: VerifyFull, Verdict: "equal", Documents: 1200, Compared: 1200, Delta: 3, TakenAt: at(3), Engine: "elasticsearch 7.17.29", BundleDigests: []string{"0.8.2:abcd"}},

@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tracardi/tms/releases"
 )
 
 // A rehearsal is the migration of one tenant, carried out by the same code on
@@ -143,6 +140,9 @@ type RehearsalStore interface {
 	// LiveAttempts tells, of those of the rehearsals that this store knows, the
 	// attempt with a living claim, 0 for none.
 	LiveAttempts(ctx context.Context, ids []string) (map[string]int, error)
+	// WaitingRehearsals are the tenants of a rollout that have not begun, with
+	// their newest rehearsal to its release.
+	WaitingRehearsals(ctx context.Context, rollout string) ([]WaitingRehearsal, error)
 	// RehearsalClusters are those that were rehearsed in lately: where a dead
 	// rehearsal may have left something.
 	RehearsalClusters(ctx context.Context) ([]string, error)
@@ -280,49 +280,3 @@ func noRehearsal(id string, err error) error {
 	}
 	return err
 }
-
-// Rehearsed says whether a tenant was rehearsed on its way to a release
-// recently and well, and if not why: the gate `rehearsed`. last is its newest
-// rehearsal to that release, nil for none; digests are those of the releases on
-// the way as they are defined now.
-func Rehearsed(last *Rehearsal, tenant, to string, digests []string, allowQuarantine int, now time.Time) (ok bool, why string) {
-	remedy := fmt.Sprintf("; `tms upgrade rehearse --tenant %s --to %s`", tenant, to)
-	switch {
-	case last == nil:
-		return false, "it was not rehearsed yet" + remedy
-	case last.State == RehearsalRunning:
-		return false, "its rehearsal " + last.ID + " is under way"
-	case last.State == RehearsalFailed:
-		return false, "its rehearsal " + last.ID + " could not be carried out: " + last.Reason + remedy
-	case now.Sub(last.FinishedAt) > RehearsalAge:
-		return false, fmt.Sprintf("its last rehearsal is older than %d days%s", int(RehearsalAge/(24*time.Hour)), remedy)
-	case strings.Join(last.Report.Digests, " ") != strings.Join(digests, " "):
-		return false, "the release was defined anew since its last rehearsal" + remedy
-	case last.Report.Verdict != VerdictEqual:
-		return false, "its rehearsal " + last.ID + " shows that it would fail: " + strings.Join(last.Report.Problems, "; ")
-	case last.Report.Quarantined > allowQuarantine:
-		return false, fmt.Sprintf("its rehearsal %s put %d documents aside, %d are allowed", last.ID, last.Report.Quarantined, allowQuarantine)
-	}
-	return true, ""
-}
-
-// GateRehearsed asks Rehearsed about a tenant's newest rehearsal to a release.
-func GateRehearsed(ctx context.Context, store RehearsalStore, c *releases.Catalogue, tenant, from, to string, allowQuarantine int, now time.Time) (ok bool, why string, err error) {
-	digests, err := RehearsalDigests(c, from, to)
-	if err != nil {
-		return false, "", err
-	}
-	found, err := store.Rehearsals(ctx, tenant, "", mostLooked)
-	if err != nil {
-		return false, "", err
-	}
-	var last *Rehearsal
-	if i := slices.IndexFunc(found, func(r *Rehearsal) bool { return r.ToRelease == to }); i >= 0 {
-		last = found[i]
-	}
-	ok, why = Rehearsed(last, tenant, to, digests, allowQuarantine, now)
-	return ok, why, nil
-}
-
-// mostLooked rehearsals of a tenant, the newest, may count for a gate.
-const mostLooked = 50

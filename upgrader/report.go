@@ -84,10 +84,16 @@ func exceptions(r *Rollout) []Exception {
 			continue
 		}
 		why := t.Reason
+		if t.Excepted != "" {
+			why = "excepted: " + t.Excepted
+		}
 		if why == "" && !t.State.Ended() {
 			why = "not there yet"
 		}
 		out = append(out, Exception{t.TenantID, t.State, why})
+	}
+	for _, m := range r.Missing {
+		out = append(out, Exception{m.TenantID, "missing", m.Reason})
 	}
 	return out
 }

@@ -82,6 +82,9 @@ type Options struct {
 	// FinalizeAfter is how long after its end the rollout's old versions are
 	// deleted; 0 is never by itself. See Retention.
 	FinalizeAfter time.Duration `json:"finalize_after,omitempty"`
+	// RequireRehearsal lets a tenant start only after a rehearsal that came out
+	// well: see Rehearsed.
+	RequireRehearsal bool `json:"require_rehearsal,omitempty"`
 	// Strategy says in which waves; nil is all at once.
 	Strategy *Strategy `json:"strategy,omitempty"`
 	// Except leaves tenants out on purpose, with the reason.

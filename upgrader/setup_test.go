@@ -69,7 +69,12 @@ func setupOn(t *testing.T, url string) *bundle {
 // worker starts the queue of one process.
 func (b *bundle) worker(engine upgrader.Engine, parts ...db.QueuePart) *db.Queue {
 	b.t.Helper()
-	runner := upgrader.NewRunner(b.store, engine, b.catalogue, "worker-"+b.t.Name(), upgrader.Limits{}, b.log)
+	return b.queue(upgrader.NewRunner(b.store, engine, b.catalogue, "worker-"+b.t.Name(), upgrader.Limits{}, b.log), parts...)
+}
+
+// queue starts the queue of one process with a given runner.
+func (b *bundle) queue(runner *upgrader.Runner, parts ...db.QueuePart) *db.Queue {
+	b.t.Helper()
 	q, err := db.NewQueue(b.db, b.store, runner, b.log, parts...)
 	require.NoError(b.t, err)
 	require.NoError(b.t, q.Start(b.t.Context()))

@@ -267,6 +267,7 @@ func TestGatesSay(t *testing.T) {
 		}},
 		{GateSnapshotFresh, "is half done", func(f *Facts) { f.Snapshot = &SnapshotState{Text: "half done"} }},
 		{GateClusterHealth, "red", func(f *Facts) { f.Cluster.Health = "red" }},
+		{GateRehearsed, "it was not rehearsed yet", func(f *Facts) { f.Unrehearsed = map[string]string{f.Tenant.TenantID: "it was not rehearsed yet"} }},
 		{GateClusterHealth, "no answer", func(f *Facts) { f.Cluster = ClusterFacts{Err: "no answer"} }},
 		{GateShardBudget, "95 shards are open", func(f *Facts) { f.Cluster.Shards.Open = 95 }},
 		{GateDiskHeadroom, "85 bytes of disk are used", func(f *Facts) { f.Cluster.Disk.Used = 85 }},

@@ -58,6 +58,9 @@ type RolloutOptions struct {
 	// cluster.max_shards_per_node as far as needed, and puts it back when no
 	// tenant of the rollout needs it any more.
 	RaiseShardLimit bool `protobuf:"varint,40,opt,name=raise_shard_limit,json=raiseShardLimit,proto3" json:"raise_shard_limit,omitempty"`
+	// A tenant starts only after a rehearsal that came out well, with the
+	// releases as they are defined now, of the last seven days: gate rehearsed.
+	RequireRehearsal bool `protobuf:"varint,50,opt,name=require_rehearsal,json=requireRehearsal,proto3" json:"require_rehearsal,omitempty"`
 	// How long after the last tenant was switched old versions are deleted, given
 	// a snapshot of them; unset is never by itself.
 	FinalizeAfter *durationpb.Duration `protobuf:"bytes,41,opt,name=finalize_after,json=finalizeAfter,proto3" json:"finalize_after,omitempty"`
@@ -181,6 +184,13 @@ func (x *RolloutOptions) GetSnapshotId() string {
 func (x *RolloutOptions) GetRaiseShardLimit() bool {
 	if x != nil {
 		return x.RaiseShardLimit
+	}
+	return false
+}
+
+func (x *RolloutOptions) GetRequireRehearsal() bool {
+	if x != nil {
+		return x.RequireRehearsal
 	}
 	return false
 }
@@ -2665,7 +2675,7 @@ var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\b\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\b\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -2683,7 +2693,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x13snapshot_repository\x18\x15 \x01(\tB\a\xbaH\x04r\x02\x18?R\x12snapshotRepository\x12(\n" +
 	"\vsnapshot_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
 	"snapshotId\x12*\n" +
-	"\x11raise_shard_limit\x18( \x01(\bR\x0fraiseShardLimit\x12S\n" +
+	"\x11raise_shard_limit\x18( \x01(\bR\x0fraiseShardLimit\x12+\n" +
+	"\x11require_rehearsal\x182 \x01(\bR\x10requireRehearsal\x12S\n" +
 	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x12R\n" +
 	"\x06except\x18\x1e \x03(\v2\".tms.v1.RolloutOptions.ExceptEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x90N\"\x04r\x02\x18?*\x05r\x03\x18\xe8\aR\x06except\x123\n" +
 	"\bstrategy\x18\x1f \x01(\v2\x17.google.protobuf.StructR\bstrategy\x1a:\n" +

@@ -40,6 +40,7 @@ type rolloutFlags struct {
 	tenants                     []string
 	allowQuarantine, maxTenants int32
 	holdSwitch                  bool
+	requireRehearsal            bool
 	fenceTimeout                time.Duration
 	requestsPerSecond           float64
 	snapshot, repository        string
@@ -65,6 +66,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.repository, "snapshot-repository", "", "where the snapshot goes; may be left out when there is only one")
 	f.limitFlags.bind(cmd)
 	f.waveFlags.bind(cmd)
+	flags.BoolVar(&f.requireRehearsal, "require-rehearsal", false, "let a tenant start only after a rehearsal of the last seven days that came out well")
 	needs(cmd, "to")
 }
 
@@ -85,7 +87,7 @@ func (f *rolloutFlags) options(cmd *cobra.Command) (*tmsv1.RolloutOptions, error
 	o := &tmsv1.RolloutOptions{
 		Snapshot: f.snapshot, SnapshotRepository: f.repository,
 		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
-		HoldSwitch: f.holdSwitch, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
+		HoldSwitch: f.holdSwitch, RequireRehearsal: f.requireRehearsal, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}
 	f.limitFlags.put(o)
 	if f.fenceTimeout != 0 {
