@@ -232,5 +232,8 @@ func (s *session) hold(ctx context.Context) (Outcome, error) {
 		}
 	}
 	s.t.Reason = "waiting for `tms upgrade switch " + s.rollout.ID + "`"
+	if s.t.SwitchAllowed {
+		s.t.Reason = "waiting for a maintenance window before its writes are refused"
+	}
 	return OutcomeWait, nil
 }

@@ -328,7 +328,7 @@ func withinBudget(f *Facts) (why, remedy string) {
 	if b.Reason != "" {
 		why += ": " + b.Reason
 	}
-	return why, "see `tms upgrade budget`"
+	return why, "see `tms budget show`"
 }
 
 func placeFree(f *Facts) (why, remedy string) {

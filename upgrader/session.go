@@ -82,6 +82,9 @@ func (s *session) run(ctx context.Context) (next time.Time, err error) {
 	}
 	for {
 		step := NextStep(s.rollout.Wish, *s.t)
+		if step == StepFence && s.t.State == TenantCompared && !s.fenceAllowed() {
+			step = StepHold
+		}
 		if step == StepNone {
 			return s.r.now().Add(pausedPause), s.halt(ctx)
 		}

@@ -117,3 +117,15 @@ func openAt(windows []Window, now time.Time) (open bool, until time.Time) {
 	}
 	return false, next
 }
+
+// fenceAllowed says whether writes to the tenant may be refused now: a tenant
+// that is in work when its window closes finishes, unless the strategy has its
+// fence wait for the next one.
+func (s *session) fenceAllowed() bool {
+	st := s.rollout.Options.Strategy
+	if st == nil || st.FenceOutside != FenceWait {
+		return true
+	}
+	open, _ := openAt(st.Windows, s.r.now())
+	return open
+}
