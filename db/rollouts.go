@@ -340,7 +340,7 @@ func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, c
 				return err
 			}
 		}
-		if err := appendAudit(ctx, tx, rolloutAudit(id, caller, name, changed(before.Tenants, ro.Tenants))); err != nil {
+		if err := appendAudit(ctx, tx, rolloutAudit(id, caller, name, changed(&before, ro))); err != nil {
 			return err
 		}
 		return r.queue(ctx, tx, work)
@@ -408,19 +408,42 @@ func endedBy(now upgrader.Intent) string {
 	return string(now) + " was asked for, which comes first"
 }
 
-// changed names the tenants that a command concerned, for the audit trail.
-func changed(before, after []upgrader.RolloutTenant) map[string]any {
+// changed names the tenants that a command concerned, why they were left out,
+// and the options that it set, for the audit trail.
+func changed(before, after *upgrader.Rollout) map[string]any {
 	const most = 100
 	var ids []string
-	for i, t := range after {
-		if b := before[i]; t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed {
+	reasons := map[string]string{}
+	for i, t := range after.Tenants {
+		b := before.Tenants[i]
+		if t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed || t.Excepted != b.Excepted {
 			ids = append(ids, t.TenantID)
 		}
+		if t.Excepted != b.Excepted && len(reasons) < most {
+			reasons[t.TenantID] = t.Excepted
+		}
 	}
-	if len(ids) == 0 {
+	detail := map[string]any{}
+	if len(ids) > 0 {
+		detail["tenants"], detail["count"] = ids[:min(len(ids), most)], len(ids)
+	}
+	if len(reasons) > 0 {
+		detail["excepted"] = reasons
+	}
+	was, is := before.Options, after.Options
+	for name, v := range map[string][2]any{
+		"max_tenants": {was.MaxTenants, is.MaxTenants}, "requests_per_second": {was.RequestsPerSecond, is.RequestsPerSecond},
+		"fence_timeout": {was.FenceTimeout.String(), is.FenceTimeout.String()}, "hold_switch": {was.HoldSwitch, is.HoldSwitch},
+		"allow_quarantine": {was.AllowQuarantine, is.AllowQuarantine},
+	} {
+		if v[0] != v[1] {
+			detail[name] = map[string]any{"from": v[0], "to": v[1]}
+		}
+	}
+	if len(detail) == 0 {
 		return nil
 	}
-	return map[string]any{"tenants": ids[:min(len(ids), most)], "count": len(ids)}
+	return detail
 }
 
 // OwnTargets implements upgrader.Store.

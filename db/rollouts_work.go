@@ -190,6 +190,11 @@ func (r *Rollouts) MarkSwitched(ctx context.Context, l *upgrader.Lease, t *upgra
 		if err == nil && tag.RowsAffected() == 0 {
 			return missing(pgx.ErrNoRows, "tenant "+t.TenantID)
 		}
+		if err != nil || t.Excepted == "" {
+			return err
+		}
+		// To leave it out came too late.
+		_, err = tx.Exec(ctx, `update rollout_tenants set excepted = '' where rollout_id = $1 and tenant_id = $2`, l.RolloutID, l.TenantID)
 		return err
 	})
 }

@@ -157,6 +157,7 @@ var access = map[string]rule{
 	tmsv1.UpgradeService_Retry_FullMethodName:          {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Switch_FullMethodName:         {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Set_FullMethodName:            {tenants.PermUpgrades, fleet},
+	tmsv1.UpgradeService_Skip_FullMethodName:           {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Rollback_FullMethodName:       {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Approve_FullMethodName:        {tenants.PermUpgrades, fleet},
 	tmsv1.UpgradeService_Gates_FullMethodName:          {tenants.PermRead, fleet},

@@ -56,7 +56,7 @@ var mayCall = map[string]string{
 	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators, "ReleaseService.Remove": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
-	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Set": operators, "UpgradeService.Finalize": operators, "UpgradeService.Retain": operators,
+	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Set": operators, "UpgradeService.Skip": operators, "UpgradeService.Finalize": operators, "UpgradeService.Retain": operators,
 	"UpgradeService.Approve": operators, "UpgradeService.Gates": readers,
 	"UpgradeService.ListQuarantine": operators,
 	"VerificationService.GetProof":  readers, "VerificationService.Recheck": operators, "VerificationService.Repair": operators,

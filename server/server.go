@@ -121,6 +121,7 @@ type Upgrades interface {
 	Rollback(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Finalize(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Set(context.Context, upgrader.Command) (*upgrader.Rollout, error)
+	Skip(context.Context, upgrader.Command) (*upgrader.Rollout, error)
 	Approve(context.Context, upgrader.Approval) (*upgrader.Rollout, error)
 	GateReports(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, []upgrader.GateReport, error)
 	Retain(ctx context.Context, rollout string, after time.Duration, caller string) (*upgrader.Rollout, error)

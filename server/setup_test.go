@@ -491,6 +491,10 @@ func (s *scriptedUpgrades) Set(_ context.Context, c upgrader.Command) (*upgrader
 	return s.do("set", c)
 }
 
+func (s *scriptedUpgrades) Skip(_ context.Context, c upgrader.Command) (*upgrader.Rollout, error) {
+	return s.do("skip", c)
+}
+
 func (s *scriptedUpgrades) Retain(_ context.Context, rollout string, _ time.Duration, caller string) (*upgrader.Rollout, error) {
 	return s.do("retain", upgrader.Command{RolloutID: rollout, Caller: caller})
 }

@@ -16,3 +16,9 @@ func (s *upgradeService) Set(ctx context.Context, r *tmsv1.SetRolloutRequest) (*
 	}
 	return answerRollout(s.upgrades.Set(ctx, c))
 }
+
+func (s *upgradeService) Skip(ctx context.Context, r *tmsv1.SkipRolloutRequest) (*tmsv1.Rollout, error) {
+	c := command(ctx, r.GetId(), r.GetTenants())
+	c.Reason = r.GetReason()
+	return answerRollout(s.upgrades.Skip(ctx, c))
+}

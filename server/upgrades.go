@@ -146,11 +146,13 @@ func (s *upgradeService) Retry(ctx context.Context, r *tmsv1.RetryRolloutRequest
 
 func (s *upgradeService) Switch(ctx context.Context, r *tmsv1.SwitchRolloutRequest) (*tmsv1.Rollout, error) {
 	c := command(ctx, r.GetId(), r.GetTenants())
+	c.Wave = int(r.GetWave())
 	return answerRollout(s.upgrades.Switch(ctx, c))
 }
 
 func (s *upgradeService) Rollback(ctx context.Context, r *tmsv1.RollbackRolloutRequest) (*tmsv1.Rollout, error) {
 	c := command(ctx, r.GetId(), r.GetTenants())
+	c.Wave = int(r.GetWave())
 	return answerRollout(s.upgrades.Rollback(ctx, c))
 }
 

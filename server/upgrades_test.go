@@ -93,6 +93,8 @@ func TestCommandsReachTheirMethod(t *testing.T) {
 		require.Equal(t, 200, r.code, r.body)
 		b.upgrades.set(func(s *scriptedUpgrades) { require.True(t, set(s.command), body) })
 	}
+	require.Equal(t, 200, b.http("POST", "/v1/rollouts/r1:skip", adminKey, `{"tenants": ["beta"], "reason": "r"}`).code)
+	require.Equal(t, 400, b.http("POST", "/v1/rollouts/r1:skip", adminKey, `{"tenants": ["beta"]}`).code, "without a reason")
 	require.Equal(t, 200, b.http("POST", "/v1/rollouts/r1:cancel", adminKey, `{"undo": true}`).code)
 	b.upgrades.set(func(s *scriptedUpgrades) {
 		require.True(t, s.command.Undo)

@@ -264,8 +264,11 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		return setOptions(r, c.Set, now)
 	}
 	rule := tenantCommands[name]
-	if c.Undo {
+	switch {
+	case c.Undo:
 		rule = rule.or(tenantCommands["rollback"])
+	case name == "skip":
+		rule = skipFor(c.Reason)
 	}
 	hit, done := 0, 0
 	for i := range r.Tenants {

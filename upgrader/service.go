@@ -284,6 +284,10 @@ type Command struct {
 	// WithoutSnapshot, with Finalize, waives the snapshot of the old version.
 	// It is in the audit trail.
 	WithoutSnapshot bool
+	// Wave narrows the command to one wave; 0 means all.
+	Wave int
+	// Reason, with Skip, says why.
+	Reason string
 	// Undo, with Cancel, also rolls back what is switched.
 	Undo bool
 	// Set, with Set, is what changes.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Settings are the options of a rollout that can be changed while it runs; nil
@@ -19,6 +21,9 @@ type Settings struct {
 	HoldSwitch *bool
 }
 
+// maxSkipReason is the longest reason of an exception, in characters.
+const maxSkipReason = 500
+
 // Set changes options of a running rollout. Workers obey at their next look,
 // within two seconds; more tenants start, or fewer, as others end.
 func (s *Service) Set(ctx context.Context, c Command) (*Rollout, error) {
@@ -28,13 +33,44 @@ func (s *Service) Set(ctx context.Context, c Command) (*Rollout, error) {
 	return s.command(ctx, "set", c)
 }
 
+// Skip leaves tenants out of the rollout, for a reason: what was begun is
+// undone, and the rollout may be complete without them.
+func (s *Service) Skip(ctx context.Context, c Command) (*Rollout, error) {
+	switch c.Reason = strings.TrimSpace(c.Reason); {
+	case len(c.Tenants) == 0:
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "tenants", Message: "are missing", Remedy: "name the tenants to leave out; to end the whole rollout, cancel it"}
+	case c.Reason == "":
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "reason", Message: "is empty", Remedy: "say why; it is in the report of the rollout"}
+	case utf8.RuneCountInString(c.Reason) > maxSkipReason:
+		return nil, &ServiceError{Reason: ReasonInvalid, Field: "reason", Message: fmt.Sprintf("has %d characters", utf8.RuneCountInString(c.Reason)), Remedy: fmt.Sprintf("use at most %d", maxSkipReason)}
+	}
+	return s.command(ctx, "skip", c)
+}
+
+// skipFor is the command that leaves tenants out.
+func skipFor(reason string) tenantCommand {
+	return tenantCommand{
+		needs:   "it takes one that is not switched; a switched one can be rolled back first",
+		already: func(t RolloutTenant) bool { return t.Excepted != "" },
+		legal: func(t RolloutTenant) bool {
+			return t.State.BeforeSwitch() || t.State == TenantFailed || t.State == TenantCancelled || t.State == TenantRolledBack
+		},
+		apply: func(t *RolloutTenant) {
+			t.Excepted = reason
+			if t.State != TenantCancelled && t.State != TenantRolledBack {
+				t.Intent = IntentCancel
+			}
+		},
+	}
+}
+
 // about says whether the command is about a tenant of the rollout.
 func (c Command) about(t *RolloutTenant) bool {
-	return (len(c.Tenants) == 0 || slices.Contains(c.Tenants, t.TenantID))
+	return (len(c.Tenants) == 0 || slices.Contains(c.Tenants, t.TenantID)) && (c.Wave == 0 || t.Wave == c.Wave)
 }
 
 // whole says that the command is about all tenants.
-func (c Command) whole() bool { return len(c.Tenants) == 0 }
+func (c Command) whole() bool { return len(c.Tenants) == 0 && c.Wave == 0 }
 
 // checkChoice refuses tenants and waves that the rollout does not have.
 func (c Command) checkChoice(r *Rollout) error {
@@ -42,6 +78,9 @@ func (c Command) checkChoice(r *Rollout) error {
 		if !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.TenantID == id }) {
 			return &ServiceError{Reason: ReasonNotFound, Field: "tenants", Message: fmt.Sprintf("tenant %q is not part of rollout %s", id, r.ID), Remedy: "see `tms upgrade show " + r.ID + "`"}
 		}
+	}
+	if c.Wave != 0 && !slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.Wave == c.Wave }) {
+		return &ServiceError{Reason: ReasonNotFound, Field: "wave", Message: fmt.Sprintf("rollout %s has no tenant in a wave %d", r.ID, c.Wave), Remedy: "see `tms upgrade show " + r.ID + "`"}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // What every command does to a tenant in every state, one column per state in
@@ -24,6 +25,7 @@ var verdicts = []struct {
 	{"switch", Command{}, "LLLLLLL a --- - - - -"},
 	{"rollback", Command{}, "------- L aaa - - - a"},
 	{"finalize", Command{}, "------- L --- a - - -"},
+	{"skip", Command{Reason: "moves next week"}, "LLLLLLL - --- - L L L"},
 }
 
 func TestEveryCommandInEveryState(t *testing.T) {
@@ -131,6 +133,41 @@ func TestSetOptions(t *testing.T) {
 		require.Equal(t, field, refused.Field)
 		require.Equal(t, fresh(), was, "a wrong value changes nothing")
 	}
+}
+
+// A command to a wave concerns its tenants and no others.
+func TestCommandsToAWave(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		r := &Rollout{ID: "r1", Wish: WishRun, Options: Options{HoldSwitch: true}.WithDefaults()}
+		for i := range rapid.IntRange(1, 12).Draw(t, "tenants") {
+			r.Tenants = append(r.Tenants, RolloutTenant{
+				TenantID: string(rune('a' + i)), Indices: 1, Wave: rapid.IntRange(1, 3).Draw(t, "wave"),
+				State: rapid.SampledFrom([]TenantState{TenantSwitched, TenantCompared}).Draw(t, "state"),
+			})
+		}
+		c := Command{Wave: rapid.IntRange(1, 4).Draw(t, "chosen")}
+		if c.checkChoice(r) != nil {
+			for _, x := range r.Tenants {
+				require.NotEqual(t, c.Wave, x.Wave)
+			}
+			return
+		}
+		name := rapid.SampledFrom([]string{"rollback", "switch"}).Draw(t, "command")
+		if applyCommand(r, name, c, noon) != nil {
+			return
+		}
+		require.True(t, r.Options.HoldSwitch, "the others are held")
+		for _, x := range r.Tenants {
+			if x.Wave != c.Wave {
+				require.Equal(t, IntentNone, x.Intent)
+				require.False(t, x.SwitchAllowed)
+				continue
+			}
+			require.Equal(t, name == "rollback" && x.State == TenantSwitched, x.Intent == IntentRollback)
+			require.Equal(t, name == "switch" && x.State == TenantCompared, x.SwitchAllowed)
+		}
+	})
 }
 
 func TestExplain(t *testing.T) {

@@ -71,7 +71,7 @@ func (b *bundle) done(args ...string) string {
 func TestSteering(t *testing.T) {
 	t.Parallel()
 	b := setup(t).serve(2)
-	w := b.tenant("0.8.1", 1, 9000, "event", "profile").write(5)
+	w := b.tenant("0.8.1", 1, 6000, "event", "profile").write(5)
 	left := b.tenant("0.8.1", 1, 50, "profile")
 	b.done("budget", "set", "--documents-per-second", "200", "--adapt=false")
 	code, r := b.rollout("start", "--to", "0.8.2", "--max-tenants", "1", "--verify", "sample")
@@ -122,18 +122,21 @@ func TestSteering(t *testing.T) {
 		return true
 	})
 
-	b.until(id, func(r *tmsv1.Rollout) bool { return stateOf(r, w.Name()) == "compared" })
-	b.done("upgrade", "cancel", id, "--tenant", left.Name())
+	got = b.tms("upgrade", "skip", id, "--tenant", left.Name(), "--reason", "moves next week")
+	require.Zero(t, got.code, got.stderr)
+	b.until(id, func(r *tmsv1.Rollout) bool {
+		return stateOf(r, w.Name()) == "compared" && stateOf(r, left.Name()) == "cancelled"
+	})
 	code, r = b.rollout("switch", id, "--tenant", w.Name(), "--wait")
 	require.Zero(t, code, describe(r))
 	code, r = b.rollout("watch", id)
-	require.NotZero(t, code, describe(r))
+	require.Equal(t, "complete", r.GetState(), "%d %s", code, describe(r))
 	w.writesOn("0.8.2")
 	w.stop()
 	w.judge("0.8.2", id)
 	left.judge("0.8.1")
 	trail := b.done("audit", "list")
-	for _, action := range []string{"budget.set", "budget.stop_all", "budget.resume_all", "rollout.set", "rollout.switch"} {
+	for _, action := range []string{"budget.set", "budget.stop_all", "budget.resume_all", "rollout.set", "rollout.skip", "rollout.switch"} {
 		require.Contains(t, trail, action)
 	}
 }

@@ -596,6 +596,70 @@ func (x *SetRolloutRequest) GetHoldSwitch() bool {
 	return false
 }
 
+// SkipRolloutRequest leaves tenants out of a rollout.
+type SkipRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The tenants to leave out.
+	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Why.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkipRolloutRequest) Reset() {
+	*x = SkipRolloutRequest{}
+	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipRolloutRequest) ProtoMessage() {}
+
+func (x *SkipRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipRolloutRequest.ProtoReflect.Descriptor instead.
+func (*SkipRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SkipRolloutRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SkipRolloutRequest) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+func (x *SkipRolloutRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // RetryRolloutRequest names a rollout, or some of its tenants.
 type RetryRolloutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -611,7 +675,7 @@ type RetryRolloutRequest struct {
 
 func (x *RetryRolloutRequest) Reset() {
 	*x = RetryRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +687,7 @@ func (x *RetryRolloutRequest) String() string {
 func (*RetryRolloutRequest) ProtoMessage() {}
 
 func (x *RetryRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[10]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +700,7 @@ func (x *RetryRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RetryRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RetryRolloutRequest) GetId() string {
@@ -666,14 +730,16 @@ type SwitchRolloutRequest struct {
 	// The rollout's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only these tenants; empty for all that wait.
-	Tenants       []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Only this wave; 0 for all.
+	Wave          int32 `protobuf:"varint,3,opt,name=wave,proto3" json:"wave,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SwitchRolloutRequest) Reset() {
 	*x = SwitchRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +751,7 @@ func (x *SwitchRolloutRequest) String() string {
 func (*SwitchRolloutRequest) ProtoMessage() {}
 
 func (x *SwitchRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[11]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +764,7 @@ func (x *SwitchRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRolloutRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SwitchRolloutRequest) GetId() string {
@@ -715,20 +781,29 @@ func (x *SwitchRolloutRequest) GetTenants() []string {
 	return nil
 }
 
+func (x *SwitchRolloutRequest) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
 // RollbackRolloutRequest names a rollout, or some of its tenants.
 type RollbackRolloutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The rollout's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Only these tenants; empty for all that are switched.
-	Tenants       []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Only this wave; 0 for all.
+	Wave          int32 `protobuf:"varint,3,opt,name=wave,proto3" json:"wave,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RollbackRolloutRequest) Reset() {
 	*x = RollbackRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +815,7 @@ func (x *RollbackRolloutRequest) String() string {
 func (*RollbackRolloutRequest) ProtoMessage() {}
 
 func (x *RollbackRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[12]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +828,7 @@ func (x *RollbackRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RollbackRolloutRequest) GetId() string {
@@ -768,6 +843,13 @@ func (x *RollbackRolloutRequest) GetTenants() []string {
 		return x.Tenants
 	}
 	return nil
+}
+
+func (x *RollbackRolloutRequest) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
 }
 
 // FinalizeRolloutRequest names a rollout, or some of its tenants.
@@ -785,7 +867,7 @@ type FinalizeRolloutRequest struct {
 
 func (x *FinalizeRolloutRequest) Reset() {
 	*x = FinalizeRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +879,7 @@ func (x *FinalizeRolloutRequest) String() string {
 func (*FinalizeRolloutRequest) ProtoMessage() {}
 
 func (x *FinalizeRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[13]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +892,7 @@ func (x *FinalizeRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalizeRolloutRequest.ProtoReflect.Descriptor instead.
 func (*FinalizeRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FinalizeRolloutRequest) GetId() string {
@@ -848,7 +930,7 @@ type RetainRolloutRequest struct {
 
 func (x *RetainRolloutRequest) Reset() {
 	*x = RetainRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +942,7 @@ func (x *RetainRolloutRequest) String() string {
 func (*RetainRolloutRequest) ProtoMessage() {}
 
 func (x *RetainRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[14]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +955,7 @@ func (x *RetainRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetainRolloutRequest.ProtoReflect.Descriptor instead.
 func (*RetainRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{14}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RetainRolloutRequest) GetId() string {
@@ -909,7 +991,7 @@ type ListQuarantineRequest struct {
 
 func (x *ListQuarantineRequest) Reset() {
 	*x = ListQuarantineRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1003,7 @@ func (x *ListQuarantineRequest) String() string {
 func (*ListQuarantineRequest) ProtoMessage() {}
 
 func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[15]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1016,7 @@ func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{15}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListQuarantineRequest) GetId() string {
@@ -985,7 +1067,7 @@ type ListQuarantineResponse struct {
 
 func (x *ListQuarantineResponse) Reset() {
 	*x = ListQuarantineResponse{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1079,7 @@ func (x *ListQuarantineResponse) String() string {
 func (*ListQuarantineResponse) ProtoMessage() {}
 
 func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[16]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1092,7 @@ func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{16}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListQuarantineResponse) GetDocuments() []*QuarantinedDocument {
@@ -1053,7 +1135,7 @@ type QuarantinedDocument struct {
 
 func (x *QuarantinedDocument) Reset() {
 	*x = QuarantinedDocument{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1147,7 @@ func (x *QuarantinedDocument) String() string {
 func (*QuarantinedDocument) ProtoMessage() {}
 
 func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[17]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1160,7 @@ func (x *QuarantinedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedDocument.ProtoReflect.Descriptor instead.
 func (*QuarantinedDocument) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{17}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *QuarantinedDocument) GetTenantId() string {
@@ -1152,7 +1234,7 @@ type ApproveRolloutRequest struct {
 
 func (x *ApproveRolloutRequest) Reset() {
 	*x = ApproveRolloutRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1246,7 @@ func (x *ApproveRolloutRequest) String() string {
 func (*ApproveRolloutRequest) ProtoMessage() {}
 
 func (x *ApproveRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[18]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1259,7 @@ func (x *ApproveRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRolloutRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{18}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApproveRolloutRequest) GetId() string {
@@ -1214,7 +1296,7 @@ type RolloutGatesRequest struct {
 
 func (x *RolloutGatesRequest) Reset() {
 	*x = RolloutGatesRequest{}
-	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1308,7 @@ func (x *RolloutGatesRequest) String() string {
 func (*RolloutGatesRequest) ProtoMessage() {}
 
 func (x *RolloutGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_upgrade_proto_msgTypes[19]
+	mi := &file_tms_v1_upgrade_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1321,7 @@ func (x *RolloutGatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutGatesRequest.ProtoReflect.Descriptor instead.
 func (*RolloutGatesRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{19}
+	return file_tms_v1_upgrade_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RolloutGatesRequest) GetId() string {
@@ -1301,19 +1383,27 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"holdSwitch\x88\x01\x01B\x0e\n" +
 	"\f_max_tenantsB\x16\n" +
 	"\x14_requests_per_secondB\x0e\n" +
-	"\f_hold_switch\"\xa8\x01\n" +
+	"\f_hold_switch\"|\n" +
+	"\x12SkipRolloutRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12'\n" +
+	"\atenants\x18\x02 \x03(\tB\r\xbaH\n" +
+	"\x92\x01\a\b\x01\x10\x90N\x18\x01R\atenants\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\xa8\x01\n" +
 	"\x13RetryRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12:\n" +
 	"\x10allow_quarantine\x18\x03 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00H\x00R\x0fallowQuarantine\x88\x01\x01B\x13\n" +
-	"\x11_allow_quarantine\"X\n" +
+	"\x11_allow_quarantine\"u\n" +
 	"\x14SwitchRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"Z\n" +
+	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12\x1b\n" +
+	"\x04wave\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04wave\"w\n" +
 	"\x16RollbackRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\"\x85\x01\n" +
+	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12\x1b\n" +
+	"\x04wave\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04wave\"\x85\x01\n" +
 	"\x16FinalizeRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12)\n" +
@@ -1350,7 +1440,7 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\fwaive_checks\x18\x03 \x01(\bR\vwaiveChecks\"V\n" +
 	"\x13RolloutGatesRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
-	"\ttenant_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId2\xb8\f\n" +
+	"\ttenant_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\btenantId2\x90\r\n" +
 	"\x0eUpgradeService\x12U\n" +
 	"\x04Plan\x12\x1a.tms.v1.PlanRolloutRequest\x1a\x13.tms.v1.RolloutPlan\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/rollouts:plan\x12N\n" +
 	"\x05Start\x12\x1b.tms.v1.StartRolloutRequest\x1a\x0f.tms.v1.Rollout\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/rollouts\x12L\n" +
@@ -1362,7 +1452,8 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x06Cancel\x12\x1c.tms.v1.CancelRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:cancel\x12Y\n" +
 	"\x05Retry\x12\x1b.tms.v1.RetryRolloutRequest\x1a\x0f.tms.v1.Rollout\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/rollouts/{id}:retry\x12\\\n" +
 	"\x06Switch\x12\x1c.tms.v1.SwitchRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:switch\x12S\n" +
-	"\x03Set\x12\x19.tms.v1.SetRolloutRequest\x1a\x0f.tms.v1.Rollout\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/rollouts/{id}:set\x12b\n" +
+	"\x03Set\x12\x19.tms.v1.SetRolloutRequest\x1a\x0f.tms.v1.Rollout\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/rollouts/{id}:set\x12V\n" +
+	"\x04Skip\x12\x1a.tms.v1.SkipRolloutRequest\x1a\x0f.tms.v1.Rollout\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/rollouts/{id}:skip\x12b\n" +
 	"\bRollback\x12\x1e.tms.v1.RollbackRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:rollback\x12b\n" +
 	"\bFinalize\x12\x1e.tms.v1.FinalizeRolloutRequest\x1a\x0f.tms.v1.Rollout\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/rollouts/{id}:finalize\x12\\\n" +
 	"\x06Retain\x12\x1c.tms.v1.RetainRolloutRequest\x1a\x0f.tms.v1.Rollout\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/rollouts/{id}:retain\x12_\n" +
@@ -1382,7 +1473,7 @@ func file_tms_v1_upgrade_proto_rawDescGZIP() []byte {
 	return file_tms_v1_upgrade_proto_rawDescData
 }
 
-var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_tms_v1_upgrade_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*PlanRolloutRequest)(nil),     // 0: tms.v1.PlanRolloutRequest
 	(*StartRolloutRequest)(nil),    // 1: tms.v1.StartRolloutRequest
@@ -1394,31 +1485,32 @@ var file_tms_v1_upgrade_proto_goTypes = []any{
 	(*ResumeRolloutRequest)(nil),   // 7: tms.v1.ResumeRolloutRequest
 	(*CancelRolloutRequest)(nil),   // 8: tms.v1.CancelRolloutRequest
 	(*SetRolloutRequest)(nil),      // 9: tms.v1.SetRolloutRequest
-	(*RetryRolloutRequest)(nil),    // 10: tms.v1.RetryRolloutRequest
-	(*SwitchRolloutRequest)(nil),   // 11: tms.v1.SwitchRolloutRequest
-	(*RollbackRolloutRequest)(nil), // 12: tms.v1.RollbackRolloutRequest
-	(*FinalizeRolloutRequest)(nil), // 13: tms.v1.FinalizeRolloutRequest
-	(*RetainRolloutRequest)(nil),   // 14: tms.v1.RetainRolloutRequest
-	(*ListQuarantineRequest)(nil),  // 15: tms.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil), // 16: tms.v1.ListQuarantineResponse
-	(*QuarantinedDocument)(nil),    // 17: tms.v1.QuarantinedDocument
-	(*ApproveRolloutRequest)(nil),  // 18: tms.v1.ApproveRolloutRequest
-	(*RolloutGatesRequest)(nil),    // 19: tms.v1.RolloutGatesRequest
-	(*RolloutOptions)(nil),         // 20: tms.v1.RolloutOptions
-	(*Rollout)(nil),                // 21: tms.v1.Rollout
-	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*RolloutPlan)(nil),            // 24: tms.v1.RolloutPlan
-	(*RolloutGates)(nil),           // 25: tms.v1.RolloutGates
+	(*SkipRolloutRequest)(nil),     // 10: tms.v1.SkipRolloutRequest
+	(*RetryRolloutRequest)(nil),    // 11: tms.v1.RetryRolloutRequest
+	(*SwitchRolloutRequest)(nil),   // 12: tms.v1.SwitchRolloutRequest
+	(*RollbackRolloutRequest)(nil), // 13: tms.v1.RollbackRolloutRequest
+	(*FinalizeRolloutRequest)(nil), // 14: tms.v1.FinalizeRolloutRequest
+	(*RetainRolloutRequest)(nil),   // 15: tms.v1.RetainRolloutRequest
+	(*ListQuarantineRequest)(nil),  // 16: tms.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil), // 17: tms.v1.ListQuarantineResponse
+	(*QuarantinedDocument)(nil),    // 18: tms.v1.QuarantinedDocument
+	(*ApproveRolloutRequest)(nil),  // 19: tms.v1.ApproveRolloutRequest
+	(*RolloutGatesRequest)(nil),    // 20: tms.v1.RolloutGatesRequest
+	(*RolloutOptions)(nil),         // 21: tms.v1.RolloutOptions
+	(*Rollout)(nil),                // 22: tms.v1.Rollout
+	(*durationpb.Duration)(nil),    // 23: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*RolloutPlan)(nil),            // 25: tms.v1.RolloutPlan
+	(*RolloutGates)(nil),           // 26: tms.v1.RolloutGates
 }
 var file_tms_v1_upgrade_proto_depIdxs = []int32{
-	20, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	20, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
-	21, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
-	22, // 3: tms.v1.SetRolloutRequest.fence_timeout:type_name -> google.protobuf.Duration
-	22, // 4: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
-	17, // 5: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
-	23, // 6: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
+	21, // 0: tms.v1.PlanRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	21, // 1: tms.v1.StartRolloutRequest.options:type_name -> tms.v1.RolloutOptions
+	22, // 2: tms.v1.ListRolloutsResponse.rollouts:type_name -> tms.v1.Rollout
+	23, // 3: tms.v1.SetRolloutRequest.fence_timeout:type_name -> google.protobuf.Duration
+	23, // 4: tms.v1.RetainRolloutRequest.finalize_after:type_name -> google.protobuf.Duration
+	18, // 5: tms.v1.ListQuarantineResponse.documents:type_name -> tms.v1.QuarantinedDocument
+	24, // 6: tms.v1.QuarantinedDocument.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: tms.v1.UpgradeService.Plan:input_type -> tms.v1.PlanRolloutRequest
 	1,  // 8: tms.v1.UpgradeService.Start:input_type -> tms.v1.StartRolloutRequest
 	2,  // 9: tms.v1.UpgradeService.Get:input_type -> tms.v1.GetRolloutRequest
@@ -1427,34 +1519,36 @@ var file_tms_v1_upgrade_proto_depIdxs = []int32{
 	6,  // 12: tms.v1.UpgradeService.Pause:input_type -> tms.v1.PauseRolloutRequest
 	7,  // 13: tms.v1.UpgradeService.Resume:input_type -> tms.v1.ResumeRolloutRequest
 	8,  // 14: tms.v1.UpgradeService.Cancel:input_type -> tms.v1.CancelRolloutRequest
-	10, // 15: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
-	11, // 16: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
+	11, // 15: tms.v1.UpgradeService.Retry:input_type -> tms.v1.RetryRolloutRequest
+	12, // 16: tms.v1.UpgradeService.Switch:input_type -> tms.v1.SwitchRolloutRequest
 	9,  // 17: tms.v1.UpgradeService.Set:input_type -> tms.v1.SetRolloutRequest
-	12, // 18: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
-	13, // 19: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
-	14, // 20: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
-	18, // 21: tms.v1.UpgradeService.Approve:input_type -> tms.v1.ApproveRolloutRequest
-	19, // 22: tms.v1.UpgradeService.Gates:input_type -> tms.v1.RolloutGatesRequest
-	15, // 23: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
-	24, // 24: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
-	21, // 25: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
-	21, // 26: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
-	4,  // 27: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
-	21, // 28: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
-	21, // 29: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
-	21, // 30: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
-	21, // 31: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
-	21, // 32: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
-	21, // 33: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
-	21, // 34: tms.v1.UpgradeService.Set:output_type -> tms.v1.Rollout
-	21, // 35: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
-	21, // 36: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
-	21, // 37: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
-	21, // 38: tms.v1.UpgradeService.Approve:output_type -> tms.v1.Rollout
-	25, // 39: tms.v1.UpgradeService.Gates:output_type -> tms.v1.RolloutGates
-	16, // 40: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
-	24, // [24:41] is the sub-list for method output_type
-	7,  // [7:24] is the sub-list for method input_type
+	10, // 18: tms.v1.UpgradeService.Skip:input_type -> tms.v1.SkipRolloutRequest
+	13, // 19: tms.v1.UpgradeService.Rollback:input_type -> tms.v1.RollbackRolloutRequest
+	14, // 20: tms.v1.UpgradeService.Finalize:input_type -> tms.v1.FinalizeRolloutRequest
+	15, // 21: tms.v1.UpgradeService.Retain:input_type -> tms.v1.RetainRolloutRequest
+	19, // 22: tms.v1.UpgradeService.Approve:input_type -> tms.v1.ApproveRolloutRequest
+	20, // 23: tms.v1.UpgradeService.Gates:input_type -> tms.v1.RolloutGatesRequest
+	16, // 24: tms.v1.UpgradeService.ListQuarantine:input_type -> tms.v1.ListQuarantineRequest
+	25, // 25: tms.v1.UpgradeService.Plan:output_type -> tms.v1.RolloutPlan
+	22, // 26: tms.v1.UpgradeService.Start:output_type -> tms.v1.Rollout
+	22, // 27: tms.v1.UpgradeService.Get:output_type -> tms.v1.Rollout
+	4,  // 28: tms.v1.UpgradeService.List:output_type -> tms.v1.ListRolloutsResponse
+	22, // 29: tms.v1.UpgradeService.Watch:output_type -> tms.v1.Rollout
+	22, // 30: tms.v1.UpgradeService.Pause:output_type -> tms.v1.Rollout
+	22, // 31: tms.v1.UpgradeService.Resume:output_type -> tms.v1.Rollout
+	22, // 32: tms.v1.UpgradeService.Cancel:output_type -> tms.v1.Rollout
+	22, // 33: tms.v1.UpgradeService.Retry:output_type -> tms.v1.Rollout
+	22, // 34: tms.v1.UpgradeService.Switch:output_type -> tms.v1.Rollout
+	22, // 35: tms.v1.UpgradeService.Set:output_type -> tms.v1.Rollout
+	22, // 36: tms.v1.UpgradeService.Skip:output_type -> tms.v1.Rollout
+	22, // 37: tms.v1.UpgradeService.Rollback:output_type -> tms.v1.Rollout
+	22, // 38: tms.v1.UpgradeService.Finalize:output_type -> tms.v1.Rollout
+	22, // 39: tms.v1.UpgradeService.Retain:output_type -> tms.v1.Rollout
+	22, // 40: tms.v1.UpgradeService.Approve:output_type -> tms.v1.Rollout
+	26, // 41: tms.v1.UpgradeService.Gates:output_type -> tms.v1.RolloutGates
+	17, // 42: tms.v1.UpgradeService.ListQuarantine:output_type -> tms.v1.ListQuarantineResponse
+	25, // [25:43] is the sub-list for method output_type
+	7,  // [7:25] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1467,14 +1561,14 @@ func file_tms_v1_upgrade_proto_init() {
 	}
 	file_tms_v1_rollout_proto_init()
 	file_tms_v1_upgrade_proto_msgTypes[9].OneofWrappers = []any{}
-	file_tms_v1_upgrade_proto_msgTypes[10].OneofWrappers = []any{}
+	file_tms_v1_upgrade_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_upgrade_proto_rawDesc), len(file_tms_v1_upgrade_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	UpgradeService_Retry_FullMethodName          = "/tms.v1.UpgradeService/Retry"
 	UpgradeService_Switch_FullMethodName         = "/tms.v1.UpgradeService/Switch"
 	UpgradeService_Set_FullMethodName            = "/tms.v1.UpgradeService/Set"
+	UpgradeService_Skip_FullMethodName           = "/tms.v1.UpgradeService/Skip"
 	UpgradeService_Rollback_FullMethodName       = "/tms.v1.UpgradeService/Rollback"
 	UpgradeService_Finalize_FullMethodName       = "/tms.v1.UpgradeService/Finalize"
 	UpgradeService_Retain_FullMethodName         = "/tms.v1.UpgradeService/Retain"
@@ -72,6 +73,9 @@ type UpgradeServiceClient interface {
 	// Set changes options of a running rollout. Every process obeys within two
 	// seconds; copies that run are given their new pace.
 	Set(ctx context.Context, in *SetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// Skip leaves tenants out, for a reason: what was begun is undone, and the
+	// rollout may be complete without them.
+	Skip(ctx context.Context, in *SkipRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Rollback returns switched tenants to the release they came from.
 	Rollback(ctx context.Context, in *RollbackRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// Finalize deletes the old version of switched tenants. There is no way
@@ -215,6 +219,16 @@ func (c *upgradeServiceClient) Set(ctx context.Context, in *SetRolloutRequest, o
 	return out, nil
 }
 
+func (c *upgradeServiceClient) Skip(ctx context.Context, in *SkipRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, UpgradeService_Skip_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *upgradeServiceClient) Rollback(ctx context.Context, in *RollbackRolloutRequest, opts ...grpc.CallOption) (*Rollout, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Rollout)
@@ -309,6 +323,9 @@ type UpgradeServiceServer interface {
 	// Set changes options of a running rollout. Every process obeys within two
 	// seconds; copies that run are given their new pace.
 	Set(context.Context, *SetRolloutRequest) (*Rollout, error)
+	// Skip leaves tenants out, for a reason: what was begun is undone, and the
+	// rollout may be complete without them.
+	Skip(context.Context, *SkipRolloutRequest) (*Rollout, error)
 	// Rollback returns switched tenants to the release they came from.
 	Rollback(context.Context, *RollbackRolloutRequest) (*Rollout, error)
 	// Finalize deletes the old version of switched tenants. There is no way
@@ -364,6 +381,9 @@ func (UnimplementedUpgradeServiceServer) Switch(context.Context, *SwitchRolloutR
 }
 func (UnimplementedUpgradeServiceServer) Set(context.Context, *SetRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Set not implemented")
+}
+func (UnimplementedUpgradeServiceServer) Skip(context.Context, *SkipRolloutRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method Skip not implemented")
 }
 func (UnimplementedUpgradeServiceServer) Rollback(context.Context, *RollbackRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
@@ -594,6 +614,24 @@ func _UpgradeService_Set_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UpgradeService_Skip_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SkipRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UpgradeServiceServer).Skip(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UpgradeService_Skip_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UpgradeServiceServer).Skip(ctx, req.(*SkipRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UpgradeService_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RollbackRolloutRequest)
 	if err := dec(in); err != nil {
@@ -748,6 +786,10 @@ var UpgradeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Set",
 			Handler:    _UpgradeService_Set_Handler,
+		},
+		{
+			MethodName: "Skip",
+			Handler:    _UpgradeService_Skip_Handler,
 		},
 		{
 			MethodName: "Rollback",

@@ -40,7 +40,7 @@ func (a *app) upgradeCommands() []*cobra.Command {
 	for _, row := range rows {
 		commands = append(commands, a.rolloutCommand(row))
 	}
-	return append(commands, a.upgradeCancelCommand(), a.upgradeSetCommand(), a.upgradeSwitchCommand(), a.upgradeRollbackCommand(),
+	return append(commands, a.upgradeCancelCommand(), a.upgradeSetCommand(), a.upgradeSkipCommand(), a.upgradeSwitchCommand(), a.upgradeRollbackCommand(),
 		a.upgradeRetryCommand(), a.upgradeFinalizeCommand(), a.upgradeKeepCommand())
 }
 

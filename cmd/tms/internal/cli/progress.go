@@ -109,6 +109,9 @@ func tenantLine(t *tmsv1.RolloutTenant) string {
 
 // reasonOf is a tenant's reason; after a rollback it says what came back.
 func reasonOf(t *tmsv1.RolloutTenant) string {
+	if t.GetExcepted() != "" && t.GetReason() == "" {
+		return "excepted: " + t.GetExcepted()
+	}
 	back := t.GetWayBack()
 	if t.GetReason() != "" || back == nil || t.GetState() != "rolled_back" {
 		return t.GetReason()

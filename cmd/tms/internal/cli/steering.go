@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,24 +31,67 @@ func (a *app) upgradeCancelCommand() *cobra.Command {
 	return cmd
 }
 
+// waveFlag narrows a command to a wave, also what --wait waits for.
+func waveFlag(row *rolloutCommand, wave *int32) {
+	row.chosen = func(r *tmsv1.Rollout, only []string) []string {
+		if *wave == 0 {
+			return only
+		}
+		var of []string
+		for _, t := range r.GetTenants() {
+			if t.GetWave() == *wave && (len(only) == 0 || slices.Contains(only, t.GetTenantId())) {
+				of = append(of, t.GetTenantId())
+			}
+		}
+		return of
+	}
+}
+
 func (a *app) upgradeSwitchCommand() *cobra.Command {
+	var wave int32
 	row := rolloutCommand{
 		name: "switch", short: "Let tenants pass that wait because of --switch hold: all, a wave, or some", goal: goalSwitched,
 		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-			return call(ctx, s, s.upgrades.Switch, &tmsv1.SwitchRolloutRequest{Id: id, Tenants: only})
+			return call(ctx, s, s.upgrades.Switch, &tmsv1.SwitchRolloutRequest{Id: id, Tenants: only, Wave: wave})
 		},
 	}
-	return a.rolloutCommand(row)
+	waveFlag(&row, &wave)
+	cmd := a.rolloutCommand(row)
+	cmd.Flags().Int32Var(&wave, "wave", 0, "only the tenants of this wave")
+	return cmd
 }
 
 func (a *app) upgradeRollbackCommand() *cobra.Command {
+	var wave int32
 	row := rolloutCommand{
 		name: "rollback", short: "Return switched tenants to the release they came from: all, a wave, or some", goal: goalRolledBack,
 		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
-			return call(ctx, s, s.upgrades.Rollback, &tmsv1.RollbackRolloutRequest{Id: id, Tenants: only})
+			return call(ctx, s, s.upgrades.Rollback, &tmsv1.RollbackRolloutRequest{Id: id, Tenants: only, Wave: wave})
 		},
 	}
-	return a.rolloutCommand(row)
+	waveFlag(&row, &wave)
+	cmd := a.rolloutCommand(row)
+	cmd.Flags().Int32Var(&wave, "wave", 0, "only the tenants of this wave")
+	return cmd
+}
+
+func (a *app) upgradeSkipCommand() *cobra.Command {
+	var tenants []string
+	var reason string
+	cmd := &cobra.Command{
+		Use: "skip ROLLOUT --tenant TENANT --reason REASON", Short: "Leave tenants out of a rollout; what was begun is undone", Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, args []string, s *session) error {
+		r, err := call(ctx, s, s.upgrades.Skip, &tmsv1.SkipRolloutRequest{Id: args[0], Tenants: unique(tenants), Reason: reason})
+		if err != nil {
+			return err
+		}
+		return a.printRollout(s, r)
+	})
+	cmd.Flags().StringSliceVar(&tenants, "tenant", nil, "the tenant to leave out; may be repeated")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is in the report of the rollout")
+	needs(cmd, "tenant", "reason")
+	return cmd
 }
 
 // liveFlags are the options of a rollout that can be changed while it runs.
