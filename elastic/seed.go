@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/upgrader"
@@ -14,26 +17,30 @@ import (
 
 var _ upgrader.Seeder = (*Client)(nil)
 
-// Seeds implements upgrader.Seeder.
-func (c *Client) Seeds(ctx context.Context, repository, snapshot string) (upgrader.SeedState, error) {
-	s, err := c.Snapshot(ctx, repository, snapshot)
-	if errors.Is(err, backups.ErrNotFound) {
-		return "", fmt.Errorf("%w: %w", upgrader.ErrNotFound, err)
+// Moulds implements upgrader.Seeder.
+func (c *Client) Moulds(ctx context.Context, repository, prefix string) ([]upgrader.Mould, error) {
+	op := "look for snapshots " + prefix + "* in " + repository
+	if err := checkNames(op, repository, prefix+"x"); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return "", err
+	found, err := c.snapshots(ctx, op, "/_snapshot/"+repository+"/"+prefix+"*")
+	switch {
+	case is404(err, snapshotMissing): // no name matches
+		return nil, nil
+	case errors.Is(err, backups.ErrNotFound):
+		return nil, fmt.Errorf("%w: %w", upgrader.ErrNotFound, err)
 	}
-	switch s.State {
-	case backups.EngineSuccess:
-		return upgrader.SeedsReady, nil
-	case backups.EnginePartial, backups.EngineFailed:
-		return upgrader.SeedsBroken, nil
+	var out []upgrader.Mould
+	for _, s := range found {
+		if s.State == backups.EngineSuccess && len(s.Indices) > 0 {
+			out = append(out, upgrader.Mould{Snapshot: s.Name, Indices: s.Indices})
+		}
 	}
-	return upgrader.SeedsMaking, nil
+	return out, err
 }
 
-// TakeSeeds implements upgrader.Seeder.
-func (c *Client) TakeSeeds(ctx context.Context, repository, snapshot string, indices []string) error {
+// TakeMould implements upgrader.Seeder.
+func (c *Client) TakeMould(ctx context.Context, repository, snapshot string, indices []string) error {
 	op := "snapshot empty indices as " + snapshot + " in " + repository
 	path, err := snapshotPath(op, repository, snapshot)
 	if err != nil {
@@ -57,20 +64,17 @@ func (c *Client) TakeSeeds(ctx context.Context, repository, snapshot string, ind
 	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
 		method: http.MethodPut, path: path, query: query("wait_for_completion", "true"), body: body,
 	})}, &done)
-	var e *upgrader.EngineError
-	switch {
-	case errors.As(err, &e) && e.Type == snapshotBadName && strings.Contains(e.Reason, "same name"):
-		return fmt.Errorf("%w: %w", upgrader.ErrAlreadyExists, err)
-	case err != nil:
+	if err != nil {
 		return err
-	case done.Snapshot.State != backups.EngineSuccess:
+	}
+	if done.Snapshot.State != backups.EngineSuccess {
 		return fmt.Errorf("%s: ended as %s %s", op, done.Snapshot.State, done.Snapshot.Reason)
 	}
 	return nil
 }
 
-// DropSeeds implements upgrader.Seeder.
-func (c *Client) DropSeeds(ctx context.Context, repository, snapshot string) error {
+// DropMould implements upgrader.Seeder.
+func (c *Client) DropMould(ctx context.Context, repository, snapshot string) error {
 	err := c.DeleteSnapshot(ctx, repository, snapshot)
 	if errors.Is(err, backups.ErrNotFound) {
 		return nil
@@ -80,12 +84,12 @@ func (c *Client) DropSeeds(ctx context.Context, repository, snapshot string) err
 
 // Plant implements upgrader.Seeder.
 func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
-	op := fmt.Sprintf("restore %d empty indices as %s", len(p.Seeds), p.Replacement)
+	op := fmt.Sprintf("restore %d empty indices from %s", len(p.Indices), p.Snapshot)
 	path, err := snapshotPath(op, p.Repository, p.Snapshot)
 	if err != nil {
 		return err
 	}
-	if err := checkNames(op, p.Seeds...); err != nil {
+	if err := checkNames(op, p.Indices...); err != nil {
 		return err
 	}
 	settings := make(map[string]any, len(p.Settings))
@@ -93,7 +97,7 @@ func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
 		settings["index."+k] = v
 	}
 	body, err := marshal(op, map[string]any{
-		"indices": p.Seeds, "ignore_unavailable": false, "include_global_state": false, "include_aliases": false,
+		"indices": p.Indices, "ignore_unavailable": false, "include_global_state": false, "include_aliases": false,
 		"rename_pattern": p.Pattern, "rename_replacement": p.Replacement, "index_settings": settings,
 	})
 	if err != nil {
@@ -106,8 +110,6 @@ func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
 	})}, nil)
 	var e *upgrader.EngineError
 	switch {
-	case errors.As(err, &e) && e.Type == restoreRefused && strings.Contains(e.Reason, "same name already exists"):
-		return fmt.Errorf("%w: %w", upgrader.ErrAlreadyExists, err)
 	case errors.As(err, &e) && (e.Type == snapshotMissing || e.Type == restoreRefused && strings.Contains(e.Reason, "snapshot does not exist")),
 		is404(err, repositoryMissing), is404(err, "index_not_found_exception"):
 		return fmt.Errorf("%w: %w", upgrader.ErrNotFound, err)
@@ -115,8 +117,16 @@ func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
 	return err
 }
 
+// growthWait is how long the engine itself waits for primaries before the state
+// of every shard is read, which costs it more than the shards do.
+const growthWait = 5 * time.Second
+
 // Growth implements upgrader.Seeder.
 func (c *Client) Growth(ctx context.Context, names ...string) (waiting, failed []string, err error) {
+	up, err := c.primariesUp(ctx, names)
+	if err != nil || up {
+		return nil, nil, err
+	}
 	states, err := c.IndexStates(ctx, names...)
 	if err != nil {
 		return nil, nil, err
@@ -131,4 +141,23 @@ func (c *Client) Growth(ctx context.Context, names ...string) (waiting, failed [
 		}
 	}
 	return waiting, failed, nil
+}
+
+// primariesUp waits a while until the primaries of indices are active, and says
+// whether they are.
+func (c *Client) primariesUp(ctx context.Context, names []string) (bool, error) {
+	for _, part := range chunks(names) {
+		var h struct {
+			TimedOut bool `json:"timed_out"`
+		}
+		err := c.do(ctx, call{op: "wait for the primaries of " + described(part), accept: []int{http.StatusRequestTimeout}, request: func() esapi.Request {
+			return esapi.ClusterHealthRequest{
+				Index: part, WaitForStatus: "yellow", Timeout: growthWait, MasterTimeout: c.engineTimeout(ctx),
+			}
+		}}, &h)
+		if err != nil || h.TimedOut {
+			return false, err
+		}
+	}
+	return true, nil
 }

@@ -5,74 +5,68 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/tracardi/tms/releases"
 )
 
 // An engine makes one index per change of its cluster's state, and each takes
 // it longer the more indices there are. A restore makes any number of them in
-// a single change. So the empty indices of a release, one per resource, are
-// kept in a snapshot, and targets are restored from it under their own names:
-// see docs/adr/0022.
+// a single change. So the targets of one tenant, while they are empty, are kept
+// in a snapshot, and those of others are restored from it under their own
+// names: see docs/adr/0022.
 
 // Seeder snapshots empty indices and restores them under other names. The
 // adapter lives in package elastic. Safe for concurrent use; calls are never
 // repeated by themselves.
 type Seeder interface {
-	// Seeds tells about a snapshot of seeds. Without the snapshot, or the
-	// repository, it is ErrNotFound.
-	Seeds(ctx context.Context, repository, snapshot string) (SeedState, error)
-	// TakeSeeds snapshots exactly these indices and waits for the end. A
-	// snapshot of that name is ErrAlreadyExists.
-	TakeSeeds(ctx context.Context, repository, snapshot string, indices []string) error
-	// DropSeeds deletes a snapshot that came to nothing.
-	DropSeeds(ctx context.Context, repository, snapshot string) error
-	// Plant restores seeds and does not wait for their shards. Either all
-	// indices appear or none. One that is there already is ErrAlreadyExists.
+	// Moulds lists the complete snapshots whose names begin with prefix. No
+	// such repository is ErrNotFound.
+	Moulds(ctx context.Context, repository, prefix string) ([]Mould, error)
+	// TakeMould snapshots exactly these indices and waits for the end.
+	TakeMould(ctx context.Context, repository, snapshot string, indices []string) error
+	// DropMould deletes a snapshot.
+	DropMould(ctx context.Context, repository, snapshot string) error
+	// Plant restores indices under other names and does not wait for their
+	// shards. Either all appear or none.
 	Plant(ctx context.Context, p Planting) error
-	// Growth tells which primaries of these indices have not started, and for
-	// which of them the engine has given up; an index that is missing counts as
-	// given up.
+	// Growth waits a while for the primaries of indices. It tells which have
+	// not started then, and for which of them the engine has given up; an index
+	// that is missing counts as given up.
 	Growth(ctx context.Context, names ...string) (waiting, failed []string, err error)
 }
 
-// SeedState is how far a snapshot of seeds is.
-type SeedState string
+// Mould is a snapshot of the empty targets of a tenant.
+type Mould struct {
+	Snapshot string
+	Indices  []string
+}
 
-// States.
-const (
-	SeedsReady  SeedState = "ready"
-	SeedsMaking SeedState = "making"
-	SeedsBroken SeedState = "broken"
-)
-
-// Planting makes indices out of seeds: what the pattern, a regular expression,
-// matches of a seed's name is replaced.
+// Planting makes indices out of a mould: what the pattern, a regular
+// expression, matches of a name is replaced.
 type Planting struct {
 	Repository, Snapshot string
-	Seeds                []string
+	Indices              []string
 	Pattern, Replacement string
-	// Settings replace those of the seeds; below "index".
+	// Settings replace those of the mould; below "index".
 	Settings map[string]any
 }
 
 const (
-	seedPrefix = "tms-seed-"
-	// seedPattern matches all of a seed's name but the base of its resource.
-	seedPattern = `^` + seedPrefix + `[0-9a-f]+-`
-	// nurseryMost bounds the making of a snapshot of seeds, which takes some
-	// three seconds; nurseryRest is how long nobody tries again after it failed.
-	nurseryMost = time.Minute
-	nurseryRest = 5 * time.Minute
+	// mouldPrefix begins the names of snapshots of empty targets.
+	mouldPrefix = "tms-seeds-"
+	// mostMoulds bounds how many of them are made per release and engine.
+	mostMoulds = 16
+	// nurseryRest is how long nobody looks, or makes one, again after that has
+	// failed; nurseryFresh how long what was seen is believed.
+	nurseryRest  = 5 * time.Minute
+	nurseryFresh = 15 * time.Second
 )
 
 // WithSeeds has the runner restore empty targets from snapshots in the
@@ -106,18 +100,14 @@ func (ns *nurseries) of(cluster string, e Engine) *nursery {
 	defer ns.mu.Unlock()
 	n := ns.byCluster[cluster]
 	if n == nil || n.engine != e { // the cluster may have got another address
-		n = &nursery{
-			repository: ns.repository, engine: e, seeder: seeder, log: ns.log.With("cluster", cluster), now: time.Now,
-			ready: map[string]bool{}, rest: map[string]time.Time{},
-		}
+		n = &nursery{repository: ns.repository, engine: e, seeder: seeder, log: ns.log.With("cluster", cluster), now: time.Now, beds: map[string]*bed{}}
 		ns.byCluster[cluster] = n
 	}
 	return n
 }
 
-// nursery keeps snapshots of the empty indices of releases in one repository of
-// one cluster. It is safe for concurrent use, and so are several processes with
-// the same repository.
+// nursery knows the moulds in one repository of one cluster. It is safe for
+// concurrent use, and so are several processes with the same repository.
 type nursery struct {
 	repository string
 	engine     Engine
@@ -125,165 +115,124 @@ type nursery struct {
 	log        *slog.Logger
 	now        func() time.Time
 
-	making singleflight.Group
-	mu     sync.Mutex
-	ready  map[string]bool      // by snapshot
-	rest   map[string]time.Time // by snapshot: not before
+	mu   sync.Mutex
+	beds map[string]*bed // by prefix of the snapshots
 }
 
-// bed is a snapshot of the seeds of one release on one engine.
+// bed are the moulds of one release on one engine.
 type bed struct {
-	snapshot, digest string
-	release          *releases.Release
+	prefix string
+	// turn is held by whoever looks for a mould or makes one: the first tenants
+	// of a rollout begin together, and one mould does for all of them.
+	turn chan struct{}
+
+	// Under turn:
+	moulds []Mould
+	looked time.Time
+	rest   time.Time // not before
 }
 
-// seed is the name of the seed of a resource.
-func (b bed) seed(r releases.Resource) string { return seedPrefix + b.digest + "-" + r.Base }
-
-func (b bed) seeds() []string {
-	names := make([]string, len(b.release.Resources))
-	for i, r := range b.release.Resources {
-		names[i] = b.seed(r)
+// bed returns the moulds of a release. They are named after all that the
+// indices depend on: an index that an older engine has made stays one of the
+// older engine's.
+func (n *nursery) bed(ctx context.Context, r *releases.Release) (*bed, error) {
+	info, err := n.engine.Info(ctx)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// bedOf names the snapshot after all that its indices depend on: an index that
-// an older engine has made stays one of the older engine's.
-func bedOf(r *releases.Release, e EngineInfo) (bed, error) {
 	sum := sha256.New()
-	fmt.Fprintln(sum, e.Product, e.Version, e.Flattened)
+	fmt.Fprintln(sum, info.Product, info.Version, info.Flattened)
 	for _, res := range r.Resources {
 		body, err := json.Marshal([]any{res.Base, finalSettings(res, 0), res.Mapping}) // sorts keys
 		if err != nil {
-			return bed{}, err
+			return nil, err
 		}
 		sum.Write(body)
 	}
-	digest := hex.EncodeToString(sum.Sum(nil)[:6])
-	return bed{snapshot: "tms-seeds-" + r.Version + "-" + digest, digest: digest, release: r}, nil
-}
-
-// bed returns the seeds of a release, made when there are none yet; ok is
-// false when there are none to be had, which is logged and harms nothing.
-func (n *nursery) bed(ctx context.Context, r *releases.Release) (b bed, ok bool) {
-	info, err := n.engine.Info(ctx)
-	if err != nil {
-		return bed{}, false
-	}
-	if b, err = bedOf(r, info); err != nil {
-		return bed{}, false
-	}
-	n.mu.Lock()
-	ready, rest := n.ready[b.snapshot], n.rest[b.snapshot]
-	n.mu.Unlock()
-	if ready {
-		return b, true
-	}
-	if n.now().Before(rest) {
-		return b, false
-	}
-	made := n.making.DoChan(b.snapshot, func() (any, error) {
-		mctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), nurseryMost)
-		defer cancel()
-		return nil, n.make(mctx, b)
-	})
-	select {
-	case res := <-made:
-		err = res.Err
-	case <-ctx.Done():
-		return b, false
-	}
+	prefix := mouldPrefix + r.Version + "-" + hex.EncodeToString(sum.Sum(nil)[:6]) + "-"
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err != nil {
-		n.rest[b.snapshot] = n.now().Add(nurseryRest)
-		n.log.Warn("no snapshot of empty indices: targets are created one by one", "repository", n.repository, "snapshot", b.snapshot, "error", err)
-		return b, false
+	b := n.beds[prefix]
+	if b == nil {
+		b = &bed{prefix: prefix, turn: make(chan struct{}, 1)}
+		n.beds[prefix] = b
 	}
-	n.ready[b.snapshot] = true
-	return b, true
+	return b, nil
 }
 
-// forget has the next tenant look again whether the snapshot stands.
-func (n *nursery) forget(b bed) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.ready, b.snapshot)
-}
-
-// make brings the snapshot about. Several processes may do so at once: the
-// names are the same, one takes the snapshot, the others find it.
-func (n *nursery) make(ctx context.Context, b bed) error {
-	wait := newPoller(time.Second)
-	for {
-		state, err := n.seeder.Seeds(ctx, n.repository, b.snapshot)
-		switch {
-		case err == nil && state == SeedsReady:
-			return n.clear(ctx, b)
-		case err == nil && state == SeedsBroken:
-			err = n.seeder.DropSeeds(ctx, n.repository, b.snapshot)
-		case errors.Is(err, ErrNotFound):
-			if err = n.sow(ctx, b); errors.Is(err, ErrAlreadyExists) {
-				err = nil // another process was quicker
-			}
-		}
+// look returns the mould that covers most of the names that a tenant needs,
+// given without their tenant, and whether making another one is wanted. The
+// caller has the turn.
+func (n *nursery) look(ctx context.Context, b *bed, need []string) (m Mould, make bool) {
+	now := n.now()
+	if now.Before(b.rest) {
+		return Mould{}, false
+	}
+	best, covered := b.best(need)
+	if covered < len(need) && now.Sub(b.looked) > nurseryFresh {
+		moulds, err := n.seeder.Moulds(ctx, n.repository, b.prefix)
 		if err != nil {
-			return errors.Join(err, n.clear(ctx, b))
+			n.rest(b, "moulds cannot be listed", err)
+			return Mould{}, false
 		}
-		if err := wait.pause(ctx); err != nil {
-			return err
-		}
+		b.moulds, b.looked = moulds, now
+		best, covered = b.best(need)
 	}
+	if covered*4 < len(need)*3 && len(b.moulds) < mostMoulds {
+		return Mould{}, true
+	}
+	return best, false
 }
 
-// sow makes one empty index per resource and snapshots them.
-func (n *nursery) sow(ctx context.Context, b bed) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(Limits{}.withDefaults().Creates)
-	for _, r := range b.release.Resources {
-		g.Go(func() error {
-			err := n.engine.CreateIndex(gctx, b.seed(r), IndexBody{Settings: finalSettings(r, 0), Mappings: r.Mapping})
-			if errors.Is(err, ErrAlreadyExists) {
-				return nil
+// rest has everybody create indices one by one for a while. The caller has the
+// turn.
+func (n *nursery) rest(b *bed, why string, err error) {
+	b.moulds, b.looked, b.rest = nil, time.Time{}, n.now().Add(nurseryRest)
+	n.log.Warn("no snapshot of empty indices: targets are created one by one", "why", why, "repository", n.repository, "error", err)
+}
+
+// best is the mould with most of the names, and how many of them it has.
+func (b *bed) best(need []string) (best Mould, covered int) {
+	for _, m := range b.moulds {
+		n := 0
+		for _, ix := range m.Indices {
+			if slices.Contains(need, kindOf(ix)) {
+				n++
 			}
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if failed, err := n.grown(ctx, b.seeds()); err != nil || len(failed) > 0 {
-		return errors.Join(err, fmt.Errorf("%d of the seeds did not start", len(failed)))
-	}
-	return n.seeder.TakeSeeds(ctx, n.repository, b.snapshot, b.seeds())
-}
-
-// clear deletes the indices that the snapshot was taken of.
-func (n *nursery) clear(ctx context.Context, b bed) error {
-	there, err := n.engine.Indices(ctx, b.seeds()...)
-	if err != nil || len(there) == 0 {
-		return err
-	}
-	names := make([]string, len(there))
-	for i, ix := range there {
-		names[i] = ix.Name
-	}
-	return n.engine.DeleteIndices(ctx, names...)
-}
-
-// grown waits until the primaries of indices have started, and returns the
-// indices of which some never will.
-func (n *nursery) grown(ctx context.Context, names []string) (failed []string, err error) {
-	wait := newPoller(500 * time.Millisecond)
-	for {
-		waiting, failed, err := n.seeder.Growth(ctx, names...)
-		if err != nil || len(waiting) == 0 {
-			return failed, err
 		}
-		if err := wait.pause(ctx); err != nil {
-			return nil, err
+		if n > covered {
+			best, covered = m, n
 		}
 	}
+	return best, covered
+}
+
+// forget drops a mould that is no longer there.
+func (b *bed) forget(snapshot string) {
+	b.moulds = slices.DeleteFunc(slices.Clone(b.moulds), func(m Mould) bool { return m.Snapshot == snapshot })
+	b.looked = time.Time{}
+}
+
+// take waits for the turn.
+func (b *bed) take(ctx context.Context) error {
+	select {
+	case b.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (b *bed) give() { <-b.turn }
+
+// name of a new mould.
+func (b *bed) name(now time.Time) string {
+	return b.prefix + lower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
+}
+
+// kindOf is the name of an index without its tenant.
+func kindOf(index string) string {
+	n, _ := ParseIndexName(index)
+	n.Tenant = "*"
+	return n.String()
 }

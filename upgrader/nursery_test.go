@@ -32,14 +32,12 @@ func (e *countingEngine) CreateIndex(ctx context.Context, name string, body upgr
 	return e.Engine.CreateIndex(ctx, name, body)
 }
 
-// of a tenant's targets those that are in no partition: of the others few
-// share theirs.
+// of a tenant's targets.
 func (e *countingEngine) of(tenant string) (names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range e.created {
-		n, _ := upgrader.ParseIndexName(name)
-		if n.Tenant == tenant && n.Partition == "" && n.Mode != upgrader.Static {
+		if n, _ := upgrader.ParseIndexName(name); n.Tenant == tenant {
 			names = append(names, name)
 		}
 	}
@@ -50,8 +48,8 @@ func (e *countingEngine) of(tenant string) (names []string) {
 type oddSeeder struct {
 	upgrader.Seeder
 	plant  func(context.Context, upgrader.Planting) error
-	growth func(names []string) (waiting, failed []string)
-	taken  func() // a snapshot is about to be taken
+	growth func(names []string) (failed []string)
+	take   func() error
 }
 
 func (s *oddSeeder) Plant(ctx context.Context, p upgrader.Planting) error {
@@ -64,17 +62,18 @@ func (s *oddSeeder) Plant(ctx context.Context, p upgrader.Planting) error {
 func (s *oddSeeder) Growth(ctx context.Context, names ...string) (waiting, failed []string, err error) {
 	waiting, failed, err = s.Seeder.Growth(ctx, names...)
 	if s.growth != nil && err == nil {
-		w, f := s.growth(names)
-		waiting, failed = append(waiting, w...), append(failed, f...)
+		failed = append(failed, s.growth(names)...)
 	}
 	return waiting, failed, err
 }
 
-func (s *oddSeeder) TakeSeeds(ctx context.Context, repository, snapshot string, indices []string) error {
-	if s.taken != nil {
-		s.taken()
+func (s *oddSeeder) TakeMould(ctx context.Context, repository, snapshot string, indices []string) error {
+	if s.take != nil {
+		if err := s.take(); err != nil {
+			return err
+		}
 	}
-	return s.Seeder.TakeSeeds(ctx, repository, snapshot, indices)
+	return s.Seeder.TakeMould(ctx, repository, snapshot, indices)
 }
 
 // repository registers one for the test.
@@ -104,41 +103,57 @@ type seeding struct {
 	upgrader.Seeder
 }
 
-// planted works on a rollout with seeds until it ends.
-func (b *bundle) planted(e upgrader.Engine, s upgrader.Seeder, repository string, r *upgrader.Rollout) {
+// seeded is a worker with seeds.
+func (b *bundle) seeded(e upgrader.Engine, s upgrader.Seeder, repository string) *upgrader.Runner {
+	limits := upgrader.Limits{LeaseTTL: time.Second}
+	return upgrader.NewRunner(b.store, &seeding{e, s}, b.catalogue, "gardener", limits, b.log).WithSeeds(repository)
+}
+
+// mould upgrades a tenant whose empty targets are kept.
+func (b *bundle) mould(repository string) {
 	b.t.Helper()
-	runner := upgrader.NewRunner(b.store, &seeding{e, s}, b.catalogue, "gardener", upgrader.Limits{}, b.log).WithSeeds(repository)
-	for _, x := range r.Tenants {
-		r = b.work(runner, r.ID, x.TenantID)
-	}
+	tenant := b.tenant("0.8.1", 1)
+	r := b.start("0.8.2", upgrader.Options{Verify: upgrader.VerifyCount}, tenant)
+	r = b.work(b.seeded(b.engine, b.engine.(*elastic.Client), repository), r.ID, tenant.Name())
 	require.Equal(b.t, upgrader.RolloutComplete, r.State, describe(r))
 }
 
-// Targets come out of a snapshot, in one change of the cluster's state for all
-// that share mode and partition, and are as good as created ones.
+// The targets of one tenant are created; those of all others come out of a
+// snapshot of them, in one change of the cluster's state, and are as good.
 func TestTargetsComeFromSeeds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	repository := b.repository()
 	client := b.engine.(*elastic.Client)
 	e := &countingEngine{Engine: b.engine}
-	for range 2 { // the second tenant finds the seeds
+	runner := b.seeded(e, client, repository)
+	var fleetOf []*fleet.Tenant
+	for range 3 {
 		tenant := b.tenant("0.8.1", 3)
 		require.NoError(t, tenant.Fill(t.Context(), 3000))
-		writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 50, Bulk: 5})
-		r := b.start("0.8.2", upgrader.Options{}, tenant)
-		b.planted(e, client, repository, r)
-		require.NoError(t, writer.Stop())
-		b.judge(tenant, r, "0.8.2")
-		require.Empty(t, e.of(tenant.Name()), "created one by one")
+		fleetOf = append(fleetOf, tenant)
 	}
+	writer := fleetOf[1].StartWriter(t.Context(), fleet.WriterConfig{Rate: 50, Bulk: 5})
+	r := b.start("0.8.2", upgrader.Options{}, fleetOf...)
+	var g sync.WaitGroup
+	for _, tenant := range fleetOf {
+		g.Go(func() { b.work(runner, r.ID, tenant.Name()) })
+	}
+	g.Wait()
+	require.NoError(t, writer.Stop())
+	r = b.ended(r.ID)
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	created := 0
+	for _, tenant := range fleetOf {
+		b.judge(tenant, r, "0.8.2")
+		if len(e.of(tenant.Name())) > 0 {
+			created++
+		}
+	}
+	require.Equal(t, 1, created, "tenants whose targets were created one by one: %v", e.created)
 	found, err := client.ListSnapshots(t.Context(), repository)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
-	require.Equal(t, backups.EngineSuccess, found[0].State)
-	left, err := b.engine.Indices(t.Context(), found[0].Indices...)
-	require.NoError(t, err)
-	require.Empty(t, left, "indices that the snapshot was taken of")
 }
 
 // Whatever goes wrong with seeds, the tenant is upgraded.
@@ -150,20 +165,30 @@ func TestSeedsThatFail(t *testing.T) {
 		odd  func(b *bundle, s *oddSeeder, repository *string)
 	}{
 		{"no such repository", func(_ *bundle, _ *oddSeeder, repository *string) { *repository = "missing-" + *repository }},
-		{"restore refused", func(_ *bundle, s *oddSeeder, _ *string) {
+		{"snapshot refused", func(_ *bundle, s *oddSeeder, _ *string) { s.take = func() error { return errors.New("no") } }},
+		{"restore refused", func(b *bundle, s *oddSeeder, repository *string) {
+			b.mould(*repository)
 			s.plant = func(context.Context, upgrader.Planting) error { return errors.New("no") }
 		}},
 		{"snapshot deleted meanwhile", func(b *bundle, s *oddSeeder, repository *string) {
+			b.mould(*repository)
 			s.plant = func(ctx context.Context, p upgrader.Planting) error {
-				return errors.Join(s.DropSeeds(ctx, *repository, p.Snapshot), s.Seeder.Plant(ctx, p))
+				if err := s.DropMould(ctx, p.Repository, p.Snapshot); err != nil {
+					return err
+				}
+				err := s.Seeder.Plant(ctx, p)
+				require.ErrorIs(b.t, err, upgrader.ErrNotFound)
+				return err
 			}
 		}},
-		{"shards given up", func(_ *bundle, s *oddSeeder, _ *string) {
-			s.growth = func(names []string) (waiting, failed []string) {
-				return nil, slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.Contains(n, "profile") || strings.HasPrefix(n, "tms-seed") })
+		{"shards given up", func(b *bundle, s *oddSeeder, repository *string) {
+			b.mould(*repository)
+			s.growth = func(names []string) []string {
+				return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.Contains(n, "profile") })
 			}
 		}},
-		{"an answer that is lost", func(_ *bundle, s *oddSeeder, _ *string) {
+		{"an answer that is lost", func(b *bundle, s *oddSeeder, repository *string) {
+			b.mould(*repository)
 			s.plant = func(ctx context.Context, p upgrader.Planting) error {
 				return errors.Join(s.Seeder.Plant(ctx, p), errors.New("no answer"))
 			}
@@ -173,49 +198,49 @@ func TestSeedsThatFail(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			repository := b.repository()
+			s := &oddSeeder{Seeder: b.engine.(*elastic.Client)}
+			x.odd(b, s, &repository)
 			tenant := b.tenant("0.8.1", 1)
 			require.NoError(t, tenant.Fill(t.Context(), 200))
 			r := b.start("0.8.2", upgrader.Options{}, tenant)
-			s := &oddSeeder{Seeder: b.engine.(*elastic.Client)}
-			x.odd(b, s, &repository)
-			b.planted(b.engine, s, repository, r)
+			r = b.work(b.seeded(b.engine, s, repository), r.ID, tenant.Name())
+			require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
 			b.judge(tenant, r, "0.8.2")
 		})
 	}
 }
 
-// A worker dies after its restore, before it has noted that; another one, with
-// another nursery that makes the same snapshot at the same time, goes on.
-func TestWorkerDiesAfterPlanting(t *testing.T) {
+// A worker dies between its restore and its record of it, or between a
+// snapshot and that; another one goes on.
+func TestWorkerDiesPlanting(t *testing.T) {
 	long(t)
 	t.Parallel()
 	b := setup(t)
 	repository := b.repository()
 	client := b.engine.(*elastic.Client)
-	tenant, other := b.tenant("0.8.1", 1), b.tenant("0.8.1", 1)
-	require.NoError(t, tenant.Fill(t.Context(), 200))
-	r := b.start("0.8.2", upgrader.Options{}, tenant, other)
-
-	limits := upgrader.Limits{LeaseTTL: 500 * time.Millisecond}
-	ctx, die := context.WithCancel(t.Context())
-	defer die()
-	taken := make(chan struct{})
-	mortal := &oddSeeder{Seeder: client, taken: sync.OnceFunc(func() { close(taken) })}
-	mortal.plant = func(ctx context.Context, p upgrader.Planting) error {
-		err := client.Plant(ctx, p)
+	heir := b.seeded(b.engine, client, repository)
+	for _, moment := range []string{"snapshot", "restore"} {
+		ctx, die := context.WithCancel(t.Context())
+		died := false
+		mortal := &oddSeeder{Seeder: client}
+		if moment == "snapshot" {
+			mortal.take = func() error { died = true; die(); return nil }
+		} else {
+			mortal.plant = func(ctx context.Context, p upgrader.Planting) error {
+				err := client.Plant(ctx, p)
+				died = true
+				die()
+				return errors.Join(err, ctx.Err())
+			}
+		}
+		tenant := b.tenant("0.8.1", 1)
+		require.NoError(t, tenant.Fill(t.Context(), 200))
+		r := b.start("0.8.2", upgrader.Options{}, tenant)
+		_ = b.seeded(b.engine, mortal, repository).Work(ctx, r.ID, tenant.Name())
 		die()
-		return errors.Join(err, ctx.Err())
+		require.True(t, died, moment)
+		r = b.work(heir, r.ID, tenant.Name())
+		require.Equal(t, upgrader.RolloutComplete, r.State, "%s: %s", moment, describe(r))
+		b.judge(tenant, r, "0.8.2")
 	}
-	var g sync.WaitGroup
-	g.Go(func() {
-		_ = upgrader.NewRunner(b.store, &seeding{b.engine, mortal}, b.catalogue, "mortal", limits, b.log).WithSeeds(repository).Work(ctx, r.ID, tenant.Name())
-	})
-	heir := upgrader.NewRunner(b.store, b.engine, b.catalogue, "heir", limits, b.log).WithSeeds(repository)
-	<-taken
-	require.NoError(t, heir.Work(t.Context(), r.ID, other.Name()))
-	g.Wait()
-	b.due(t.Context(), r.ID, tenant.Name())
-	r = b.work(heir, r.ID, tenant.Name())
-	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
-	b.judge(tenant, r, "0.8.2")
 }

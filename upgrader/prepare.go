@@ -203,31 +203,20 @@ func (s *session) salvage(ctx context.Context, name string, seq map[int]int64) e
 
 // createTargets makes every target that is not made yet.
 func (s *session) createTargets(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Creates)
-	var made []*Move
+	var all []*Move
 	for _, m := range s.moves {
 		if m.State == MovePlanned && m.Method != MethodClone {
-			made = append(made, m)
+			all = append(all, m)
 		}
 	}
-	old, err := s.sourceMappings(ctx, made)
+	old, err := s.sourceMappings(ctx, all)
 	if err != nil {
 		return err
 	}
-	all := made
-	if made, err = s.plant(ctx, made, old); err != nil {
-		return err
+	rest, err := s.grow(ctx, all, old)
+	if err == nil {
+		err = s.createAll(ctx, rest, func(ctx context.Context, m *Move) error { return s.createTarget(ctx, m, old) })
 	}
-	// What is filled comes first: its shards start while the rest is made.
-	slices.SortStableFunc(made, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
-	for _, m := range made {
-		if err := s.giveWay(ctx); err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error { return s.createTarget(gctx, m, old) })
-	}
-	err = g.Wait()
 	var done []*Move
 	for _, m := range all {
 		if m.State == MoveCreated {
@@ -235,6 +224,22 @@ func (s *session) createTargets(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, s.saveMoves(ctx, done...))
+}
+
+// createAll creates targets, several at a time.
+func (s *session) createAll(ctx context.Context, moves []*Move, create func(context.Context, *Move) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Creates)
+	// What is filled comes first: its shards start while the rest is made.
+	moves = slices.Clone(moves)
+	slices.SortStableFunc(moves, func(a, b *Move) int { return cmp.Compare(b.docs(), a.docs()) })
+	for _, m := range moves {
+		if err := s.giveWay(ctx); err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		g.Go(func() error { return create(gctx, m) })
+	}
+	return g.Wait()
 }
 
 // sourceMappings reads the mappings of what the moves are filled from.
@@ -254,19 +259,24 @@ func (s *session) sourceMappings(ctx context.Context, moves []*Move) (map[string
 // learned; a target that would have too many is made without.
 func (s *session) createTarget(ctx context.Context, m *Move, old map[string]map[string]any) error {
 	res := s.l.resource(m.Resource)
-	body := IndexBody{Settings: finalSettings(res, m.Replicas), Mappings: res.Mapping}
+	body := IndexBody{Settings: finalSettings(res, m.Replicas), Mappings: s.targetMapping(m, old)}
 	if !m.Light {
 		body.Settings = relaxedSettings(res)
 	}
+	err := s.createWith(ctx, m, body)
+	if tooMuch(err) {
+		body.Mappings = res.Mapping
+		err = s.createWith(ctx, m, body)
+	}
+	return err
+}
+
+// createWith makes one target with its guards.
+func (s *session) createWith(ctx context.Context, m *Move, body IndexBody) error {
 	for _, alias := range s.guardsOf(m) {
 		body.Aliases = withAlias(body.Aliases, alias)
 	}
-	body.Mappings = s.targetMapping(m, old)
 	err := s.engine.CreateIndex(ctx, m.Target, body)
-	if tooMuch(err) {
-		body.Mappings = res.Mapping
-		err = s.engine.CreateIndex(ctx, m.Target, body)
-	}
 	if errors.Is(err, ErrAlreadyExists) {
 		err = s.adoptTarget(ctx, m)
 	}

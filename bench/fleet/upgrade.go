@@ -46,7 +46,7 @@ func (c *cluster) upgrade(ctx context.Context, level string, m *meter) (finished
 	}
 	log := slog.New(stepHandler{Handler: c.log.Handler(), m: m})
 	if seeded {
-		engine = seeding{engine, c.engine}
+		engine = c.seeds(engine, m)
 	}
 	runner := upgrader.NewRunner(rows, engine, c.catalogue, "bench", c.cfg.limits, log)
 	if seeded {
@@ -83,10 +83,12 @@ func (c *cluster) upgrade(ctx context.Context, level string, m *meter) (finished
 	return out, nil
 }
 
-// seeding is an engine, metered or not, that keeps seeds.
-type seeding struct {
-	upgrader.Engine
-	upgrader.Seeder
+// seeds is an engine with seeds of the cluster.
+func (c *cluster) seeds(e upgrader.Engine, m *meter) upgrader.Engine {
+	if m != nil {
+		return seeding{e, meteredSeeder{c.engine, m}}
+	}
+	return seeding{e, c.engine}
 }
 
 // repository is where seeds are kept.
