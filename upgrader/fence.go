@@ -93,7 +93,8 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	s.t.Fence = s.r.now().Sub(s.t.Record.BlockedAt)
 	s.t.Record.Refused = s.refused(s.t.Fence)
 	if outcome == OutcomeDone && err == nil {
-		s.log.Info("switched", "fence_ms", s.t.Fence.Milliseconds())
+		s.laps.lap("switch", s.r.now())
+		s.log.Info("switched", append([]any{"fence_ms", s.t.Fence.Milliseconds()}, s.laps.parts...)...)
 		return s.afterSwitch(ctx)
 	}
 	if s.t.State == TenantVerified {
@@ -162,16 +163,22 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
 		return err
 	}
+	// What was deleted meanwhile need not be looked for behind the fence.
+	if err := s.removeVanished(ctx); err != nil {
+		return err
+	}
 	return s.compareDelta(ctx)
 }
 
 // behindFence is the critical section before the switch: block, last delta,
 // counts, proof.
 func (s *session) behindFence(ctx context.Context) (Outcome, error) {
+	s.laps.start(s.r.now())
 	blocked, err := s.engine.BlockWrites(ctx, s.oldPatterns()...)
 	if err != nil {
 		return OutcomeRetry, err
 	}
+	s.laps.lap("block", s.r.now())
 	var both = append(s.oldPatterns(), s.newPatterns()...)
 	stats, err := s.stats(ctx, both...)
 	if err != nil {
@@ -186,10 +193,13 @@ func (s *session) behindFence(ctx context.Context) (Outcome, error) {
 	if fresh, err := s.discover(ctx, old); err != nil || fresh {
 		return OutcomeNewWork, err
 	}
+	s.laps.lap("look", s.r.now())
 	if err := s.lastDelta(ctx, old); err != nil {
 		return OutcomeRetry, err
 	}
-	return OutcomeDone, s.prove(ctx)
+	err = s.prove(ctx)
+	s.laps.lap("prove", s.r.now())
+	return OutcomeDone, err
 }
 
 // lastDelta copies and compares what was written since the last pass, and
@@ -205,18 +215,24 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 	if _, err := s.catchUpTo(ctx, final); err != nil {
 		return err
 	}
-	if err := s.compareDelta(ctx); err != nil {
-		return err
-	}
+	s.laps.lap("catch_up", s.r.now())
 	for _, m := range s.moves {
 		if err := s.resettle(ctx, m); err != nil {
 			return err
 		}
 	}
-	if err := s.removeVanished(ctx); err != nil {
+	// The one looks at what the sources have, the other removes what they have
+	// not.
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.compareDelta(gctx) })
+	g.Go(func() error { return s.removeVanished(gctx) })
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	return s.refreshBoth(ctx)
+	s.laps.lap("compare", s.r.now())
+	err := s.refreshStale(ctx)
+	s.laps.lap("refresh", s.r.now())
+	return err
 }
 
 // prove counts both sides, reconciles deletions where the counts differ, and

@@ -51,3 +51,19 @@ func (s *session) refused(fence time.Duration) *int64 {
 	n := int64(math.Ceil(float64(last.sum-first.sum) / span.Seconds() * fence.Seconds()))
 	return &n
 }
+
+// laps tell where the time behind a fence went. The zero value is ready; it is
+// used by one goroutine.
+type laps struct {
+	last  time.Time
+	parts []any // for a log
+}
+
+// start begins to measure anew.
+func (l *laps) start(now time.Time) { l.last, l.parts = now, nil }
+
+// lap notes the time since the last one, in milliseconds.
+func (l *laps) lap(name string, now time.Time) {
+	l.parts = append(l.parts, name+"_ms", now.Sub(l.last).Milliseconds())
+	l.last = now
+}

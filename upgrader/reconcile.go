@@ -80,7 +80,25 @@ func (s *session) refreshBoth(ctx context.Context) error {
 			}
 		}
 	}
+	s.mu.Lock()
+	s.stale = map[string]bool{} // what is written from now on may be missed
+	s.mu.Unlock()
 	if len(names) == 0 {
+		return nil
+	}
+	return s.engine.Refresh(ctx, names...)
+}
+
+// refreshStale is refreshBoth for what has changed since: sources were
+// refreshed by the pass that caught up with their last write.
+func (s *session) refreshStale(ctx context.Context) error {
+	s.mu.Lock()
+	names, known := sortedKeys(s.stale), s.stale != nil
+	s.mu.Unlock()
+	switch {
+	case !known:
+		return s.refreshBoth(ctx)
+	case len(names) == 0:
 		return nil
 	}
 	return s.engine.Refresh(ctx, names...)

@@ -50,6 +50,10 @@ type session struct {
 	// the old version that it has opened.
 	back  []*wayBack
 	paces []pace // of the writers, before the fence
+	laps  laps   // of the present fence
+	// stale are the indices that were written to since all were refreshed; nil
+	// before they were. Under mu.
+	stale map[string]bool
 	// opening guards open; wrote counts operations that indices have taken from
 	// us, under mu.
 	opening sync.Mutex

@@ -18,6 +18,9 @@ func (s *session) countWrites(ops []BulkOp, results []BulkResult) {
 	defer s.mu.Unlock()
 	for i, res := range results {
 		s.wrote[ops[i].Index] += operations(&ops[i], res)
+		if s.stale != nil {
+			s.stale[ops[i].Index] = true
+		}
 	}
 }
 
