@@ -162,10 +162,12 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 	if f.Shards, f.Disk, err = s.r.room.read(ctx, s.lease.Cluster, s.guard.Engine); err != nil {
 		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateShardBudget, err)
 	}
-	if s.rollout.Options.RaiseShardLimit {
-		if f.Raise, err = s.raise(ctx); err != nil {
-			return OutcomeRetry, err
-		}
+	claim, err := s.claim(ctx)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	if claim != nil {
+		f.Raise = "TMS raises it"
 	}
 	var shards, disk string
 	err = s.r.store.TakeRoom(ctx, s.lease, need, func(others Need) bool {
@@ -178,8 +180,8 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	case shards != "":
 		s.t.Reason = "gate " + GateShardBudget + ": " + shards
-		if s.rollout.Options.RaiseShardLimit {
-			err = s.r.store.WantShards(ctx, s.lease.RolloutID, s.lease.Cluster, perNode(f.Shards.Open+f.Others.Shards+need.Shards, f.Shards.DataNodes))
+		if more := f.more(claim); more > 0 {
+			err = s.r.store.WantShards(ctx, s.lease.RolloutID, s.lease.Cluster, more)
 		}
 		return OutcomeWait, err
 	case disk != "":
@@ -190,22 +192,32 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 	return OutcomeDone, nil
 }
 
-// raise says what TMS does about the shard limit of the tenant's cluster.
-func (s *session) raise(ctx context.Context) (string, error) {
+// claim is what the rollout may ask of the shard limit of the tenant's cluster;
+// nil when nothing, or not any more because somebody else has set it.
+func (s *session) claim(ctx context.Context) (*ShardClaim, error) {
+	if !s.rollout.Options.RaiseShardLimit {
+		return nil, nil //nolint:nilnil // none is a value
+	}
 	claims, err := s.r.store.ShardClaims(ctx, s.lease.RolloutID)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, c := range claims {
-		if c.Cluster != s.lease.Cluster {
-			continue
+		if c.Cluster == s.lease.Cluster && c.State != LimitLeft {
+			return &c, nil
 		}
-		if c.State == LimitLeft {
-			return "", nil // somebody else has set it: they say what helps
-		}
-		return "TMS raises it", nil
 	}
-	return "", nil
+	return nil, nil //nolint:nilnil // none is a value
+}
+
+// more is the value of cluster.max_shards_per_node to ask for beyond what was
+// asked for and is in force; 0 for none. What others are about to take shows
+// soon in what is open, and is not counted twice.
+func (f RoomFacts) more(claim *ShardClaim) int {
+	if claim == nil || f.Shards.MaxPerNode < claim.Wanted || f.Shards.Open+f.Need.Shards <= f.Shards.Limit() {
+		return 0
+	}
+	return perNode(f.Shards.Open+f.Need.Shards, f.Shards.DataNodes)
 }
 
 // noRoom says that the cluster has refused an index although the gate was open:

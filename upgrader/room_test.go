@@ -78,12 +78,36 @@ func (c *cramped) claim(r *upgrader.Rollout) upgrader.ShardClaim {
 	return r.Claims[0]
 }
 
-// A rollout that does not fit has the limit raised, deletes its old versions
+// waitForRoom: a tenant for which there is no room waits with the sentence, and
+// goes on by itself when there is room again.
+func (c *cramped) waitForRoom() {
+	t := c.t
+	t.Helper()
+	one := c.bundle.tenant("0.8.1", 1)
+	former := c.limit(upgrader.LevelTransient, 200)
+	r := c.start("0.8.2", upgrader.Options{}, one)
+	c.limit(upgrader.LevelTransient, 3) // somebody else's indices would do the same
+	c.worker(c.engine)
+	r = c.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].Reason != "" })
+	require.Equal(t, upgrader.TenantPlanned, r.Tenants[0].State)
+	require.Contains(t, r.Tenants[0].Reason, "gate shard_budget: ")
+	require.Contains(t, r.Tenants[0].Reason, "more would be over the limit of")
+	made, err := c.engine.Indices(t.Context(), "0820."+one.Name()+".*")
+	require.NoError(t, err)
+	require.Empty(t, made, "nothing is made for which there is no room")
+	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &former))
+	r = c.ended(r.ID)
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, nil))
+}
+
+// Tenants wait for room. A rollout that does not fit has the limit raised, deletes its old versions
 // when their time has come, and then the limit is what it was.
 func TestRaisedLimitAndRetention(t *testing.T) {
 	long(t)
 	t.Parallel()
 	c := setupCramped(t)
+	c.waitForRoom()
 	tenants := []*fleet.Tenant{c.bundle.tenant("0.8.1", 1), c.bundle.tenant("0.8.1", 1)}
 	for _, one := range tenants {
 		require.NoError(t, one.Fill(t.Context(), 50))
@@ -179,29 +203,6 @@ func statesOf(r *upgrader.Rollout, tenants []*fleet.Tenant) []upgrader.TenantSta
 		}
 	}
 	return out
-}
-
-// A tenant for which there is no room waits with the sentence, and goes on by
-// itself when there is room again.
-func TestTenantsWaitForRoom(t *testing.T) {
-	long(t)
-	t.Parallel()
-	c := setupCramped(t)
-	one := c.bundle.tenant("0.8.1", 1)
-	former := c.limit(upgrader.LevelTransient, 200)
-	r := c.start("0.8.2", upgrader.Options{}, one)
-	c.limit(upgrader.LevelTransient, 3) // somebody else's indices would do the same
-	c.worker(c.engine)
-	r = c.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].Reason != "" })
-	require.Equal(t, upgrader.TenantPlanned, r.Tenants[0].State)
-	require.Contains(t, r.Tenants[0].Reason, "gate shard_budget: ")
-	require.Contains(t, r.Tenants[0].Reason, "more would be over the limit of")
-	made, err := c.engine.Indices(t.Context(), "0820."+one.Name()+".*")
-	require.NoError(t, err)
-	require.Empty(t, made, "nothing is made for which there is no room")
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &former))
-	r = c.ended(r.ID)
-	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
 }
 
 // Room is given out once: of two tenants that look at the same figures only one

@@ -170,6 +170,14 @@ func TestRoomGates(t *testing.T) {
 			require.Contains(t, got, part, name)
 		}
 	}
+	// A rollout asks for more than planned only when that was not enough.
+	require.Zero(t, full.more(nil))
+	require.Zero(t, full.more(&ShardClaim{Wanted: 1100}), "it is on its way")
+	require.Equal(t, 1054, full.more(&ShardClaim{Wanted: 1000}))
+	busy := full
+	busy.Shards.Open, busy.Others.Shards = 800, 200
+	require.Zero(t, busy.more(&ShardClaim{}), "others are about to show")
+
 	disk := RoomFacts{Disk: DiskBudget{Total: 100e9, Used: 80e9, Limit: 90e9, Watermark: "low"}, Need: Need{Bytes: 8e9}}
 	require.Empty(t, DiskRoom(disk))
 	disk.Others.Bytes = 3e9
