@@ -45,12 +45,12 @@ func (b *bundle) copies(rollout string) []copyTask {
 
 // within waits for something that has to come true soon, and says how soon it
 // did.
-func (b *bundle) within(what string, limit time.Duration, true func() bool) {
+func (b *bundle) within(what string, limit time.Duration, holds func() bool) {
 	b.t.Helper()
 	started := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !true() {
+	for !holds() {
 		if time.Since(started) > limit {
 			b.t.Fatalf("%s: not within %s", what, limit)
 		}
