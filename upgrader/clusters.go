@@ -249,7 +249,7 @@ func (s *Service) lookAtAll(ctx context.Context, p *planner, engine Engine, flee
 func (s *Service) look(ctx context.Context, engine Engine, t FleetTenant, target *releases.Release) (TenantView, error) {
 	from, err := s.catalogue.Get(t.Release)
 	if err != nil {
-		return TenantView{}, nil // the planner has refused it already
+		return TenantView{}, nil //nolint:nilerr // the planner has refused it already
 	}
 	v, err := lookAt(ctx, engine, t.Naming(), from.Prefix, target.Prefix)
 	if err == nil && len(v.New) > 0 {
