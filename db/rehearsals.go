@@ -251,7 +251,7 @@ func (s *Rehearsals) WaitingRehearsals(ctx context.Context, rollout string) ([]u
 			where o.kind = $2 and o.tenant_id = t.tenant_id and o.request ->> 'to_release' = r.to_release
 			order by o.created_at desc limit 1), '')
 		from rollout_tenants t join rollouts r on r.id = t.rollout_id
-		where r.id = $1 and t.working and t.started_at is null`, rollout, kindRehearsal)
+		where r.id = $1 and t.waiting order by t.tenant_id`, rollout, kindRehearsal)
 	if err != nil {
 		return nil, failure(err)
 	}

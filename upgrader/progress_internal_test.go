@@ -253,3 +253,13 @@ func TestReportMarkdown(t *testing.T) {
 	golden(t, "report-draft.md", b.String())
 	require.False(t, slices.ContainsFunc(strings.Split(b.String(), "\n"), func(line string) bool { return strings.HasSuffix(line, "<no value>") }))
 }
+
+// A tenant that was not rehearsed waits with the reason, and holds up nobody.
+func TestUnrehearsedWaits(t *testing.T) {
+	t.Parallel()
+	ro := &Rollout{ID: "r1", Wish: WishRun, State: RolloutRunning, Options: Options{RequireRehearsal: true}.WithDefaults(), Waves: []Wave{{Number: 1, Name: "all", State: WaveOpen, Tally: WaveTally{Tenants: 2, Waiting: 2}}}}
+	v := &View{Rollout: ro, Candidates: []Candidate{{TenantID: "acme", Cluster: "default", Wave: 1}, {TenantID: "globex", Cluster: "default", Wave: 1}}, Waiting: map[int][]string{1: {"default"}}}
+	d := decide(v, admission{clusters: map[string]ClusterFacts{"default": {}}, extend: func(f *Facts) { f.Unrehearsed = map[string]string{"acme": "it was not rehearsed yet"} }})
+	require.Equal(t, []string{"globex"}, d.LetIn)
+	require.Equal(t, "gate rehearsed: it was not rehearsed yet", d.Reasons["acme"])
+}
