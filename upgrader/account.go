@@ -267,7 +267,7 @@ func (a *account) take(ctx context.Context, s *slots, giveUp func() error) (func
 	return func() { a.back(s) }, nil
 }
 
-func (a *account) pause(ctx context.Context, freed chan struct{}, giveUp func() error) error {
+func (a *account) pause(ctx context.Context, freed <-chan struct{}, giveUp func() error) error {
 	t := time.NewTimer(beatInterval / 2)
 	defer t.Stop()
 	select {
@@ -319,6 +319,17 @@ func (a *account) copied(n int64) {
 	if a != nil && n > 0 {
 		a.done.Add(n)
 	}
+}
+
+// resumed waits, no longer than until the next beat, to hear that a stop is
+// over of which the rows say so already.
+func (a *account) resumed(ctx context.Context) error {
+	if a.stopped() == nil {
+		return nil
+	}
+	news := a.news()
+	a.want()
+	return a.pause(ctx, news, nil)
 }
 
 // news is closed when the pace of copies has changed, or everything is to stop.

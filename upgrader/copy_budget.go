@@ -15,9 +15,10 @@ func (s *session) budgeted(ctx context.Context) (end func()) {
 	return account.part
 }
 
-// urgent says that writes to the tenant are refused, or are about to be.
+// urgent says that writes to the tenant are refused, or are about to be; or that
+// what was begun is undone, which is done even while everything is stopped.
 func (s *session) urgent() bool {
-	return s.t != nil && (s.t.State.Fenced() || !s.t.Record.FencedAt.IsZero())
+	return s.t != nil && (s.t.State.Fenced() || !s.t.Record.FencedAt.IsZero() || s.t.Intent == IntentCancel)
 }
 
 // largestSource is the old index with the most documents.

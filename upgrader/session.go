@@ -92,6 +92,11 @@ func (s *session) run(ctx context.Context) (next time.Time, err error) {
 		if step == StepNone {
 			return s.r.now().Add(pausedPause), s.halt(ctx)
 		}
+		if s.rollout.Wish != WishStop {
+			if err := s.guard.account.resumed(ctx); err != nil {
+				return s.r.now().Add(time.Second), err
+			}
+		}
 		outcome, err := s.take(ctx, step)
 		if err != nil {
 			return s.r.now().Add(time.Second), err
