@@ -110,7 +110,9 @@ func (s *Service) GateReports(ctx context.Context, rollout, tenant string) (*Rol
 		if err != nil {
 			return nil, nil, err
 		}
-		extend(f)
+		if extend != nil { // nil: nothing to add for this rollout
+			extend(f)
+		}
 	}
 	if tenant != "" {
 		one, err := s.tenantGates(ctx, v, f, tenant)

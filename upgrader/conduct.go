@@ -26,7 +26,7 @@ type Matcher interface {
 type GateSources struct {
 	Probes Probes
 	// Extend fills in the facts of further gates for a rollout; it is called
-	// before every decision that could let a tenant in.
+	// before every decision that could let a tenant in, and may return nil.
 	Extend func(ctx context.Context, r *Rollout) (func(*Facts), error)
 }
 
