@@ -28,7 +28,6 @@ type account struct {
 	tenants int
 	tasks   slots // each in use is a copy task that is followed
 	updates slots
-	limited bool
 	heard   time.Time // of the last pulse, by our clock
 	first   bool
 	perFlow float64       // documents per second of each copy; 0 is not limited

@@ -222,7 +222,7 @@ func TestReportMarkdown(t *testing.T) {
 	ro := &Rollout{
 		ID: "r01", ToRelease: "0.8.2", State: RolloutFailed, CreatedBy: "ops|1", CreatedAt: at(0), FinishedAt: at(9),
 		Options: Options{Tenants: []string{"acme", "globex"}, Methods: map[string]Method{"event": MethodClone}}.WithDefaults(),
-		Waves: []Wave{{Number: 1, Name: "canary", State: WaveDone, OpenedAt: at(1), EndedAt: at(3), DoneAt: at(4), ApprovedBy: "ops2"}, {Number: 2, Name: "rest", State: WaveStopped, Reason: "1 of 1 tenants failed", OpenedAt: at(4)}},
+		Waves:   []Wave{{Number: 1, Name: "canary", State: WaveDone, OpenedAt: at(1), EndedAt: at(3), DoneAt: at(4), ApprovedBy: "ops2"}, {Number: 2, Name: "rest", State: WaveStopped, Reason: "1 of 1 tenants failed", OpenedAt: at(4)}},
 		Tenants: []RolloutTenant{
 			{
 				TenantID: "acme", Wave: 1, FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,

@@ -98,7 +98,8 @@ func Adapt(b Budget, t Throttle, v Vitals, failed string, rate float64, now time
 	if t.Level == 1 {
 		t.Peak = max(rate, t.Peak*0.9) // a copy's pauses are no lower peak
 	}
-	why, hold := "", false
+	var why string
+	var hold bool
 	if failed != "" {
 		why = "the cluster does not say how it is: " + failed
 	} else {

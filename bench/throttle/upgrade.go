@@ -114,14 +114,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		err = errors.Join(err, b.queue.Stop(sctx), b.steward.Close(sctx))
 	}()
 	r := &reader{url: b.url, alias: readerAlias(), every: time.Duration(float64(time.Second) / b.cfg.rate)}
-	wait := func(ctx context.Context) (time.Duration, error) {
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(b.cfg.idle):
-			return 0, nil
-		}
-	}
+	wait := func(ctx context.Context) (time.Duration, error) { return 0, pause(ctx, b.cfg.idle) }
 	if _, err := r.during(ctx, "warm-up", wait); err != nil {
 		return err
 	}
@@ -153,6 +146,16 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	}
 	report(append([]sample{idle}, all...), b.cfg.docs)
 	return nil
+}
+
+// pause waits, or ends with ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // readerAlias is the alias of the reader's events.
