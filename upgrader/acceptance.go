@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -87,10 +86,11 @@ func complaint(err error) (words string, refused bool) {
 	if !errors.As(err, &e) {
 		return "", false
 	}
-	if e.Status < 400 || e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden {
-		return "", false
+	switch e.Status {
+	case 400, 404, 405, 422: // what it does not know; 401, 403, 429 and 5xx are about something else
+		return e.Reason, true
 	}
-	return e.Reason, true
+	return "", false
 }
 
 // questions about all that the plan would make. Resources that need flattened
