@@ -14,8 +14,7 @@ import (
 
 func (a *app) upgradeCancelCommand() *cobra.Command {
 	var undo bool
-	var cmd *cobra.Command
-	cmd = a.rolloutCommand(rolloutCommand{
+	cmd := a.rolloutCommand(rolloutCommand{
 		name: "cancel", short: "Undo what is not switched yet and end the rollout",
 		goal: func(t *tmsv1.RolloutTenant, named bool) bool {
 			if undo {
