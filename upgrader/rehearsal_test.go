@@ -97,7 +97,12 @@ func TestRehearsal(t *testing.T) {
 	b.queue(runner)
 	_, err = b.pool.Exec(t.Context(), `update operations set report = jsonb_set(report, '{digests}', '["of another definition"]') where id = $1`, part.ID)
 	require.NoError(t, err)
-	id := b.start("0.8.2", upgrader.Options{AllowQuarantine: whole.Report.Quarantined, RequireRehearsal: true}, tenant).ID
+	begun, err := b.service.Start(t.Context(), upgrader.Request{ // not b.start, which asks no gate
+		ToRelease: "0.8.2", Caller: "test",
+		Options: upgrader.Options{Tenants: []string{name}, AllowQuarantine: whole.Report.Quarantined, RequireRehearsal: true},
+	})
+	require.NoError(t, err)
+	id := begun.ID
 	b.until(id, func(r *upgrader.Rollout) bool {
 		return strings.Contains(r.Tenants[0].Reason, "gate rehearsed: the release was defined anew")
 	})
