@@ -197,7 +197,7 @@ func (s *Service) Rehearse(ctx context.Context, req RehearsalRequest) (*Rehearsa
 	case req.Sample < 0:
 		return nil, &ServiceError{Reason: ReasonInvalid, Field: "sample", Message: fmt.Sprintf("%d is negative", req.Sample), Remedy: "give a number of documents per index, or 0 for all"}
 	}
-	plan, err := s.Plan(ctx, Request{ToRelease: req.ToRelease, Options: Options{Tenants: []string{req.TenantID}}, Caller: req.Caller})
+	plan, err := s.Plan(ctx, Request{ToRelease: req.ToRelease, Options: Options{Tenants: []string{req.TenantID}}, Caller: req.Caller, rehearsal: true})
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,11 @@ func (s *Service) Rehearse(ctx context.Context, req RehearsalRequest) (*Rehearsa
 			why = append(why, r)
 		}
 	}
-	if len(why) == 0 && len(plan.Tenants) == 1 && len(plan.Tenants[0].Moves) == 0 {
+	switch {
+	case len(why) > 0:
+	case len(plan.Tenants) != 1:
+		why = plan.Refusals
+	case len(plan.Tenants[0].Moves) == 0:
 		why = append(why, Refusal{Code: "nothing_to_rehearse", TenantID: req.TenantID, Message: "no data moves on the way to " + plan.ToRelease, Remedy: "start the rollout"})
 	}
 	if len(why) > 0 {

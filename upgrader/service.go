@@ -98,6 +98,8 @@ type Request struct {
 	// something else. Optional.
 	RequestID string
 	Caller    string
+
+	rehearsal bool // rollouts that the tenants are in do not matter
 }
 
 func (r Request) validate() error {
@@ -140,6 +142,11 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	fleet, err := s.store.Fleet(ctx, req.Options.Tenants)
 	if err != nil {
 		return nil, err
+	}
+	if req.rehearsal { // a tenant that waits in a rollout may be waiting for this
+		for i := range fleet {
+			fleet[i].ActiveRollout = ""
+		}
 	}
 	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
 	p.plan.ToRelease = req.ToRelease // perhaps a later one of the same structure
