@@ -54,7 +54,7 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 		return b.count(t, `select count(*) from audit where action = 'tenant.purge_refused' and subject = '`+id+`' and key_id = 'tms'`)
 	}
 	// The saved snapshot is missing for acme; beta is in a rollout anyway.
-	within(t, "refusals", func() bool { return refusals("acme") == 1 && refusals("beta") == 1 })
+	inTurn(t, "refusals", func() bool { return refusals("acme") == 1 && refusals("beta") == 1 })
 	acme, err := b.store.Tenant(ctx, "acme")
 	require.NoError(t, err)
 	require.Contains(t, acme.PurgeRefusal, "SNAPSHOT_REQUIRED")
@@ -63,7 +63,7 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 	require.Zero(t, b.count(t, `select count(*) from operations`))
 
 	exec(`update tenants set purge_retry_at = now() where id = 'acme'`) // the next day
-	within(t, "second refusal", func() bool { return refusals("acme") == 2 })
+	inTurn(t, "second refusal", func() bool { return refusals("acme") == 2 })
 	exec(`update rollout_tenants set state = 'cancelled'`)
 	saved.snapshot = "nightly"
 	exec(`update tenants set purge_retry_at = now() where id in ('acme', 'beta')`)
@@ -72,7 +72,7 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 		require.NoError(t, err)
 		return x.StateAt(time.Now()) == tenants.StatePurged && x.PurgeRefusal == ""
 	}
-	within(t, "purges", func() bool { return purged("acme") && purged("beta") })
+	inTurn(t, "purges", func() bool { return purged("acme") && purged("beta") })
 	ops, _, err := one.Operations(ctx, tenants.OperationFilter{Limit: 10}, "")
 	require.NoError(t, err)
 	require.Len(t, ops, 2)
@@ -81,6 +81,17 @@ func TestPurgeBeginsWhenItsTimeHasCome(t *testing.T) {
 	exec(`insert into operations (id, kind, tenant_id, state, created_by, created_at, updated_at, finished_at, next_at)
 		values ('f', 'tenant.purge', 'later', 'failed', 'somebody', now(), now(), now(), now())`)
 	exec(`update tenants set purge_at = now(), purge_started_at = now(), purge_retry_at = now() where id = 'later'`)
-	within(t, "another purge", func() bool { return purged("later") })
+	inTurn(t, "another purge", func() bool { return purged("later") })
+	// River looks at scheduled ones every five seconds only: see dueNow.
+	require.Zero(t, b.count(t, `select count(*) from river_job where state = 'scheduled'`), "wake-ups that wait")
 	require.Equal(t, 4, b.count(t, `select count(*) from operations`))
+}
+
+// inTurn waits for what several looks of the queue, one after the other,
+// bring about.
+func inTurn(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	began := time.Now()
+	require.Eventually(t, ok, time.Minute, 20*time.Millisecond, what)
+	t.Logf("%s after %s", what, time.Since(began).Round(time.Millisecond))
 }

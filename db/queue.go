@@ -76,6 +76,7 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 		FetchPollInterval:           500 * time.Millisecond,
 		CompletedJobRetentionPeriod: 10 * time.Minute,
 		DiscardedJobRetentionPeriod: time.Hour,
+		Hooks:                       []rivertype.Hook{&dueNow{}},
 	}
 	if runner != nil {
 		ws := river.NewWorkers()
@@ -118,15 +119,26 @@ func slot() int64 { return time.Now().Unix() / int64(freshness/time.Second) }
 
 // wake inserts wake-ups of any kind as part of a transaction.
 func (q *Queue) wake(ctx context.Context, tx pgx.Tx, jobs ...river.JobArgs) error {
-	// A wake-up is due by whoever's clock: River compares its time with the
-	// database's, which ours may be ahead of.
-	long := time.Unix(0, 0)
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, job := range jobs {
-		params[i] = river.InsertManyParams{Args: job, InsertOpts: &river.InsertOpts{ScheduledAt: long}}
+		params[i] = river.InsertManyParams{Args: job}
 	}
 	_, err := q.client.InsertManyTx(ctx, tx, params)
 	return err
+}
+
+// dueNow has a wake-up due by whoever's clock: River notes ours, and compares it
+// with the database's, which may be behind. An InsertOpts.ScheduledAt would not
+// do: what it names is looked at every five seconds only.
+type dueNow struct{ river.HookDefaults }
+
+// InsertBegin implements rivertype.HookInsertBegin.
+func (*dueNow) InsertBegin(_ context.Context, job *rivertype.JobInsertParams) error {
+	if job.State == rivertype.JobStateAvailable {
+		long := time.Unix(0, 0)
+		job.ScheduledAt = &long
+	}
+	return nil
 }
 
 // wakeAll inserts a wake-up for each id, all or none.

@@ -163,11 +163,12 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
 		return err
 	}
-	// What was deleted meanwhile need not be looked for behind the fence.
-	if err := s.removeVanished(ctx); err != nil {
+	if err := s.compareDelta(ctx); err != nil {
 		return err
 	}
-	return s.compareDelta(ctx)
+	// What was deleted meanwhile need not be looked for behind the fence. It
+	// comes after the comparison, which sees sources as of their last refresh.
+	return s.removeVanished(ctx)
 }
 
 // behindFence is the critical section before the switch: block, last delta,
