@@ -163,12 +163,7 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
 		return err
 	}
-	if err := s.compareDelta(ctx); err != nil {
-		return err
-	}
-	// What was deleted meanwhile need not be looked for behind the fence. It
-	// comes after the comparison, which sees sources as of their last refresh.
-	return s.removeVanished(ctx)
+	return s.compareDelta(ctx)
 }
 
 // behindFence is the critical section before the switch: block, last delta,

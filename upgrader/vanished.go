@@ -120,8 +120,7 @@ func readIDs(ctx context.Context, e Engine, c *Copy) (map[int][]seqID, error) {
 var errTooMany = errors.New("too many ids to remember")
 
 // removeVanished deletes from the targets what was deleted from remembered
-// sources since, and remembers that. It is complete only behind the fence;
-// before it, what comes back meanwhile is copied by the next pass.
+// sources since, and remembers that. It may only run behind the fence.
 func (s *session) removeVanished(ctx context.Context) error {
 	var mu sync.Mutex
 	found := map[*remembered]map[int][]string{}
