@@ -3,7 +3,6 @@ package upgrader
 import (
 	"context"
 	"errors"
-	"slices"
 	"sort"
 	"sync"
 
@@ -120,75 +119,41 @@ func readIDs(ctx context.Context, e Engine, c *Copy) (map[int][]seqID, error) {
 var errTooMany = errors.New("too many ids to remember")
 
 // removeVanished deletes from the targets what was deleted from remembered
-// sources since, and remembers that. It may only run behind the fence.
+// sources since. It may only run behind the fence.
 func (s *session) removeVanished(ctx context.Context) error {
-	var mu sync.Mutex
-	found := map[*remembered]map[int][]string{}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
 			if r := s.ids[c.Source]; r != nil && r.shards != nil {
-				g.Go(func() error {
-					missing, err := s.removeVanishedFrom(gctx, m, c, r)
-					mu.Lock()
-					defer mu.Unlock()
-					found[r] = missing // the same for every move of the source
-					return err
-				})
+				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r) })
 			}
 		}
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for r, missing := range found {
-		r.settle(missing)
-	}
-	return nil
+	return g.Wait()
 }
 
-func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered) (map[int][]string, error) {
+func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered) error {
 	suspects := make([]string, 0, len(r.touched))
 	for id := range r.touched {
 		suspects = append(suspects, id)
 	}
-	missing := map[int][]string{}
 	for shard, ids := range r.shards {
-		gone, err := s.missing(ctx, c.Source, shard, ids, r.moved)
+		missing, err := s.missing(ctx, c.Source, shard, ids, r.moved)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		missing[shard] = gone
-		suspects = append(suspects, gone...)
+		suspects = append(suspects, missing...)
 	}
 	for len(suspects) > 0 {
 		n := min(len(suspects), pageSize)
 		if err := s.removeIfGone(ctx, m, suspects[:n]); err != nil {
-			return nil, err
+			return err
 		}
 		suspects = suspects[n:]
 	}
-	return missing, nil
-}
-
-// settle forgets ids that no longer stand where they stood, by shard, and those
-// that have moved. Each is looked at by itself from now on: it may have been
-// written again, unseen, and may yet be deleted.
-func (r *remembered) settle(missing map[int][]string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for shard, ids := range r.shards {
-		gone := map[string]bool{}
-		for _, id := range missing[shard] {
-			gone[id] = true
-		}
-		r.shards[shard] = slices.DeleteFunc(slices.Clone(ids), func(x seqID) bool { return gone[x.id] || r.moved(x) })
-		for id := range gone {
-			r.touched[id] = max(r.touched[id], 0)
-		}
-	}
+	return nil
 }
 
 // missing returns the remembered ids of a shard that no longer stand where
