@@ -118,6 +118,8 @@ func TestWorkerDiesAnywhereOnTheWayBack(t *testing.T) {
 	t.Logf("%d deaths", deaths)
 	require.NoError(t, writer.Wait(t.Context(), func(s fleet.WriterStats) bool { return s.Release == "0.8.1" }))
 	require.NoError(t, writer.Stop())
+	// The writer may have noticed the way back before the watcher looked again.
+	require.NoError(t, watch.Wait(t.Context(), 1))
 	seen := watch.Stop()
 	require.Zero(t, seen.Found, "%v", seen.Discrepancies)
 	require.Equal(t, []string{"08x", "0820", "08x"}, seen.Releases)
