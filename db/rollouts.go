@@ -283,9 +283,12 @@ func (r *Rollouts) addTenants(ctx context.Context, rollouts ...*upgrader.Rollout
 }
 
 // Rollouts implements upgrader.Store. Ids carry the time, so they sort.
-func (r *Rollouts) Rollouts(ctx context.Context, limit int, before string) ([]*upgrader.Rollout, error) {
+func (r *Rollouts) Rollouts(ctx context.Context, f upgrader.RolloutFilter) ([]*upgrader.Rollout, error) {
 	rows, err := r.db.pool.Query(ctx, `
-		select `+rolloutColumns+` from rollouts where $1 = '' or id < $1 order by id desc limit $2`, before, limit)
+		select `+rolloutColumns+` from rollouts
+		where ($1 = '' or id < $1)
+			and (cardinality($3::text[]) = 0 or exists (select from rollout_tenants t where t.rollout_id = rollouts.id and t.cluster = any($3)))
+		order by id desc limit $2`, f.Before, f.Limit, orEmpty(f.Clusters))
 	if err != nil {
 		return nil, failure(err)
 	}

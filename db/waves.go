@@ -278,7 +278,8 @@ func addUnfit(ctx context.Context, q querier, v *upgrader.View) error {
 const outsiders = `
 	from tenants t
 	where t.deleted_at is null and (t.release = '' or exists (select from unnest($2::text[]) b where t.release = b or right(b, 2) = '.*' and starts_with(t.release, left(b, -1))))
-		and not exists (select from rollout_tenants rt where rt.rollout_id = $1 and rt.tenant_id = t.id)`
+		and not exists (select from rollout_tenants rt where rt.rollout_id = $1 and rt.tenant_id = t.id)
+		and not exists (select from rollouts r where r.id = $1 and r.options ? 'clusters' and not r.options -> 'clusters' ? t.cluster)`
 
 func addOutsiders(ctx context.Context, q querier, v *upgrader.View) error {
 	if len(v.Rollout.Behind) == 0 {

@@ -27,7 +27,7 @@ func optionsFromProto(o *tmsv1.RolloutOptions) (upgrader.Options, error) {
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
 		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
 		RequireRehearsal: o.GetRequireRehearsal(), RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
-		Strategy: strategy, Except: o.GetExcept(),
+		Strategy: strategy, Except: o.GetExcept(), Clusters: o.GetClusters(),
 	}, err
 }
 
@@ -42,7 +42,7 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 	return &tmsv1.RolloutOptions{
 		RequireRehearsal: o.RequireRehearsal, RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter), Strategy: strategyToProto(o.Strategy), Except: o.Except,
 		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
-		Methods: methods,
+		Methods: methods, Clusters: o.Clusters,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
 		HoldSwitch: o.HoldSwitch, FenceTimeout: durationpb.New(o.FenceTimeout), RequestsPerSecond: o.RequestsPerSecond,
 	}
@@ -128,7 +128,7 @@ func movesToProto(moves []upgrader.Move) []*tmsv1.IndexMove {
 func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 	out := &tmsv1.RolloutPlan{
 		ToRelease: p.ToRelease, Options: optionsToProto(p.Options),
-		Shards: shardsToProto(p.Shards), Forecast: forecastToProto(p.Forecast),
+		Shards: shardsToProto(p.Shards), Forecast: forecastToProto(p.Forecast), Elsewhere: p.Elsewhere,
 	}
 	for _, c := range p.Clusters {
 		out.Clusters = append(out.Clusters, &tmsv1.ClusterPlan{

@@ -110,7 +110,7 @@ type Upgrades interface {
 	Plan(context.Context, upgrader.Request) (*upgrader.Plan, error)
 	Start(context.Context, upgrader.Request) (*upgrader.Rollout, error)
 	Get(ctx context.Context, id string) (*upgrader.Rollout, error)
-	List(ctx context.Context, limit int, before string) ([]*upgrader.Rollout, error)
+	List(ctx context.Context, f upgrader.RolloutFilter) ([]*upgrader.Rollout, error)
 	Moves(ctx context.Context, rollout, tenant string) ([]upgrader.Move, error)
 	Quarantine(context.Context, upgrader.QuarantineFilter) ([]upgrader.Quarantined, error)
 	Pause(context.Context, upgrader.Command) (*upgrader.Rollout, error)

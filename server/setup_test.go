@@ -432,12 +432,12 @@ func (s *scriptedUpgrades) Get(context.Context, string) (*upgrader.Rollout, erro
 	return s.rollout, s.err
 }
 
-func (s *scriptedUpgrades) List(_ context.Context, limit int, before string) ([]*upgrader.Rollout, error) {
+func (s *scriptedUpgrades) List(_ context.Context, f upgrader.RolloutFilter) ([]*upgrader.Rollout, error) {
 	all := []*upgrader.Rollout{{ID: "r3"}, {ID: "r2"}, {ID: "r1"}}
-	for before != "" && len(all) > 0 && all[0].ID >= before {
+	for f.Before != "" && len(all) > 0 && all[0].ID >= f.Before {
 		all = all[1:]
 	}
-	return all[:min(limit, len(all))], nil
+	return all[:min(f.Limit, len(all))], nil
 }
 
 func (s *scriptedUpgrades) Moves(context.Context, string, string) ([]upgrader.Move, error) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -75,18 +76,19 @@ func (s *upgradeService) Get(ctx context.Context, r *tmsv1.GetRolloutRequest) (*
 
 func (s *upgradeService) List(ctx context.Context, r *tmsv1.ListRolloutsRequest) (*tmsv1.ListRolloutsResponse, error) {
 	var before string
-	if err := s.pages.Read(r.GetPageToken(), rolloutsQuery, &before); err != nil {
+	query := strings.Join(append([]string{rolloutsQuery}, r.GetClusters()...), " ")
+	if err := s.pages.Read(r.GetPageToken(), query, &before); err != nil {
 		return nil, err
 	}
 	limit := pageSize(r.GetPageSize(), defaultRollouts)
-	found, err := s.upgrades.List(ctx, limit+1, before)
+	found, err := s.upgrades.List(ctx, upgrader.RolloutFilter{Clusters: r.GetClusters(), Before: before, Limit: limit + 1})
 	if err != nil {
 		return nil, err
 	}
 	out := &tmsv1.ListRolloutsResponse{}
 	if len(found) > limit {
 		found = found[:limit]
-		out.NextPageToken = s.pages.Token(rolloutsQuery, found[limit-1].ID)
+		out.NextPageToken = s.pages.Token(query, found[limit-1].ID)
 	}
 	for _, f := range found {
 		out.Rollouts = append(out.Rollouts, rolloutToProto(f, time.Now()))

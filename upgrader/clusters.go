@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -59,9 +60,7 @@ type ClusterPlan struct {
 func byCluster(fleet []FleetTenant) map[string][]FleetTenant {
 	out := map[string][]FleetTenant{}
 	for _, t := range fleet {
-		if t.Cluster == "" {
-			t.Cluster = DefaultCluster
-		}
+		t.Cluster = t.home()
 		out[t.Cluster] = append(out[t.Cluster], t)
 	}
 	return out
@@ -74,12 +73,14 @@ func byCluster(fleet []FleetTenant) map[string][]FleetTenant {
 func (s *Service) planClusters(ctx context.Context, p *planner, fleet []FleetTenant) (*Plan, error) {
 	homes := byCluster(fleet)
 	if len(homes) == 0 {
+		if len(p.plan.Options.Clusters) > 0 {
+			return p.plan, nil
+		}
 		homes[DefaultCluster] = nil
 	}
 	candidates := byCluster(p.candidates(fleet))
 	names := sortedKeys(homes)
-	parts := make([]*Plan, len(names))
-	var mu sync.Mutex
+	parts, down := make([]*Plan, len(names)), make([]error, len(names))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, name := range names {
 		g.Go(func() error {
@@ -88,18 +89,23 @@ func (s *Service) planClusters(ctx context.Context, p *planner, fleet []FleetTen
 				parts[i] = part
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			p.refuseCluster(name, len(homes[name]), err)
+			down[i] = err
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	var answering []string
 	for i, part := range parts {
 		if part != nil {
 			p.adopt(names[i], part, len(names) > 1)
+			answering = append(answering, names[i])
+		}
+	}
+	for i, err := range down {
+		if err != nil {
+			p.refuseCluster(names[i], len(homes[names[i]]), err, answering)
 		}
 	}
 	p.total()
@@ -113,19 +119,16 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 		return nil, err
 	}
 	view := ClusterView{Now: whole.view.Now}
-	if view.Info, err = engine.Info(ctx); err == nil {
-		view.Shards, err = engine.Shards(ctx)
-	}
-	if err != nil {
-		return nil, unavailable(err)
+	if view.Info, view.Shards, err = hail(ctx, engine); err != nil {
+		return nil, unavailable(cluster, err)
 	}
 	p := newPlanner(s.catalogue, whole.target, whole.plan.Options, view)
 	p.plan.ToRelease = whole.plan.ToRelease
 	if err := s.lookAtAll(ctx, p, engine, tenants); err != nil {
-		return nil, unavailable(err)
+		return nil, unavailable(cluster, err)
 	}
 	if err := s.acceptable(ctx, p, engine); err != nil {
-		return nil, unavailable(err)
+		return nil, unavailable(cluster, err)
 	}
 	sim, err := s.simulator(ctx, cluster, engine, view)
 	if err != nil {
@@ -134,15 +137,49 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 	return p.finish(sim), nil
 }
 
-// refuseCluster says that nothing can be planned in a cluster.
-func (p *planner) refuseCluster(name string, tenants int, err error) {
+// planPatience bounds the first questions to a cluster that is to be planned:
+// the plan of the others waits for one that swallows packets.
+const planPatience = 10 * time.Second
+
+// hail asks a cluster for what costs it nothing.
+func hail(ctx context.Context, engine Engine) (info EngineInfo, shards ShardBudget, err error) {
+	ctx, cancel := context.WithTimeout(ctx, planPatience)
+	defer cancel()
+	if info, err = engine.Info(ctx); err == nil {
+		shards, err = engine.Shards(ctx)
+	}
+	return info, shards, err
+}
+
+// unavailable is the error of a cluster that cannot be planned.
+func unavailable(cluster string, err error) error {
+	var se *ServiceError
+	if errors.As(err, &se) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	message, remedy := err.Error(), "check TMS_ELASTIC_URLS and the cluster's health, then try again"
+	if cluster != DefaultCluster {
+		message, remedy = "cluster "+cluster+": "+message, "see `tms cluster verify "+cluster+"`, then try again"
+	}
+	return &ServiceError{Reason: ReasonUnavailable, Message: message, Remedy: remedy, Err: err}
+}
+
+// refuseCluster says that nothing can be planned in a cluster, while others
+// answer.
+func (p *planner) refuseCluster(name string, tenants int, err error, answering []string) {
 	var known *ServiceError
 	text := err.Error()
 	if errors.As(err, &known) {
-		text = known.Message // its remedy is about the default cluster
+		text = known.Message // its remedy is in the one below
+		if known.Err != nil {
+			text = known.Err.Error()
+		}
 	}
-	p.refuse("", "cluster_unavailable", fmt.Sprintf("cluster %s, where %d of the tenants live, cannot be planned: %s", name, tenants, text),
-		"wait until it answers (`tms cluster verify "+name+"`), or start with the tenants of the other clusters, named with --tenant")
+	remedy := "wait until it answers (`tms cluster verify " + name + "`)"
+	if len(answering) > 0 {
+		remedy += ", or begin with the others: `--cluster " + strings.Join(answering, " --cluster ") + "`"
+	}
+	p.refuse("", "cluster_unavailable", fmt.Sprintf("cluster %s, where %d of the tenants live, cannot be planned: %s", name, tenants, text), remedy)
 }
 
 // adopt takes a cluster's plan over; several says that it is not the only one.

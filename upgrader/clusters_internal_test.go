@@ -92,9 +92,69 @@ func TestPlanOfSeveralClusters(t *testing.T) {
 	require.Equal(t, map[string]string{"": "cluster_unavailablecluster_unavailable", "acme": "tenant_without_indices"}, codes(p))
 	require.Contains(t, p.Refusals[0].Message+p.Refusals[1].Message, "cluster eu, where 1 of the tenants live")
 	require.Contains(t, p.Refusals[0].Message+p.Refusals[1].Message, "cluster nowhere is not registered")
+	require.Contains(t, p.Refusals[0].Remedy, "begin with the others: `--cluster default`")
 
 	_, err = plan(paperClusters{"default": down}, at("acme", "default"))
 	var refused *ServiceError
 	require.ErrorAs(t, err, &refused, "there is nothing else to plan")
 	require.Equal(t, ReasonUnavailable, refused.Reason)
+	_, err = plan(paperClusters{"eu": down}, at("acme", "eu"))
+	require.ErrorAs(t, err, &refused)
+	require.Contains(t, refused.Remedy, "tms cluster verify eu")
+}
+
+type paperNames []string
+
+func (n paperNames) Names(context.Context) ([]string, error) { return n, nil }
+
+// A rollout can be narrowed to clusters, of the whole fleet and of named
+// tenants; a name that nobody has registered is refused with those there are.
+func TestPlanOfChosenClusters(t *testing.T) {
+	t.Parallel()
+	catalogue, err := releases.Builtin()
+	require.NoError(t, err)
+	fleet := []FleetTenant{{ID: "acme", Release: "0.8.1"}, {ID: "beta", Release: "0.8.1", Cluster: "eu"}, {ID: "gamma", Release: "0.8.1", Cluster: "eu"}}
+	up := paperCluster{open: 100, perNode: 1000}
+	s := NewService(paperFleet{tenants: fleet}, nil, catalogue, nil).WithEngines(paperClusters{"default": up, "eu": up, "us": up}).WithClusterNames(paperNames{"default", "eu", "us"})
+	for name, c := range map[string]struct {
+		tenants, clusters []string
+		except            string
+		want, elsewhere   []string
+		refusals          []string // of the rollout as a whole
+	}{
+		"all":                     {want: []string{"acme", "beta", "gamma"}},
+		"the default one":         {clusters: []string{"default"}, want: []string{"acme"}},
+		"another":                 {clusters: []string{"eu"}, want: []string{"beta", "gamma"}},
+		"several":                 {clusters: []string{"eu", "default", "us"}, want: []string{"acme", "beta", "gamma"}},
+		"with tenants":            {tenants: []string{"acme", "beta", "gamma"}, clusters: []string{"eu"}, want: []string{"beta", "gamma"}, elsewhere: []string{"acme"}},
+		"with exceptions":         {clusters: []string{"eu"}, except: "beta", want: []string{"gamma"}},
+		"excepted elsewhere":      {clusters: []string{"eu"}, except: "acme", want: []string{"beta", "gamma"}, refusals: []string{"except_unknown: leave --except out for it"}},
+		"none lives there":        {clusters: []string{"us"}, refusals: []string{"fleet_empty: see `tms tenant list --filter cluster:us`, or leave --cluster out"}},
+		"none of those named":     {tenants: []string{"acme", "beta", "gamma"}, clusters: []string{"us"}, elsewhere: []string{"acme", "beta", "gamma"}, refusals: []string{"fleet_empty: see `tms tenant list --filter cluster:us`, or leave --cluster out"}},
+		"unknown":                 {clusters: []string{"asia"}, refusals: []string{"cluster_unknown: there are: default, eu, us"}},
+		"unknown beside a known ": {clusters: []string{"eu", "asia"}, want: []string{"beta", "gamma"}, refusals: []string{"cluster_unknown: there are: default, eu, us"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := Options{Tenants: c.tenants, Clusters: c.clusters}
+			if c.except != "" {
+				o.Except = map[string]string{c.except: "why"}
+			}
+			p, err := s.Plan(t.Context(), Request{ToRelease: "0.8.2", Options: o})
+			require.NoError(t, err)
+			var planned, refusals []string
+			for _, r := range p.Refusals {
+				if r.Code == "tenant_without_indices" {
+					planned = append(planned, r.TenantID)
+					continue
+				}
+				refusals = append(refusals, r.Code+": "+r.Remedy)
+			}
+			require.Equal(t, c.want, planned)
+			require.Equal(t, c.elsewhere, p.Elsewhere)
+			require.Equal(t, c.refusals, refusals)
+		})
+	}
+	_, err = s.List(t.Context(), RolloutFilter{Clusters: []string{"asia"}})
+	require.ErrorContains(t, err, `"asia" is not registered (there are: default, eu, us)`)
 }

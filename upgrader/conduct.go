@@ -190,7 +190,7 @@ func (r *Runner) joins(ctx context.Context, v *View) ([]joining, error) {
 // planJoining plans one tenant as the rollout would have at its start.
 func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (joining, error) {
 	o := ro.Options
-	o.Tenants, o.Strategy, o.Except = []string{t.ID}, nil, nil
+	o.Tenants, o.Clusters, o.Strategy, o.Except = []string{t.ID}, nil, nil, nil
 	plan, err := NewService(r.store, nil, r.catalogue, r.now).WithEngines(r.engines).Plan(ctx, Request{ToRelease: ro.ToRelease, Options: o})
 	if err != nil {
 		return joining{}, err

@@ -37,13 +37,16 @@ func (p *planner) fleet(fleet []FleetTenant) {
 	for _, t := range p.plan.Excepted {
 		known[t.ID] = true
 	}
+	for _, id := range p.plan.Elsewhere {
+		known[id] = true
+	}
 	for _, id := range p.plan.Options.Tenants {
 		if !known[id] {
 			p.refuse(id, "tenant_unknown", fmt.Sprintf("tenant %q is not registered", id), "register it with `tms tenant create "+id+" --release VERSION`")
 		}
 	}
-	if len(fleet) == 0 && len(p.plan.Excepted) == 0 && len(p.plan.Options.Tenants) == 0 {
-		p.refuse("", "fleet_empty", "no tenant is registered", "register one with `tms tenant create`")
+	if len(fleet) == 0 && len(p.plan.Excepted) == 0 {
+		p.nobody()
 	}
 	for _, t := range fleet {
 		if t.Release == "" {

@@ -25,6 +25,9 @@ type Plan struct {
 	WaveForecasts []WaveForecast
 	// Excepted tenants are left out on purpose; their reasons are in Options.
 	Excepted []FleetTenant
+	// Elsewhere are tenants that were named and live in none of
+	// Options.Clusters: they are left out.
+	Elsewhere []string
 	// Behind is that of the rollout.
 	Behind []string
 }

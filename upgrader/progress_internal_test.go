@@ -225,12 +225,12 @@ func TestReportMarkdown(t *testing.T) {
 		Waves:   []Wave{{Number: 1, Name: "canary", State: WaveDone, OpenedAt: at(1), EndedAt: at(3), DoneAt: at(4), ApprovedBy: "ops2"}, {Number: 2, Name: "rest", State: WaveStopped, Reason: "1 of 1 tenants failed", OpenedAt: at(4)}},
 		Tenants: []RolloutTenant{
 			{
-				TenantID: "acme", Wave: 1, FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
+				TenantID: "acme", Cluster: "default", Wave: 1, FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
 				Fence: 170 * time.Millisecond, FenceTries: 1, StartedAt: at(1), FinishedAt: at(3),
 				Record: TenantRecord{Refused: &refused, Notes: []string{"event: field x is dropped: it moved"}},
 				Proof:  &Proof{Level: VerifyFull, Verdict: "equal", Documents: 1200, Compared: 1200, Delta: 3, TakenAt: at(3), Engine: "elasticsearch 7.17.29", BundleDigests: []string{"0.8.2:abcd"}},
 			},
-			{TenantID: "globex", FromRelease: "0.8.1", State: TenantFailed, Reason: "3 documents are in quarantine,\n0 are allowed | see <b>", Indices: 104, ByMethod: map[Method]int{MethodMerge: 2}, StartedAt: at(1), FinishedAt: at(9)},
+			{TenantID: "globex", Cluster: "eu", FromRelease: "0.8.1", State: TenantFailed, Reason: "3 documents are in quarantine,\n0 are allowed | see <b>", Indices: 104, ByMethod: map[Method]int{MethodMerge: 2}, StartedAt: at(1), FinishedAt: at(9)},
 		},
 	}
 	r := &Report{

@@ -127,7 +127,7 @@ func (s *Service) Mismatches(ctx context.Context, f MismatchFilter, values bool)
 	}
 	for i := range found {
 		if err := s.addValues(ctx, r, &found[i]); err != nil {
-			return nil, unavailable(err)
+			return nil, unavailable(r.clusterOf(found[i].TenantID), err)
 		}
 	}
 	return found, nil

@@ -35,11 +35,12 @@ func (s *Service) repeated(ctx context.Context, req Request) (*Rollout, error) {
 
 // wishOf is what two requests for the same have in common. Where a snapshot
 // went was chosen at the start, commands may have changed the quarantine and
-// the hold since, and tenants are a set.
+// the hold since, and tenants and clusters are sets.
 func wishOf(o Options) []byte {
 	o = o.WithDefaults()
 	o.SnapshotRepository, o.SnapshotName, o.AllowQuarantine, o.HoldSwitch = "", "", 0, false
 	o.Tenants = slices.Sorted(slices.Values(o.Tenants))
+	o.Clusters = slices.Sorted(slices.Values(o.Clusters))
 	b, _ := json.Marshal(o) // numbers, strings and maps of them: cannot fail
 	return b
 }

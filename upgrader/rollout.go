@@ -51,8 +51,10 @@ const (
 // Options are what the operator chose at the start of a rollout.
 type Options struct {
 	// Tenants to upgrade; empty means the whole fleet.
-	Tenants []string    `json:"tenants,omitempty"`
-	Verify  VerifyLevel `json:"verify"`
+	Tenants []string `json:"tenants,omitempty"`
+	// Clusters narrow these to tenants that live there; empty means all.
+	Clusters []string    `json:"clusters,omitempty"`
+	Verify   VerifyLevel `json:"verify"`
 	// AllowQuarantine is the number of quarantined documents per tenant up to
 	// which a tenant is switched.
 	AllowQuarantine int `json:"allow_quarantine"`

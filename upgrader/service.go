@@ -68,6 +68,7 @@ type Service struct {
 	budgets    BudgetStore // nil: nothing is slowed or stopped
 	store      Store
 	engines    Engines
+	clusters   ClusterNames // nil: the default one only
 	catalogue  *releases.Catalogue
 	snapshots  Snapshots      // nil: none are taken
 	rates      Rates          // nil: plans do not tell how long it takes, nor of disk
@@ -150,6 +151,9 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	}
 	p := newPlanner(s.catalogue, target, req.Options, ClusterView{Now: s.now()})
 	p.plan.ToRelease = req.ToRelease // perhaps a later one of the same structure
+	if fleet, err = s.inClusters(ctx, p, fleet); err != nil {
+		return nil, err
+	}
 	fleet = p.except(fleet)
 	p.fleet(fleet)
 	if len(req.Options.Tenants) == 0 {
@@ -161,14 +165,6 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	}
 	p.waves(fleet)
 	return plan, s.refuseStopped(ctx, plan)
-}
-
-func unavailable(err error) error {
-	var se *ServiceError
-	if errors.As(err, &se) || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return &ServiceError{Reason: ReasonUnavailable, Message: err.Error(), Remedy: "check TMS_ELASTIC_URLS and the cluster's health, then try again", Err: err}
 }
 
 // Start plans and, when nothing is refused, stores the rollout and wakes the
@@ -262,8 +258,11 @@ func (s *Service) Get(ctx context.Context, id string) (*Rollout, error) {
 }
 
 // List returns rollouts, newest first, without their tenants' moves.
-func (s *Service) List(ctx context.Context, limit int, before string) ([]*Rollout, error) {
-	return s.store.Rollouts(ctx, limit, before)
+func (s *Service) List(ctx context.Context, f RolloutFilter) ([]*Rollout, error) {
+	if err := s.knowClusters(ctx, f.Clusters); err != nil {
+		return nil, err
+	}
+	return s.store.Rollouts(ctx, f)
 }
 
 // Moves returns the moves of one tenant, sorted by target.

@@ -198,7 +198,7 @@ func (b *bundle) judge(t *fleet.Tenant, r *upgrader.Rollout, release string) {
 func (b *bundle) notCarried(t *fleet.Tenant) map[fleet.Document]struct{} {
 	b.t.Helper()
 	out := map[fleet.Document]struct{}{}
-	all, err := b.service.List(b.t.Context(), 100, "")
+	all, err := b.service.List(b.t.Context(), upgrader.RolloutFilter{Limit: 100})
 	require.NoError(b.t, err)
 	for _, r := range all {
 		docs, err := b.service.Quarantine(b.t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID, TenantID: t.Name()})

@@ -269,7 +269,7 @@ func (s *Service) simulator(ctx context.Context, cluster string, engine Engine, 
 	var err error
 	if disks, ok := engine.(Disks); ok {
 		if sim.disk, err = disks.Disk(ctx); err != nil {
-			return sim, unavailable(err)
+			return sim, unavailable(cluster, err)
 		}
 	}
 	sim.rate, err = s.rates.CopyRate(ctx, cluster)

@@ -31,7 +31,7 @@ type Store interface {
 	RolloutByRequest(ctx context.Context, requestID string) (*Rollout, error)
 	// Rollouts returns up to limit rollouts older than before ("": newest),
 	// newest first.
-	Rollouts(ctx context.Context, limit int, before string) ([]*Rollout, error)
+	Rollouts(ctx context.Context, f RolloutFilter) ([]*Rollout, error)
 	// ChangeRollout locks the rollout and its tenants, lets change alter
 	// states, wishes, intents and options, stores, records it in the audit
 	// trail under name and caller, and wakes the workers.

@@ -69,7 +69,10 @@ type RolloutOptions struct {
 	Except map[string]string `protobuf:"bytes,30,rep,name=except,proto3" json:"except,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// In which waves, what has to be true between them, and when tenants may
 	// start, as `tms upgrade schema` describes; unset is all at once.
-	Strategy      *structpb.Struct `protobuf:"bytes,31,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	Strategy *structpb.Struct `protobuf:"bytes,31,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// Only tenants that live in one of these clusters, of those chosen otherwise;
+	// empty for all clusters.
+	Clusters      []string `protobuf:"bytes,51,rep,name=clusters,proto3" json:"clusters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +215,13 @@ func (x *RolloutOptions) GetExcept() map[string]string {
 func (x *RolloutOptions) GetStrategy() *structpb.Struct {
 	if x != nil {
 		return x.Strategy
+	}
+	return nil
+}
+
+func (x *RolloutOptions) GetClusters() []string {
+	if x != nil {
+		return x.Clusters
 	}
 	return nil
 }
@@ -1311,7 +1321,10 @@ type RolloutPlan struct {
 	// own. shards and forecast are their sums, as far as there is one.
 	Clusters []*ClusterPlan `protobuf:"bytes,50,rep,name=clusters,proto3" json:"clusters,omitempty"`
 	// Waves, as they would be; a row for each cluster with tenants in it.
-	Waves         []*WavePlan `protobuf:"bytes,30,rep,name=waves,proto3" json:"waves,omitempty"`
+	Waves []*WavePlan `protobuf:"bytes,30,rep,name=waves,proto3" json:"waves,omitempty"`
+	// Tenants that were named and live in none of the clusters that were: the
+	// rollout leaves them out.
+	Elsewhere     []string `protobuf:"bytes,51,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1398,6 +1411,13 @@ func (x *RolloutPlan) GetClusters() []*ClusterPlan {
 func (x *RolloutPlan) GetWaves() []*WavePlan {
 	if x != nil {
 		return x.Waves
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetElsewhere() []string {
+	if x != nil {
+		return x.Elsewhere
 	}
 	return nil
 }
@@ -2675,7 +2695,7 @@ var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\b\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\b\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -2697,7 +2717,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x11require_rehearsal\x182 \x01(\bR\x10requireRehearsal\x12S\n" +
 	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x12R\n" +
 	"\x06except\x18\x1e \x03(\v2\".tms.v1.RolloutOptions.ExceptEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x90N\"\x04r\x02\x18?*\x05r\x03\x18\xe8\aR\x06except\x123\n" +
-	"\bstrategy\x18\x1f \x01(\v2\x17.google.protobuf.StructR\bstrategy\x1a:\n" +
+	"\bstrategy\x18\x1f \x01(\v2\x17.google.protobuf.StructR\bstrategy\x12.\n" +
+	"\bclusters\x183 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\x18\x01\"\x06r\x04\x10\x01\x18?R\bclusters\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -2813,7 +2834,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xf4\x02\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\x92\x03\n" +
 	"\vRolloutPlan\x12\x1d\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tR\ttoRelease\x120\n" +
@@ -2823,7 +2844,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x06shards\x18\x05 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
 	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12/\n" +
 	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\x12&\n" +
-	"\x05waves\x18\x1e \x03(\v2\x10.tms.v1.WavePlanR\x05waves\"\xa3\x01\n" +
+	"\x05waves\x18\x1e \x03(\v2\x10.tms.v1.WavePlanR\x05waves\x12\x1c\n" +
+	"\telsewhere\x183 \x03(\tR\telsewhere\"\xa3\x01\n" +
 	"\vClusterPlan\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\atenants\x18\x02 \x01(\x05R\atenants\x12-\n" +

@@ -68,7 +68,11 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 	if err := a.printWavePlans(p); err != nil {
 		return err
 	}
-	return a.printNotes(p)
+	if err := a.printNotes(p); err != nil || len(p.GetElsewhere()) == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(a.out, "\nleft out by --cluster: %s\n", strings.Join(p.GetElsewhere(), ", "))
+	return err
 }
 
 // printClusters prints what each cluster has to hold; where there is one it

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
@@ -50,7 +52,7 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		return writeJSON(a.out, v)
 	}
 	err := writeFields(a.out,
-		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "kind", r.GetKind(), "tenants", tally(r),
+		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "kind", r.GetKind(), "clusters", strings.Join(clustersOf(r), ", "), "tenants", tally(r),
 		"started", stamp(r.GetCreateTime()), "by", r.GetCreatedBy(), "ended", stamp(r.GetFinishTime()), "took", seconds(r.GetSeconds()),
 	)
 	if err == nil {
@@ -59,14 +61,22 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 	if err != nil || len(r.GetTenants()) == 0 {
 		return err
 	}
+	header := []string{"tenant", "state", "release", "indices", "documents", "quarantined", "fence", "verified", "took", "reason"}
+	several := len(clustersOf(r)) > 1
+	if several {
+		header = slices.Insert(header, 1, "cluster")
+	}
 	var rows [][]string
 	for _, t := range r.GetTenants() {
-		rows = append(rows, tenantRow(t))
+		row := tenantRow(t)
+		if several {
+			row = slices.Insert(row, 1, t.GetCluster())
+		}
+		rows = append(rows, row)
 	}
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
 	}
-	header := []string{"tenant", "state", "release", "indices", "documents", "quarantined", "fence", "verified", "took", "reason"}
 	if err := writeTable(a.out, header, rows); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ until "finalize" has deleted their old version.`,
 // rolloutFlags are the options of a rollout.
 type rolloutFlags struct {
 	to, verify                  string
-	tenants                     []string
+	tenants, clusters           []string
 	allowQuarantine, maxTenants int32
 	holdSwitch                  bool
 	requireRehearsal            bool
@@ -54,6 +54,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.to, "to", "", "release to reach, see tms release list")
 	flags.StringSliceVar(&f.tenants, "tenant", nil, "only this tenant; may be repeated; default is the whole fleet")
+	flags.StringSliceVar(&f.clusters, "cluster", nil, "only tenants that live in this cluster, see tms cluster list; may be repeated; default is all clusters")
 	flags.StringVar(&f.verify, "verify", "", "how much of every copy is compared: count, sample or full (default full)")
 	flags.Int32Var(&f.allowQuarantine, "allow-quarantine", 0, "quarantined documents per tenant up to which it is switched")
 	flags.Int32Var(&f.maxTenants, "max-tenants", 0, "tenants in flight at once (default 4)")
@@ -86,7 +87,7 @@ func (f *rolloutFlags) chosenMethods() map[string]string {
 func (f *rolloutFlags) options(cmd *cobra.Command) (*tmsv1.RolloutOptions, error) {
 	o := &tmsv1.RolloutOptions{
 		Snapshot: f.snapshot, SnapshotRepository: f.repository,
-		Tenants: unique(f.tenants), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
+		Tenants: unique(f.tenants), Clusters: unique(f.clusters), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
 		HoldSwitch: f.holdSwitch, RequireRehearsal: f.requireRehearsal, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}
 	f.limitFlags.put(o)
@@ -216,12 +217,13 @@ func (a *app) upgradeWatchCommand() *cobra.Command {
 
 func (a *app) upgradeListCommand() *cobra.Command {
 	var limit int
+	var clusters []string
 	cmd := &cobra.Command{Use: "list", Short: "List rollouts, newest first"}
 	cmd.RunE = a.remote(func(ctx context.Context, cmd *cobra.Command, _ []string, s *session) error {
 		if limit < 1 {
 			return usage(cmd, fmt.Errorf("--limit: %d: give a number of rollouts", limit))
 		}
-		all, err := listRollouts(ctx, s, limit)
+		all, err := listRollouts(ctx, s, limit, unique(clusters))
 		if err != nil {
 			return err
 		}
@@ -230,19 +232,20 @@ func (a *app) upgradeListCommand() *cobra.Command {
 		}
 		var rows [][]string
 		for _, r := range all {
-			rows = append(rows, []string{r.GetId(), r.GetState(), r.GetToRelease(), tally(r), stamp(r.GetCreateTime()), seconds(r.GetSeconds()), r.GetCreatedBy(), r.GetReason()})
+			rows = append(rows, []string{r.GetId(), r.GetState(), r.GetToRelease(), strings.Join(clustersOf(r), ", "), tally(r), stamp(r.GetCreateTime()), seconds(r.GetSeconds()), r.GetCreatedBy(), r.GetReason()})
 		}
-		return writeTable(a.out, []string{"rollout", "state", "to", "tenants", "started", "took", "by", "reason"}, rows)
+		return writeTable(a.out, []string{"rollout", "state", "to", "clusters", "tenants", "started", "took", "by", "reason"}, rows)
 	})
 	cmd.Flags().IntVar(&limit, "limit", 20, "most rollouts to list")
+	cmd.Flags().StringSliceVar(&clusters, "cluster", nil, "only rollouts with tenants in this cluster; may be repeated")
 	return cmd
 }
 
-func listRollouts(ctx context.Context, s *session, limit int) ([]*tmsv1.Rollout, error) {
+func listRollouts(ctx context.Context, s *session, limit int, clusters []string) ([]*tmsv1.Rollout, error) {
 	const page = 100 // most that one answer holds
 	var all []*tmsv1.Rollout
 	for token := ""; len(all) < limit; {
-		found, err := call(ctx, s, s.upgrades.List, &tmsv1.ListRolloutsRequest{PageSize: int32(min(limit-len(all), page)), PageToken: token})
+		found, err := call(ctx, s, s.upgrades.List, &tmsv1.ListRolloutsRequest{PageSize: int32(min(limit-len(all), page)), PageToken: token, Clusters: clusters})
 		if err != nil {
 			return nil, err
 		}
@@ -252,6 +255,15 @@ func listRollouts(ctx context.Context, s *session, limit int) ([]*tmsv1.Rollout,
 		}
 	}
 	return all, nil
+}
+
+// clustersOf are the clusters where the tenants of a rollout live, sorted.
+func clustersOf(r *tmsv1.Rollout) []string {
+	names := make([]string, 0, len(r.GetTenants()))
+	for _, t := range r.GetTenants() {
+		names = append(names, t.GetCluster())
+	}
+	return unique(names)
 }
 
 // tally counts the tenants of a rollout by state: "12 switched, 1 failed".
