@@ -47,6 +47,10 @@ func Schema(file string) (map[string]any, bool) {
 func stepSchema() map[string]any {
 	var ops []any
 	for _, kind := range slices.Sorted(maps.Keys(opKeys)) {
+		if kind == OpRoute {
+			ops = append(ops, routeSchemas()...)
+			continue
+		}
 		ops = append(ops, opSchema(kind))
 	}
 	document := map[string]any{"type": "object"}
@@ -64,10 +68,8 @@ func stepSchema() map[string]any {
 func opSchema(kind OpKind) map[string]any {
 	props := map[string]any{
 		"op":   map[string]any{"const": string(kind)},
-		"when": record([]string{"field"}, map[string]any{"field": typed("string"), "is": enum(conditionTests...), "equals": map[string]any{"type": []string{"string", "number", "boolean"}}}),
-	}
-	if kind != OpRoute {
-		props["mode"] = enum(modes[1:]...)
+		"when": conditionSchema(),
+		"mode": enum(modes[1:]...),
 	}
 	required := []string{"op"}
 	for _, k := range opKeys[kind] {
@@ -77,10 +79,23 @@ func opSchema(kind OpKind) map[string]any {
 		}
 		props[name] = keySchema(kind, name)
 	}
-	if kind == OpDropDocument || kind == OpRoute {
+	if kind == OpDropDocument {
 		required = append(required, "when")
 	}
 	return record(required, props)
+}
+
+// routeSchemas are those of the two kinds of routes.
+func routeSchemas() []any {
+	op := map[string]any{"const": string(OpRoute)}
+	return []any{
+		record([]string{"op", "to", "when"}, map[string]any{"op": op, "to": pattern(keyPattern.String()), "when": conditionSchema()}),
+		record([]string{"op", "by"}, map[string]any{"op": op, "by": typed("string"), "when": conditionSchema()}),
+	}
+}
+
+func conditionSchema() map[string]any {
+	return record([]string{"field"}, map[string]any{"field": typed("string"), "is": enum(conditionTests...), "equals": map[string]any{"type": []string{"string", "number", "boolean"}}})
 }
 
 func keySchema(kind OpKind, name string) map[string]any {
@@ -101,9 +116,6 @@ func keySchema(kind OpKind, name string) map[string]any {
 	case "under":
 		return map[string]any{"anyOf": []any{typed("string"), listOf(typed("string"))}}
 	case "to":
-		if kind == OpRoute {
-			return pattern(keyPattern.String())
-		}
 		if kind == OpConvert {
 			return enum(convertTargets...)
 		}

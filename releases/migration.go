@@ -188,6 +188,7 @@ func (m *migrationReader) finish(at *yaml.Node, key string, s Step, ops []*yaml.
 	if from.Mapping == nil || to.Mapping == nil || len(ops) != len(s.Transform.Ops) {
 		return // reported where it was read
 	}
+	m.checkFiling(key, s, to, ops)
 	checkStep(m.doc, at, key, from.Mapping, to.Mapping, s, ops)
 }
 

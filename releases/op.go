@@ -78,7 +78,7 @@ type Op struct {
 	Value   any    `yaml:"value"`
 	Onto    string `yaml:"onto"`     // move, copy, rename; "" is OntoKeep
 	OnError string `yaml:"on_error"` // convert, map, date; "" is OnErrorKeep
-	By      string `yaml:"by"`       // split, join: what stands between the parts
+	By      string `yaml:"by"`       // split, join: what stands between the parts; route: dotted path of the date that says the partition
 	// Values (map) has the new value, never null, by the text of the old one.
 	Values map[string]any `yaml:"values"`
 	// Script (painless) works on ctx._source; it must not return.
@@ -88,13 +88,15 @@ type Op struct {
 	// it is null, {} or [], or holds nothing but such values.
 	Only   string     `yaml:"only"`
 	Reason string     `yaml:"reason"` // drop_document
-	When   *Condition `yaml:"when"`   // nil is always; drop_document and route must have one
+	When   *Condition `yaml:"when"`   // nil is always; drop_document and route to a resource must have one
 	// Arriving (route) is set by the loader where documents come in: those leave
 	// for which the condition does not hold.
 	Arriving bool `yaml:"-"`
 	// inherited operations stand in front of a step's own: what documents that
 	// are routed to it have had before.
 	inherited bool
+	// filing (route by a date) says what partitions there are, see Into.
+	filing *Filing
 }
 
 // Values of Condition.Is. A field that is missing and one that is null are
@@ -137,7 +139,7 @@ var opKeys = map[OpKind][]string{
 	OpMap:          {"field*", "values*", "on_error"},
 	OpDate:         {"field*", "to*", "from", "on_error"},
 	OpDropDocument: {"reason*"},
-	OpRoute:        {"to*"},
+	OpRoute:        {"to", "by"},
 	OpPainless:     {"script*", "reason"},
 }
 

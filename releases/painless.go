@@ -10,7 +10,8 @@ import (
 // literals are in params, so that the engine compiles a script once for all
 // tenants. The script throws for no document, whatever its shape; it changes
 // ctx._source in place and sets ctx.op to "noop" for a document that is
-// dropped, or routed to another resource. It needs nothing that Painless of Elasticsearch 7.10 lacks.
+// dropped, or routed to another resource or partition. It needs nothing that
+// Painless of Elasticsearch 7.10 lacks.
 func (t Transform) Painless() (source string, params map[string]any) {
 	if t.Empty() {
 		return "", nil
@@ -78,6 +79,10 @@ func (s *script) need(name string) {
 }
 
 func (s *script) op(op Op) {
+	if op.byDate() {
+		s.file(op)
+		return
+	}
 	if op.Kind == OpRoute {
 		leaves := s.condition(op.When)
 		if op.Arriving {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -31,7 +32,7 @@ func TestPainlessEqualsGo(t *testing.T) {
 	n := 0
 	rapid.Check(t, func(r *rapid.T) {
 		n++
-		transform := releases.Transform{Ops: rapid.SliceOfN(rapid.Custom(genOp), 1, 8).Draw(r, "ops")}
+		transform := releases.Transform{Ops: rapid.SliceOfN(rapid.Custom(genOp), 1, 8).Draw(r, "ops")}.Into(genFiling(r))
 		docs := rapid.SliceOfN(rapid.Custom(genDoc), docsPerTransform, docsPerTransform).Draw(r, "docs")
 		ids := number(fmt.Sprintf("%d-", n), len(docs))
 		for i, problem := range e.index(r, from, ids, docs) {
@@ -116,12 +117,29 @@ func genOp(r *rapid.T) releases.Op {
 	case releases.OpDropDocument:
 		op.Reason = "drawn"
 	case releases.OpRoute:
-		op.To, op.Arriving = "other", rapid.Bool().Draw(r, "arriving")
+		if op.To, op.Arriving = "other", rapid.Bool().Draw(r, "arriving"); rapid.Bool().Draw(r, "by date") {
+			op.To, op.Arriving, op.By = "", false, genPath(r)
+		}
 	}
 	if op.Validate() != nil {
 		return releases.Op{Kind: releases.OpRemove, Field: op.Field}
 	}
 	return op
+}
+
+// genFiling has one partition with the beginning of 1970, where small numbers
+// lie, one with most dates that are drawn, and one of our time.
+func genFiling(r *rapid.T) releases.Filing {
+	day := int64(24 * time.Hour / time.Millisecond)
+	f := releases.Filing{Own: rapid.IntRange(-1, 2).Draw(r, "own"), Here: rapid.IntRange(0, 2).Draw(r, "here")}
+	for _, at := range []string{"1970-01-01", "2023-02-01", "2024-02-01"} {
+		from, err := time.Parse(time.DateOnly, at)
+		if err != nil {
+			panic(err)
+		}
+		f.Spans = append(f.Spans, releases.Span{From: from.UnixMilli(), Until: from.UnixMilli() + 28*day})
+	}
+	return f
 }
 
 func genCondition(r *rapid.T) *releases.Condition {

@@ -9,10 +9,10 @@ type function struct {
 	source string
 }
 
-// library holds the twins of the functions in apply.go, convert.go and date.go,
+// library holds the twins of the functions in apply.go, convert.go, date.go and filing.go,
 // each before its first use. A path is a List with the index to go on from. Loops are for-each where
 // they can be: Painless counts the rounds of the others.
-var library = slices.Concat(structure, conversion, conditions)
+var library = slices.Concat(structure, conversion, conditions, filing)
 
 var structure = []function{
 	{name: "dup", source: `def dup(def v) {

@@ -42,6 +42,9 @@ func (t Transform) roots() map[string]string {
 		if op.Kind != OpRoute {
 			add(op.To)
 		}
+		if op.byDate() {
+			add(op.By)
+		}
 		if op.When != nil {
 			add(op.When.Field)
 		}

@@ -9,13 +9,13 @@ import (
 )
 
 // ErrElsewhere is returned by Apply for a document that belongs into another
-// resource of the release: that resource's transform takes it.
-var ErrElsewhere = errors.New("routed to another resource")
+// resource of the release, whose transform takes it, or into another partition.
+var ErrElsewhere = errors.New("routed elsewhere")
 
 // Routed says that documents of the transform's source go into several
 // resources, each into one of them.
 func (t Transform) Routed() bool {
-	return slices.ContainsFunc(t.Ops, func(o Op) bool { return o.Kind == OpRoute })
+	return slices.ContainsFunc(t.Ops, func(o Op) bool { return o.Kind == OpRoute && !o.byDate() })
 }
 
 // Drops says that some documents may be left out altogether.
@@ -31,19 +31,25 @@ func (c *Condition) String() string {
 	return c.Field + " is " + c.Is
 }
 
-// Routes lists the step's own routes, in order.
+// Routes lists the step's own routes to other resources, in order.
 func (t Transform) Routes() []Op {
 	var out []Op
 	for _, o := range t.Ops {
-		if o.Kind == OpRoute && !o.inherited {
+		if o.Kind == OpRoute && !o.inherited && !o.byDate() {
 			out = append(out, o)
 		}
 	}
 	return out
 }
 
-// leaves says whether a document goes to another resource at this operation.
-func (o Op) leaves(doc map[string]any) bool { return o.When.holds(doc) != o.Arriving }
+// leaves says whether a document goes to another resource or partition at this
+// operation.
+func (o Op) leaves(doc map[string]any) bool {
+	if o.byDate() {
+		return o.filedElsewhere(doc)
+	}
+	return o.When.holds(doc) != o.Arriving
+}
 
 // pendingStep is a step as it stands in the file; routes of other steps are
 // not yet worked into it.
@@ -72,7 +78,7 @@ func (m *migrationReader) arrivals(steps []*pendingStep) {
 		done[s.key] = true
 		for i := 0; i < len(s.step.Transform.Ops) && i < len(s.ops); i++ {
 			op := s.step.Transform.Ops[i]
-			if op.Kind != OpRoute || op.inherited {
+			if op.Kind != OpRoute || op.inherited || op.byDate() {
 				continue
 			}
 			to := byKey[op.To]
@@ -120,18 +126,24 @@ func (m *migrationReader) mayRoute(s, to *pendingStep, op Op, at *yaml.Node, see
 // arrive puts in front of a step what a document has had before operation i of
 // another one, which routes it.
 func (s *pendingStep) arrive(from *pendingStep, i int) {
-	before := slices.Clone(from.step.Transform.Ops[:i+1])
-	before[i].Arriving, before[i].To = true, ""
-	for k := range before {
-		before[k].inherited = true
+	var before []Op
+	var nodes []*yaml.Node
+	for k, o := range from.step.Transform.Ops[:i+1] {
+		if o.byDate() {
+			continue // the partitions are of the resource that it stands in
+		}
+		o.inherited = true
+		before, nodes = append(before, o), append(nodes, from.ops[k])
 	}
+	last := &before[len(before)-1]
+	last.Arriving, last.To = true, ""
 	for _, d := range from.step.Drops {
 		if slices.ContainsFunc(before, func(o Op) bool { return o.losing(d.Field) }) {
 			s.step.Drops = append(s.step.Drops, d)
 		}
 	}
 	s.step.Transform.Ops = append(before, s.step.Transform.Ops...)
-	s.ops = append(slices.Clone(from.ops[:i+1]), s.ops...)
+	s.ops = append(nodes, s.ops...)
 }
 
 // losing says whether an operation removes a field, or something in it.
@@ -157,6 +169,14 @@ func (m *migrationReader) checkRoutes(steps []*pendingStep) {
 
 func (o Op) validateRoute() error {
 	switch {
+	case o.By != "" && (o.To != "" || o.Arriving):
+		return fmt.Errorf("leads to a resource (to), or into the partition of a date (by), not both")
+	case o.Mode != "" && o.By != "":
+		return fmt.Errorf("cannot be of one mode: a resource is partitioned alike in both")
+	case o.By != "":
+		return validPath("by", o.By)
+	case !o.Arriving && o.To == "":
+		return fmt.Errorf("needs a resource (to), or the date that says the partition (by)")
 	case o.When == nil:
 		return fmt.Errorf("needs a condition (when): which documents leave?")
 	case o.Mode != "":

@@ -59,6 +59,9 @@ func (c *stepCheck) op(op Op, at *yaml.Node, drops []Drop) {
 	if op.When != nil {
 		c.read(op.When.Field, at)
 	}
+	if op.byDate() {
+		c.filedBy(op.By, at)
+	}
 	if op.Kind == OpRoute {
 		return
 	}

@@ -116,7 +116,9 @@ func movesToProto(moves []upgrader.Move) []*tmsv1.IndexMove {
 		var copied int64
 		for _, c := range m.Copies {
 			p.Sources = append(p.Sources, c.Source)
-			p.Total += c.Docs
+			if !c.Foreign {
+				p.Total += c.Docs
+			}
 			copied += c.Copied
 		}
 		p.Documents = max(p.Documents, copied)

@@ -255,7 +255,7 @@ func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err e
 	r = returning{doc: d, index: old.Index}
 	var before map[string]any
 	if old.Source != nil {
-		if t := s.transform(&Move{Resource: w.to.Key, Mode: w.mode}, old.Source); t.kind == "" {
+		if t := transformedBy(w.line.transform, old.Source); t.kind == "" && !t.elsewhere {
 			if f, err := differingFields(t.source, d.Source); err == nil && len(f) == 0 {
 				return r, false, nil
 			}

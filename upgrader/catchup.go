@@ -50,7 +50,9 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 				m = &Move{Target: s.l.name(s.t.TenantID, n.Mode, target, part).String(), Resource: target.Key, Mode: n.Mode, Partition: part, State: MovePlanned, Light: true, Replicas: s.replicasOf(target.Key, n.Mode)}
 				s.moves = append(s.moves, m)
 			}
-			m.Copies = append(m.Copies, Copy{Source: name, Resource: res.Key, State: CopyPlanned, Docs: stats[name].Docs, Shards: stats[name].Primaries})
+			c := Copy{Source: name, Resource: res.Key, State: CopyPlanned, Docs: stats[name].Docs, Shards: stats[name].Primaries}
+			changed = append(changed, s.spreadSource(m.Target, groupOf{target.Key, n.Mode}, c)...)
+			m.Copies = append(m.Copies, c)
 			light := m.Light
 			_ = s.facts().choose(m) // nothing was asked for that could be impossible
 			m.Light = light

@@ -107,7 +107,7 @@ func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
 	}
 	for _, cp := range m.Copies {
 		c.Sources = append(c.Sources, Side{
-			Index: cp.Source, To: cp.Checkpoint, Canonical: s.wanted(m),
+			Index: cp.Source, To: cp.Checkpoint, Canonical: s.wanted(m, cp.Source),
 			Skip: func(id string) bool { return s.aside.has(cp.Source, id) },
 		})
 	}
@@ -116,8 +116,8 @@ func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
 
 // wanted gives the canonical form that documents of a source have to have in
 // the target.
-func (s *session) wanted(m *Move) func(dst []byte, d Doc) ([]byte, error) {
-	t := s.l.transformOf(m)
+func (s *session) wanted(m *Move, source string) func(dst []byte, d Doc) ([]byte, error) {
+	t := s.transformOf(m, source)
 	switch {
 	case t.Opaque():
 		return faceless
@@ -279,7 +279,7 @@ func (s *session) expect(ctx context.Context, m *Move, ids []string, touched fun
 			if s.aside.has(c.Source, id) {
 				continue
 			}
-			t := s.transform(m, d.Source)
+			t := s.transform(m, c.Source, d.Source)
 			if t.elsewhere {
 				continue
 			}
@@ -406,10 +406,15 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 }
 
 func (s *session) compareOne(ctx context.Context, m *Move, d Doc, have map[string]Doc) error {
-	t := s.transform(m, d.Source)
+	t := s.transform(m, d.Index, d.Source)
 	got, ok := have[d.ID]
 	switch {
 	case t.elsewhere && ok:
+		// A document of another source with the same id may belong here.
+		want, err := s.expect(ctx, m, []string{d.ID}, nil)
+		if _, there := want[d.ID]; there || err != nil {
+			return err
+		}
 		return s.mismatched(ctx, m, []Mismatch{s.mismatch(m, d.ID, MismatchExtra, nil)})
 	case t.elsewhere:
 		return nil

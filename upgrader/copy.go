@@ -23,7 +23,11 @@ func (s *session) opaquePrefix() string {
 }
 
 func (s *session) opaqueID(m *Move, c *Copy) string {
-	return s.opaquePrefix() + c.Source + ":" + m.Resource
+	id := s.opaquePrefix() + c.Source + ":" + m.Resource
+	if c.Foreign {
+		id += ":" + m.Partition
+	}
+	return id
 }
 
 // copy brings every document of every source into its target, as of a
@@ -140,7 +144,9 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 	}
 	for _, m := range s.moves {
 		for _, c := range m.Copies {
-			docs += c.Docs
+			if !c.Foreign {
+				docs += c.Docs
+			}
 		}
 	}
 	s.t.DocsTotal = docs
@@ -237,7 +243,7 @@ func (s *session) startTask(ctx context.Context, m *Move, c *Copy, pace *throttl
 	if err := s.saveMoves(ctx, m); err != nil {
 		return err
 	}
-	script, params := s.l.transformOf(m).Painless()
+	script, params := s.transformOf(m, c.Source).Painless()
 	s.update(func() { c.Pace = Pace{} })
 	rate := s.taskRate()
 	id, err := s.engine.StartReindex(ctx, Reindex{

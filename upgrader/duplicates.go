@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,14 +109,15 @@ func (s *session) settle(ctx context.Context, m *Move, ids []string) error {
 }
 
 func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
-	byID := map[string][]candidate{}
+	byID, there := map[string][]candidate{}, map[string][]string{}
 	for i := range m.Copies { // from the oldest partition to the newest
 		docs, err := s.engine.Get(ctx, m.Copies[i].Source, ids)
 		if err != nil {
 			return err
 		}
 		for id, d := range docs {
-			t := s.transform(m, d.Source)
+			there[id] = append(there[id], d.Index)
+			t := s.transform(m, d.Index, d.Source)
 			if t.elsewhere {
 				continue
 			}
@@ -171,21 +173,18 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 				return err
 			}
 		}
-		if err := s.forgetTwins(ctx, m, w.doc.ID, byID[w.doc.ID]); err != nil {
+		if err := s.forgetTwins(ctx, m, w.doc.ID, there[w.doc.ID]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forgetTwins removes quarantined twins that their source no longer has.
-func (s *session) forgetTwins(ctx context.Context, m *Move, id string, there []candidate) error {
+// forgetTwins removes quarantined twins that their source no longer has; there
+// are the sources that have the id, wherever its document belongs.
+func (s *session) forgetTwins(ctx context.Context, m *Move, id string, there []string) error {
 	for _, c := range m.Copies {
-		found := false
-		for _, t := range there {
-			found = found || t.doc.Index == c.Source
-		}
-		if !found {
+		if !slices.Contains(there, c.Source) {
 			if err := s.takeBack(ctx, c.Source, id); err != nil {
 				return err
 			}

@@ -72,6 +72,8 @@ func (f facts) natural(m *Move) choice {
 	}
 	m.Light = docs <= lightDocs
 	switch {
+	case len(m.Copies) > 1 && slices.ContainsFunc(m.Copies, func(c Copy) bool { return c.Foreign }):
+		return choice{MethodMerge, fmt.Sprintf("documents of %d indices go by their %s", len(m.Copies), f.l.transformOf(m).FiledBy())}
 	case len(m.Copies) > 1:
 		return choice{MethodMerge, fmt.Sprintf("%d partitions belong into %s", len(m.Copies), m.Partition)}
 	case filled == 0 && len(m.Copies) == 1:

@@ -170,6 +170,7 @@ func planTenant(l *layout, tenant Naming, v TenantView, now time.Time, o Options
 	}
 	tp.sources()
 	tp.today()
+	tp.fileByDate()
 	tp.statics()
 	tp.obstacles()
 	tp.record()

@@ -237,6 +237,9 @@ func (m *Move) progress(now time.Time) IndexProgress {
 		if c.State == CopyDone {
 			done = max(c.Docs, c.Copied)
 		}
+		if c.Foreign { // how many of its documents come here nobody knows before
+			done, c.Docs, c.Bytes = c.Copied, c.Copied, 0
+		}
 		a := Amount{Docs: min(done, max(c.Docs, c.Copied)), DocsTotal: max(c.Docs, c.Copied), BytesTotal: c.Bytes, Bytes: c.Bytes}
 		if a.DocsTotal > 0 {
 			a.Bytes = int64(float64(c.Bytes) * float64(a.Docs) / float64(a.DocsTotal))

@@ -161,13 +161,18 @@ func (s *Service) addValues(ctx context.Context, r *Rollout, x *Mismatch) error 
 	}
 	x.Have = string(have[x.ID].Source)
 	reader := &session{l: l}
+	for i := range moves {
+		reader.moves = append(reader.moves, &moves[i])
+	}
 	for _, c := range moves[m].Copies {
 		want, err := engine.Get(ctx, c.Source, []string{x.ID})
 		if err != nil {
 			return err
 		}
 		if d, ok := want[x.ID]; ok {
-			x.Want = string(reader.transform(&moves[m], d.Source).source)
+			if t := reader.transform(&moves[m], c.Source, d.Source); !t.elsewhere {
+				x.Want = string(t.source)
+			}
 		}
 	}
 	return nil

@@ -31,10 +31,15 @@ type transformed struct {
 	params map[string]any
 }
 
-// transform passes one document through the lineage of a move's resource. With
-// raw Painless in it the engine has to do that.
-func (s *session) transform(m *Move, source json.RawMessage) transformed {
-	t := s.l.transformOf(m)
+// transform passes a document of an index of the old version through the
+// lineage of a move's resource.
+func (s *session) transform(m *Move, index string, source json.RawMessage) transformed {
+	return transformedBy(s.transformOf(m, index), source)
+}
+
+// transformedBy performs a transform. With raw Painless in it the engine has to
+// do that.
+func transformedBy(t releases.Transform, source json.RawMessage) transformed {
 	if t.Opaque() {
 		script, params := t.Painless()
 		return transformed{source: source, script: script, params: params}
@@ -108,7 +113,7 @@ func (s *session) deliver(ctx context.Context, parcels ...parcel) (map[*Copy]int
 	var aside []Quarantined
 	for _, p := range parcels {
 		for i, d := range p.docs {
-			t := s.transform(p.m, d.Source)
+			t := s.transform(p.m, p.c.Source, d.Source)
 			op := BulkOp{Index: p.m.Target, ID: d.ID, Routing: d.Routing, Source: t.source, Script: t.script, Params: t.params}
 			if t.elsewhere && p.first {
 				continue // no earlier state of it was copied

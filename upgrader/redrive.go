@@ -118,13 +118,13 @@ func (s *session) redriveAfter(ctx context.Context, e *Errand, docs []Quarantine
 			e.Report.outcome(d.Index, d.ID, OutcomeSuperseded, "another partition has a document with this id")
 			continue
 		}
-		t := s.transform(m, d.Source)
+		t := s.transform(m, d.Index, d.Source)
 		if t.script != "" {
 			e.Report.outcome(d.Index, d.ID, OutcomeKept, byEngineOnly)
 			continue
 		}
 		if t.elsewhere {
-			e.Report.outcome(d.Index, d.ID, OutcomeKept, "another resource takes it")
+			e.Report.outcome(d.Index, d.ID, OutcomeKept, "another resource or partition takes it")
 			continue
 		}
 		if t.kind != "" {

@@ -179,7 +179,9 @@ func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st 
 		s.rehearse(m, part)
 		s.moves = append(s.moves, m)
 		for _, c := range m.Copies {
-			one.Report.Bytes += c.Bytes
+			if !c.Foreign {
+				one.Report.Bytes += c.Bytes
+			}
 		}
 	}
 	s.t.Indices, st.tenant = len(s.moves), *s.t

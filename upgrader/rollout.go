@@ -389,6 +389,9 @@ type Copy struct {
 	Pace       Pace       `json:"pace,omitzero"`
 	// Stalls counts how often its task got nowhere and was started again.
 	Stalls int `json:"stalls,omitempty"`
+	// Foreign sources belong into another partition by their name; only what
+	// goes by its date comes from them.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // Proof says why the switch was allowed.

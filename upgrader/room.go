@@ -142,7 +142,7 @@ func (s *session) need() Need {
 			n.Shards += shardsOf(s.l.resource(m.Resource)) * (1 + m.Replicas)
 		}
 		for _, c := range m.Copies {
-			if c.State == CopyPlanned && m.Method != MethodClone {
+			if c.State == CopyPlanned && m.Method != MethodClone && !c.Foreign {
 				n.Bytes += c.Bytes * int64(1+m.Replicas)
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A step of a release may route documents of one resource into another. Then a
-// source feeds several targets, and each of its documents belongs into one of
+// A step of a release may route documents of one resource into another, or into
+// the partition of a date (filing.go). Then a source feeds several targets, and each of its documents belongs into one of
 // them. Each move passes over all documents of its sources and takes its own:
 // what belongs elsewhere is removed from its target, in case an earlier state
 // of the document was there, and compared as absent. How many documents of a
@@ -16,7 +16,10 @@ import (
 // of its own, they can only be equal when none has one too many.
 
 // routed says whether the sources of a move feed other targets as well.
-func (s *session) routed(m *Move) bool { return s.l.lineages[m.Resource].transform.Routed() }
+func (s *session) routed(m *Move) bool {
+	t := s.l.lineages[m.Resource].transform
+	return t.Routed() || t.Dated()
+}
 
 // levelRouted settles the tallies of moves that share sources: where the
 // numbers of all of them together are equal, those of each are what they

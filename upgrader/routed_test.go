@@ -50,17 +50,21 @@ type crowd struct {
 	months []string
 }
 
-func (b *bundle) crowd() *crowd {
+func (b *bundle) crowd() *crowd { return b.crowdOf(people, "2023-1", "2023-2") }
+
+// crowdOf is a tenant of release 1.0 of a bundle whose first resource is
+// x-person, with indices for some partitions.
+func (b *bundle) crowdOf(bundles map[string]string, partitions ...string) *crowd {
 	b.t.Helper()
 	files := fstest.MapFS{}
-	for name, content := range people {
+	for name, content := range bundles {
 		files[name] = &fstest.MapFile{Data: []byte(content)}
 	}
 	var err error
 	b.catalogue, err = releases.Load(files)
 	require.NoError(b.t, err)
 	b.service = upgrader.NewService(b.store, b.engine, b.catalogue, nil)
-	c := &crowd{b: b, id: devtest.Prefix(b.t), docs: map[string]map[string]any{}, months: []string{"2023-1", "2023-2"}}
+	c := &crowd{b: b, id: devtest.Prefix(b.t), docs: map[string]map[string]any{}, months: partitions}
 	r, err := b.catalogue.Get("1.0")
 	require.NoError(b.t, err)
 	for _, mode := range []string{"", "prod-"} {
@@ -96,14 +100,19 @@ func (c *crowd) write(ctx context.Context, n, shape int) error {
 		}
 		op.Source = raw
 	}
+	return c.put(ctx, op, doc)
+}
+
+// put performs one write, and remembers the document when it was taken.
+func (c *crowd) put(ctx context.Context, op upgrader.BulkOp, doc map[string]any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	answers, err := c.b.engine.Bulk(ctx, []upgrader.BulkOp{op})
 	if err != nil || !answers[0].OK {
 		return err
 	}
-	if delete(c.docs, id); !op.Delete {
-		c.docs[id] = doc
+	if delete(c.docs, op.ID); !op.Delete {
+		c.docs[op.ID] = doc
 	}
 	return nil
 }

@@ -220,8 +220,10 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 	for _, m := range tp.Moves {
 		t.ByMethod[m.Method]++
 		for _, c := range m.Copies {
-			t.DocsTotal += c.Docs
-			t.Record.Bytes += c.Bytes
+			if !c.Foreign {
+				t.DocsTotal += c.Docs
+				t.Record.Bytes += c.Bytes
+			}
 		}
 	}
 	if len(tp.Path) == 1 {

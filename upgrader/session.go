@@ -60,6 +60,10 @@ type session struct {
 	wrote   map[string]int64
 	others  map[string]int64 // operations on the old version's indices by others, ever
 	open    map[string]bool
+	// filings are the partitions that take documents by date; forgotten when
+	// moves are added.
+	filingMu sync.Mutex
+	filings  map[groupOf][]*Move
 }
 
 // holdPause is how often a held tenant catches up; pausedPause how often a
@@ -126,7 +130,7 @@ func (s *session) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.moves, s.wrote = nil, map[string]int64{}
+	s.moves, s.wrote, s.filings = nil, map[string]int64{}, nil
 	for i := range moves {
 		s.moves = append(s.moves, &moves[i])
 		s.wrote[moves[i].Target] = moves[i].Wrote

@@ -206,6 +206,9 @@ func (tp *tenantPlan) footprint() {
 	counted := map[string]bool{}
 	for _, m := range tp.Moves {
 		for _, c := range m.Copies {
+			if c.Foreign {
+				continue
+			}
 			f.Docs += c.Docs
 			f.Bytes += c.Bytes * int64(1+m.Replicas)
 			counted[c.Source] = true
