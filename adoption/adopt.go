@@ -95,5 +95,5 @@ func fieldError(field, message, remedy string) error {
 
 // adopted says whether a tenant was the installation with the code name.
 func (s *Service) adopted(t *tenants.Tenant, codeName string) bool {
-	return t.PurgedAt.IsZero() && naming(t.ID, t.AdoptedFrom).In(prefixOf(t.AdoptedFrom)) == codeName
+	return t.PurgedAt.IsZero() && namesOf(t.ID, t.AdoptedFrom).In(prefixOf(t.AdoptedFrom)) == codeName
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/releases"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Capture is a release as one tenant has it in the engine.
@@ -31,19 +31,19 @@ func CaptureRelease(ctx context.Context, engine Engine, known []*releases.Releas
 			keys[res.Base] = res.Key
 		}
 	}
-	found, err := engine.Indices(ctx, prefix+"."+tenant+".*", string(upgrader.Production)+prefix+"."+tenant+".*", string(upgrader.Static)+prefix+"."+tenant+".*")
+	found, err := engine.Indices(ctx, prefix+"."+tenant+".*", string(naming.Production)+prefix+"."+tenant+".*", string(naming.Static)+prefix+"."+tenant+".*")
 	if err != nil {
 		return nil, fmt.Errorf("indices of %s: %w", tenant, err)
 	}
 	byBase := map[string]releases.Resource{}
 	for _, ix := range found {
-		n, ok := upgrader.ParseIndexName(ix.Name)
+		n, ok := naming.Parse(ix.Name)
 		if !ok {
 			c.Notes = append(c.Notes, "index "+ix.Name+" is none of Tracardi's and left out")
 			continue
 		}
 		res := releases.Resource{
-			Key: keys[n.Base], Base: n.Base, Static: n.Mode == upgrader.Static, Partitioning: partitioningOf(n.Partition),
+			Key: keys[n.Base], Base: n.Base, Static: n.Mode == naming.Static, Partitioning: partitioningOf(n.Partition),
 			Mapping: releases.NormalMapping(ix.Mapping), Settings: releases.NormalSettings(ix.Settings),
 		}
 		if res.Key == "" {

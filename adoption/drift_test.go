@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // catalogue has one resource of every kind: partitioned, plain and static.
@@ -25,8 +26,8 @@ func install(t testing.TB, h *Holding, version string, aliased bool) {
 	r, err := catalogue(t).Get(version)
 	require.NoError(t, err)
 	for _, res := range r.Resources {
-		for _, m := range upgrader.ModesOf(res) {
-			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.Tenant, Base: res.Base}
+		for _, m := range naming.ModesOf(res) {
+			n := naming.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.Tenant, Base: res.Base}
 			if res.Partitioning != releases.Unpartitioned {
 				h.Templates = append(h.Templates, Template{IndexName: n, Name: n.Template(), Aliased: aliased})
 				n.Partition = "2026-q4"
@@ -88,7 +89,7 @@ func TestJudge(t *testing.T) {
 		}, nil, ""},
 		"static alias on both versions": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
-			n := upgrader.IndexName{Mode: upgrader.Static, Prefix: "0820", Tenant: "acme", Base: "tracardi-bridge"}
+			n := naming.IndexName{Mode: naming.Static, Prefix: "0820", Tenant: "acme", Base: "tracardi-bridge"}
 			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2"}, true)
 		}, nil, ""},
 
@@ -96,7 +97,7 @@ func TestJudge(t *testing.T) {
 		"release unknown": {with(func(e *Entry) { e.Release = "9.9" }), func(t *testing.T, h *Holding) { install(t, h, "0.8.1", true) }, []Code{CodeReleaseUnknown}, "9.9"},
 		"two versions": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
-			n := upgrader.IndexName{Mode: upgrader.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-rule"}
+			n := naming.IndexName{Mode: naming.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-rule"}
 			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2"}, true)
 		}, []Code{CodeTwoVersions}, "0.8.1 and 0.8.2"},
 		"alias missing": {&registered, func(t *testing.T, h *Holding) {
@@ -116,12 +117,12 @@ func TestJudge(t *testing.T) {
 		}, []Code{CodeAliasOnWreck}, "mapping differs"},
 		"hidden partition": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
-			n := upgrader.IndexName{Mode: upgrader.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-event", Partition: "2026-q3"}
+			n := naming.IndexName{Mode: naming.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-event", Partition: "2026-q3"}
 			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.1"}, false)
 		}, []Code{CodeIndexHidden}, "2026-q3"},
 		"wreck": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
-			n := upgrader.IndexName{Prefix: "0820", Tenant: "acme", Base: "tracardi-rule"}
+			n := naming.IndexName{Prefix: "0820", Tenant: "acme", Base: "tracardi-rule"}
 			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2", Fault: "mapping differs: x", Docs: 3}, false)
 		}, []Code{CodeIndexWreck}, "3 documents"},
 		"unknown tenant":            {nil, func(t *testing.T, h *Holding) { install(t, h, "0.8.1", true) }, []Code{CodeTenantUnknown}, "--import"},
@@ -139,10 +140,10 @@ func TestJudge(t *testing.T) {
 		}, []Code{CodeTemplateNoAlias}, "does not hang"},
 		"orphaned template": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
-			h.Templates = append(h.Templates, Template{IndexName: upgrader.IndexName{Prefix: "080"}, Name: "template.080.acme.tracardi-event"})
+			h.Templates = append(h.Templates, Template{IndexName: naming.IndexName{Prefix: "080"}, Name: "template.080.acme.tracardi-event"})
 		}, []Code{CodeTemplateOrphaned}, "080"},
 		"orphaned template of nobody": {nil, func(_ *testing.T, h *Holding) {
-			h.Templates = append(h.Templates, Template{IndexName: upgrader.IndexName{Prefix: "080"}, Name: "template.080.acme.tracardi-event"})
+			h.Templates = append(h.Templates, Template{IndexName: naming.IndexName{Prefix: "080"}, Name: "template.080.acme.tracardi-event"})
 		}, []Code{CodeTemplateOrphaned}, "080"},
 		"block left behind": {&registered, func(t *testing.T, h *Holding) {
 			install(t, h, "0.8.1", true)
@@ -215,7 +216,7 @@ func TestResourcesOfOneReleaseDoNotDecide(t *testing.T) {
 		return !r.Static && !inAll([]*releases.Release{old}, r.Base)
 	})
 	require.GreaterOrEqual(t, i, 0, "0.8.2 has resources of its own")
-	n := upgrader.IndexName{Prefix: "0820", Tenant: "acme", Base: later.Resources[i].Base}
+	n := naming.IndexName{Prefix: "0820", Tenant: "acme", Base: later.Resources[i].Base}
 	put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2"}, true)
 
 	f := inForce(c, h)
@@ -230,7 +231,7 @@ func TestTemplateNames(t *testing.T) {
 	t.Parallel()
 	got, ok := newTemplate(catalogue(t), upgrader.Template{Name: eventTpl, Body: upgrader.IndexBody{Aliases: map[string]struct{}{"prod-acme.tracardi-event": {}}}})
 	require.True(t, ok)
-	require.Equal(t, upgrader.IndexName{Mode: upgrader.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-event"}, got.IndexName)
+	require.Equal(t, naming.IndexName{Mode: naming.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-event"}, got.IndexName)
 	require.True(t, got.Aliased)
 	for _, name := range []string{"", "logs", "template.08x", "template.08x.acme", "08x.acme.tracardi-event"} {
 		_, ok := newTemplate(catalogue(t), upgrader.Template{Name: name})

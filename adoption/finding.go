@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/releases"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Code names a kind of disagreement; docs/adoption.md explains each.
@@ -188,7 +188,7 @@ func (v *verdict) aliasedTo(versions ...string) []string {
 	var out []string
 	for _, ix := range v.held.Indices {
 		for _, version := range versions {
-			if ix.Version == version && ix.Aliased() && ix.Mode != upgrader.Static {
+			if ix.Version == version && ix.Aliased() && ix.Mode != naming.Static {
 				out = append(out, ix.Name)
 			}
 		}
@@ -237,8 +237,8 @@ func (v *verdict) indices() {
 // aliases finds resources of the release that readers cannot reach.
 func (v *verdict) aliases(r *releases.Release) {
 	for _, res := range r.Resources {
-		for _, m := range upgrader.ModesOf(res) {
-			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
+		for _, m := range naming.ModesOf(res) {
+			n := naming.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
 			if !v.reaches(n) {
 				v.add(CodeAliasMissing, fmt.Sprintf("alias %s (%s, %s) leads to no index of release %s", n.Alias(), res.Key, modeName(m), r.Version),
 					"hang it on the tenant's index, or let Tracardi install what is missing", n.Alias())
@@ -248,7 +248,7 @@ func (v *verdict) aliases(r *releases.Release) {
 }
 
 // reaches says whether the alias leads to an index of the release.
-func (v *verdict) reaches(n upgrader.IndexName) bool {
+func (v *verdict) reaches(n naming.IndexName) bool {
 	for _, name := range v.held.Aliases[n.Alias()] {
 		if ix, ok := v.held.index(name); ok && ix.Prefix == n.Prefix && ix.Alias() == n.Alias() {
 			return true
@@ -264,8 +264,8 @@ func (v *verdict) templates(r *releases.Release) {
 		if res.Partitioning == releases.Unpartitioned {
 			continue
 		}
-		for _, m := range upgrader.ModesOf(res) {
-			n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
+		for _, m := range naming.ModesOf(res) {
+			n := naming.IndexName{Mode: m, Prefix: r.Prefix, Tenant: v.held.naming().In(r.Prefix), Base: res.Base}
 			t, ok := v.held.template(n.TemplateIn(r))
 			switch {
 			case !ok:

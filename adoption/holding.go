@@ -8,6 +8,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Holding is what a cluster holds under the name of one tenant.
@@ -16,14 +17,14 @@ type Holding struct {
 	Indices   []Index // sorted by name
 	Aliases   map[string][]string
 	Templates []Template // sorted by name
-	// adoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	// adoptedFrom is the tenant's of the registry, see naming.Tenant.
 	adoptedFrom string
 }
 
 // Index is one index with what matters of it: its mapping is compared and
 // then forgotten, because a fleet has tens of thousands of them.
 type Index struct {
-	upgrader.IndexName
+	naming.IndexName
 	Name    string
 	Version string // release of the prefix
 	Aliases []string
@@ -47,15 +48,15 @@ func (i Index) Wreck() bool { return i.Fault != "" && !i.Aliased() }
 
 // Template is one index template of a tenant.
 type Template struct {
-	upgrader.IndexName // Mode, Prefix, Tenant and Base
-	Name               string
+	naming.IndexName // Mode, Prefix, Tenant and Base
+	Name             string
 	// Aliased says that new partitions come under the alias.
 	Aliased bool
 }
 
 // newIndex reduces an index to an Index; stats are absent for closed ones.
 func newIndex(c Catalogue, ix upgrader.Index, stats map[string]upgrader.IndexStats) (Index, bool) {
-	n, ok := upgrader.ParseIndexName(ix.Name)
+	n, ok := naming.Parse(ix.Name)
 	if !ok {
 		return Index{}, false
 	}
@@ -73,7 +74,7 @@ func newIndex(c Catalogue, ix upgrader.Index, stats map[string]upgrader.IndexSta
 }
 
 // fault compares an index with what its release wants under that name.
-func fault(r *releases.Release, n upgrader.IndexName, mapping map[string]any) string {
+func fault(r *releases.Release, n naming.IndexName, mapping map[string]any) string {
 	res, ok := resourceOf(r, n)
 	if !ok {
 		return fmt.Sprintf("belongs to no resource of release %s", r.Version)
@@ -91,9 +92,9 @@ func fault(r *releases.Release, n upgrader.IndexName, mapping map[string]any) st
 }
 
 // resourceOf finds the resource that an index of the release belongs to.
-func resourceOf(r *releases.Release, n upgrader.IndexName) (releases.Resource, bool) {
+func resourceOf(r *releases.Release, n naming.IndexName) (releases.Resource, bool) {
 	for _, res := range r.Resources {
-		if res.Base == n.Base && res.Static == (n.Mode == upgrader.Static) {
+		if res.Base == n.Base && res.Static == (n.Mode == naming.Static) {
 			return res, true
 		}
 	}
@@ -101,11 +102,11 @@ func resourceOf(r *releases.Release, n upgrader.IndexName) (releases.Resource, b
 }
 
 // modeName is a mode for people; in names it is a prefix.
-func modeName(m upgrader.Mode) string {
+func modeName(m naming.Mode) string {
 	switch m {
-	case upgrader.Production:
+	case naming.Production:
 		return "production"
-	case upgrader.Static:
+	case naming.Static:
 		return "static"
 	default:
 		return "staging"
@@ -115,11 +116,11 @@ func modeName(m upgrader.Mode) string {
 // newTemplate takes {mode}template.{prefix}.{tenant}.{base} apart or, of the
 // releases that name them so, {mode}template.{code name}.{base}.
 func newTemplate(c Catalogue, t upgrader.Template) (Template, bool) {
-	outer, ok := upgrader.ParseIndexName(t.Name)
+	outer, ok := naming.Parse(t.Name)
 	if !ok || outer.Prefix != "template" {
 		return Template{}, false
 	}
-	n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base)
+	n, ok := naming.Parse(string(outer.Mode) + outer.Tenant + "." + outer.Base)
 	if _, err := c.ByPrefix(n.Prefix); !ok || err != nil {
 		// The version is in its pattern only.
 		if n, ok = patternOf(c, t); !ok {
@@ -131,9 +132,9 @@ func newTemplate(c Catalogue, t upgrader.Template) (Template, bool) {
 }
 
 // patternOf reads a template without version by what it applies to.
-func patternOf(c Catalogue, t upgrader.Template) (upgrader.IndexName, bool) {
+func patternOf(c Catalogue, t upgrader.Template) (naming.IndexName, bool) {
 	for _, p := range t.Patterns {
-		n, ok := upgrader.ParseIndexName(strings.TrimSuffix(p, "-*-*"))
+		n, ok := naming.Parse(strings.TrimSuffix(p, "-*-*"))
 		if !ok {
 			continue
 		}
@@ -141,7 +142,7 @@ func patternOf(c Catalogue, t upgrader.Template) (upgrader.IndexName, bool) {
 			return n, true
 		}
 	}
-	return upgrader.IndexName{}, false
+	return naming.IndexName{}, false
 }
 
 // legal says whether the name can be a tenant's id.

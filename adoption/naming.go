@@ -5,11 +5,11 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/tenants"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
-func naming(id, adoptedFrom string) upgrader.Naming {
-	return upgrader.Naming{Tenant: id, AdoptedFrom: adoptedFrom}
+func namesOf(id, adoptedFrom string) naming.Tenant {
+	return naming.Tenant{ID: id, AdoptedFrom: adoptedFrom}
 }
 
 // prefixOf is the prefix of the release in which a tenant was adopted.
@@ -19,14 +19,14 @@ func prefixOf(adoptedFrom string) string {
 }
 
 // naming says under which names the tenant's indices stand.
-func (h *Holding) naming() upgrader.Naming { return naming(h.Tenant, h.adoptedFrom) }
+func (h *Holding) naming() naming.Tenant { return namesOf(h.Tenant, h.adoptedFrom) }
 
 // adoptions are the tenants that were installations.
-func adoptions(all []*tenants.Tenant) []upgrader.Naming {
-	var out []upgrader.Naming
+func adoptions(all []*tenants.Tenant) []naming.Tenant {
+	var out []naming.Tenant
 	for _, t := range all {
 		if t.AdoptedFrom != "" && t.PurgedAt.IsZero() {
-			out = append(out, naming(t.ID, t.AdoptedFrom))
+			out = append(out, namesOf(t.ID, t.AdoptedFrom))
 		}
 	}
 	return out
@@ -34,16 +34,16 @@ func adoptions(all []*tenants.Tenant) []upgrader.Naming {
 
 // unite puts what stands under the code names of adopted installations to the
 // tenants that they have become.
-func (v *view) unite(adopted []upgrader.Naming) {
+func (v *view) unite(adopted []naming.Tenant) {
 	for _, n := range adopted {
 		prefix := prefixOf(n.AdoptedFrom)
 		code := v.holdings[n.In(prefix)]
-		if code == nil || code.Tenant == n.Tenant {
+		if code == nil || code.Tenant == n.ID {
 			continue
 		}
-		h := v.held(n.Tenant)
+		h := v.held(n.ID)
 		h.adoptedFrom = n.AdoptedFrom
-		own := func(x upgrader.IndexName) bool { return x.Prefix == prefix }
+		own := func(x naming.IndexName) bool { return x.Prefix == prefix }
 		for _, ix := range code.Indices {
 			if own(ix.IndexName) {
 				h.Indices = append(h.Indices, ix)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // lookers is how many tenants are read at a time. The engine's answer for one
@@ -17,7 +18,7 @@ import (
 // master's work.
 const lookers = 4
 
-var allModes = []upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static}
+var allModes = []naming.Mode{naming.Staging, naming.Production, naming.Static}
 
 // view is registry and cluster at about one time.
 type view struct {
@@ -74,7 +75,7 @@ func (s *Service) look(ctx context.Context, id string) (*view, error) {
 	codeNames := map[string]bool{}
 	for _, n := range adoptions(before) {
 		codeNames[n.In(prefixOf(n.AdoptedFrom))] = true
-		if n.Tenant == id {
+		if n.ID == id {
 			names = n.Names()
 		}
 	}
@@ -141,7 +142,7 @@ func (s *Service) names(ctx context.Context, v *view, codeNames map[string]bool)
 	}
 	legal := map[string]bool{}
 	for name, st := range stats {
-		n, ok := upgrader.ParseIndexName(name)
+		n, ok := naming.Parse(name)
 		if !ok {
 			continue
 		}

@@ -2,7 +2,7 @@ package adoption
 
 import (
 	"github.com/tracardi/tms/releases"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // sheet puts the two sides of one tenant together.
@@ -28,15 +28,15 @@ func sheet(c Catalogue, cluster string, h *Holding, e *Entry) *Sheet {
 		return out
 	}
 	for _, res := range shown.Resources {
-		for _, m := range upgrader.ModesOf(res) {
+		for _, m := range naming.ModesOf(res) {
 			out.Rows = append(out.Rows, row(shown, h, res, m))
 		}
 	}
 	return out
 }
 
-func row(r *releases.Release, h *Holding, res releases.Resource, m upgrader.Mode) Row {
-	n := upgrader.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.naming().In(r.Prefix), Base: res.Base}
+func row(r *releases.Release, h *Holding, res releases.Resource, m naming.Mode) Row {
+	n := naming.IndexName{Mode: m, Prefix: r.Prefix, Tenant: h.naming().In(r.Prefix), Base: res.Base}
 	out := Row{Resource: res.Key, Mode: modeName(m), Alias: n.Alias(), Leads: h.Aliases[n.Alias()]}
 	for _, ix := range h.of(r.Prefix) {
 		if ix.Mode == m && ix.Base == res.Base {

@@ -8,10 +8,11 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // modes stand in front of the names of an environment.
-var modes = []upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static}
+var modes = []naming.Mode{naming.Staging, naming.Production, naming.Static}
 
 // footprint is everything of tenants in the cluster, by the names that the
 // releases give.
@@ -28,7 +29,7 @@ func footprintOf(c Catalogue) footprint {
 }
 
 // patterns of all versions of a tenant's indices.
-func (f footprint) patterns(tenant upgrader.Naming) (out []string) {
+func (f footprint) patterns(tenant naming.Tenant) (out []string) {
 	for _, p := range f.prefixes {
 		out = append(out, tenant.Patterns(p, modes...)...)
 	}
@@ -37,14 +38,14 @@ func (f footprint) patterns(tenant upgrader.Naming) (out []string) {
 
 // owns reads a name that a pattern matched again: a tenant's id may be a
 // release's prefix.
-func (f footprint) owns(index string, tenant upgrader.Naming) bool {
-	n, ok := upgrader.ParseIndexName(index)
+func (f footprint) owns(index string, tenant naming.Tenant) bool {
+	n, ok := naming.Parse(index)
 	return ok && tenant.Owns(n) && slices.Contains(f.prefixes, n.Prefix)
 }
 
 // look reads what stands of a tenant. It refreshes first, so that every write
 // up to the sequence numbers read is counted.
-func (f footprint) look(ctx context.Context, e Engine, tenant upgrader.Naming) (standing, error) {
+func (f footprint) look(ctx context.Context, e Engine, tenant naming.Tenant) (standing, error) {
 	var now standing
 	patterns := f.patterns(tenant)
 	earlier, err := e.Stats(ctx, patterns...)
@@ -81,7 +82,7 @@ func (f footprint) look(ctx context.Context, e Engine, tenant upgrader.Naming) (
 }
 
 // templates of all versions of the tenant, in two calls per mode and name.
-func (f footprint) templates(ctx context.Context, e Engine, tenant upgrader.Naming) ([]upgrader.Template, error) {
+func (f footprint) templates(ctx context.Context, e Engine, tenant naming.Tenant) ([]upgrader.Template, error) {
 	var out []upgrader.Template
 	for _, m := range modes {
 		for _, name := range tenant.Names() {
@@ -103,7 +104,7 @@ func (f footprint) templates(ctx context.Context, e Engine, tenant upgrader.Nami
 
 // ownsTemplate goes by what a template applies to: of some releases its name
 // does not say the version.
-func (f footprint) ownsTemplate(t upgrader.Template, tenant upgrader.Naming) bool {
+func (f footprint) ownsTemplate(t upgrader.Template, tenant naming.Tenant) bool {
 	return slices.ContainsFunc(t.Patterns, func(p string) bool { return f.owns(p, tenant) })
 }
 
@@ -139,7 +140,7 @@ func (s standing) manifest(snapshot string, t Tenant, c Catalogue, now time.Time
 
 // identify finds release and resource of an index by its name.
 func identify(c Catalogue, index string) (version, resource string) {
-	n, ok := upgrader.ParseIndexName(index)
+	n, ok := naming.Parse(index)
 	if !ok {
 		return "", ""
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Manifest is everything about one tenant in a snapshot that the engine's
@@ -19,7 +20,7 @@ type Manifest struct {
 	Snapshot string `json:"snapshot"`
 	Tenant   string `json:"tenant"`
 	Release  string `json:"release"` // in force, as registered
-	// AdoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	// AdoptedFrom is the tenant's of the registry, see naming.Tenant.
 	AdoptedFrom string            `json:"adopted_from,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Indices     []IndexRecord     `json:"indices"` // sorted by name
@@ -30,8 +31,8 @@ type Manifest struct {
 	TakenAt   time.Time        `json:"taken_at"` // when it was recorded, before the snapshot
 }
 
-func (m *Manifest) naming() upgrader.Naming {
-	return upgrader.Naming{Tenant: m.Tenant, AdoptedFrom: m.AdoptedFrom}
+func (m *Manifest) naming() naming.Tenant {
+	return naming.Tenant{ID: m.Tenant, AdoptedFrom: m.AdoptedFrom}
 }
 
 // TemplateRecord is a template, byte for byte.

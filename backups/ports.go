@@ -7,6 +7,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Engine is what backups need from a search cluster: a part of
@@ -229,14 +230,14 @@ type Tenant struct {
 	Release string
 	State   string
 	Labels  map[string]string
-	// AdoptedFrom is the tenant's of the registry, see upgrader.Naming.
+	// AdoptedFrom is the tenant's of the registry, see naming.Tenant.
 	AdoptedFrom string
 	// Rollout is the id of an unfinished rollout that works on it.
 	Rollout string
 }
 
-func (t Tenant) naming() upgrader.Naming {
-	return upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom}
+func (t Tenant) naming() naming.Tenant {
+	return naming.Tenant{ID: t.ID, AdoptedFrom: t.AdoptedFrom}
 }
 
 // Catalogue knows the releases, *releases.Catalogue.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // RestorePlan is what a restore does, found before it begins; it is the answer
@@ -138,7 +139,7 @@ func baseOf(name string) string {
 			break
 		}
 	}
-	n, ok := upgrader.ParseIndexName(name)
+	n, ok := naming.Parse(name)
 	if !ok {
 		return ""
 	}

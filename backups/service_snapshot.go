@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // SnapshotOrder asks for a snapshot.
@@ -161,7 +162,7 @@ func (s *Service) unused(ctx context.Context, snapshot string) error {
 // they are now, or as they were at since or later; "" when there is none. The
 // engine is asked whether it still has it. It implements tenants.Snapshots.
 func (s *Service) Verified(ctx context.Context, tenant string, since time.Time) (string, error) {
-	names := upgrader.Naming{Tenant: tenant}
+	names := naming.Tenant{ID: tenant}
 	known, err := s.store.Select(ctx, Selection{Tenants: []string{tenant}})
 	if err != nil {
 		return "", err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // view is registry and cluster at about one time.
@@ -103,9 +103,9 @@ func purged(t *tenants.Tenant) bool { return !t.PurgedAt.IsZero() }
 func (v *view) inUse(p *Plan, id string, h *holding) bool {
 	var seen []string
 	for _, ix := range h.indices {
-		n, _ := upgrader.ParseIndexName(ix.Name)
+		n, _ := naming.Parse(ix.Name)
 		for _, alias := range ix.Aliases {
-			if n.Mode != upgrader.Static || alias != n.Alias() {
+			if n.Mode != naming.Static || alias != n.Alias() {
 				seen = append(seen, alias+" -> "+ix.Name)
 			}
 		}
@@ -160,11 +160,11 @@ func (v *view) same(version string) bool {
 func (v *view) correct(p *Plan, part *Part, on *releases.Release, h *holding) bool {
 	fine := true
 	for _, ix := range h.indices {
-		n, _ := upgrader.ParseIndexName(ix.Name)
-		if n.Mode != upgrader.Static || !slices.Contains(ix.Aliases, n.Alias()) || !hasStatic(on, n.Base) {
+		n, _ := naming.Parse(ix.Name)
+		if n.Mode != naming.Static || !slices.Contains(ix.Aliases, n.Alias()) || !hasStatic(on, n.Base) {
 			continue
 		}
-		own := upgrader.IndexName{Mode: upgrader.Static, Prefix: on.Prefix, Tenant: v.naming(part.Tenant).In(on.Prefix), Base: n.Base}.String()
+		own := naming.IndexName{Mode: naming.Static, Prefix: on.Prefix, Tenant: v.naming(part.Tenant).In(on.Prefix), Base: n.Base}.String()
 		aliases, stands := v.statics[own]
 		switch {
 		case !stands:
@@ -178,8 +178,8 @@ func (v *view) correct(p *Plan, part *Part, on *releases.Release, h *holding) bo
 }
 
 // naming says under which names a tenant's indices stand.
-func (v *view) naming(id string) upgrader.Naming {
-	n := upgrader.Naming{Tenant: id}
+func (v *view) naming(id string) naming.Tenant {
+	n := naming.Tenant{ID: id}
 	if t := v.entries[id]; t != nil {
 		n.AdoptedFrom = t.AdoptedFrom
 	}
@@ -193,7 +193,7 @@ func hasStatic(r *releases.Release, base string) bool {
 // patterns of all indices of a version; of one tenant, or, with "", of all.
 // Each ends in a dot and a star after the tenant, so that "acme" never matches
 // "acme2".
-func patterns(prefix, tenant string, modes ...upgrader.Mode) []string {
+func patterns(prefix, tenant string, modes ...naming.Mode) []string {
 	var out []string
 	for _, m := range modes {
 		out = append(out, strings.Join([]string{string(m) + prefix, tenant, "*"}, "."))
@@ -204,7 +204,7 @@ func patterns(prefix, tenant string, modes ...upgrader.Mode) []string {
 	return out
 }
 
-var allModes = []upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static}
+var allModes = []naming.Mode{naming.Staging, naming.Production, naming.Static}
 
 // summary is a plan in a few words, for logs and the audit trail.
 func (p *Plan) summary() string {

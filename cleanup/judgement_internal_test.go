@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 func codes(p *Plan) []string {
@@ -135,7 +136,7 @@ func TestSettle(t *testing.T) {
 	require.Len(t, l["08x"].indices, 1)
 	// Up to 0.7.4 names of templates carry no version, and an adopted
 	// installation has its code name there.
-	l = settle(&releases.Release{Prefix: "074", PlainTemplates: true}, []upgrader.Naming{{Tenant: "acme", AdoptedFrom: "074.code"}},
+	l = settle(&releases.Release{Prefix: "074", PlainTemplates: true}, []naming.Tenant{{ID: "acme", AdoptedFrom: "074.code"}},
 		[]Index{{Name: "074.code.a-2023-1"}}, []upgrader.Template{
 			{Name: "template.code.a", Patterns: []string{"074.code.a-*-*"}}, {Name: "template.code.b", Patterns: []string{"073.code.b-*-*"}},
 		})
@@ -143,7 +144,7 @@ func TestSettle(t *testing.T) {
 	require.Equal(t, []string{"template.code.a"}, l["acme"].templates)
 	require.Len(t, l["acme"].indices, 1)
 	require.Equal(t, []string{"08x.acme.*", "prod-08x.acme.*", "static-08x.acme.*"}, patterns("08x", "acme", allModes...))
-	require.Equal(t, []string{"08x.*"}, patterns("08x", "", upgrader.Staging))
+	require.Equal(t, []string{"08x.*"}, patterns("08x", "", naming.Staging))
 }
 
 func TestPauses(t *testing.T) {

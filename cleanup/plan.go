@@ -10,6 +10,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Plan is what a cleanup would delete, by exact names.
@@ -127,19 +128,19 @@ func (l land) of(tenant string) *holding {
 
 // settle puts what was found under the tenants' names. What does not follow
 // the layout is nobody's, and stays.
-func settle(r *releases.Release, adopted []upgrader.Naming, indices []Index, templates []upgrader.Template) land {
+func settle(r *releases.Release, adopted []naming.Tenant, indices []Index, templates []upgrader.Template) land {
 	l := land{}
 	prefix := r.Prefix
 	of := func(name string) *holding {
 		for _, n := range adopted {
 			if n.In(prefix) == name {
-				name = n.Tenant
+				name = n.ID
 			}
 		}
 		return l.of(name)
 	}
 	for _, ix := range indices {
-		if n, ok := upgrader.ParseIndexName(ix.Name); ok && n.Prefix == prefix {
+		if n, ok := naming.Parse(ix.Name); ok && n.Prefix == prefix {
 			h := of(n.Tenant)
 			h.indices = append(h.indices, ix)
 		}
@@ -147,11 +148,11 @@ func settle(r *releases.Release, adopted []upgrader.Naming, indices []Index, tem
 	for _, t := range templates {
 		if !r.PlainTemplates {
 			// {mode}template.{prefix}.{tenant}.{base}
-			outer, ok := upgrader.ParseIndexName(t.Name)
+			outer, ok := naming.Parse(t.Name)
 			if !ok || outer.Prefix != "template" || outer.Tenant != prefix {
 				continue
 			}
-			if n, ok := upgrader.ParseIndexName(string(outer.Mode) + outer.Tenant + "." + outer.Base); ok {
+			if n, ok := naming.Parse(string(outer.Mode) + outer.Tenant + "." + outer.Base); ok {
 				h := of(n.Tenant)
 				h.templates = append(h.templates, t.Name)
 			}
@@ -159,7 +160,7 @@ func settle(r *releases.Release, adopted []upgrader.Naming, indices []Index, tem
 		}
 		// Of some releases the name does not say the version: what it is for does.
 		for _, p := range t.Patterns {
-			n, ok := upgrader.ParseIndexName(strings.TrimSuffix(p, "-*-*"))
+			n, ok := naming.Parse(strings.TrimSuffix(p, "-*-*"))
 			if ok && n.Prefix == prefix && n.TemplateIn(r) == t.Name {
 				h := of(n.Tenant)
 				h.templates = append(h.templates, t.Name)

@@ -12,6 +12,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Kind is the kind of operation that removes a version.
@@ -156,15 +157,15 @@ func (s *Service) plan(ctx context.Context, release *releases.Release, only []st
 
 // adopted are the tenants whose indices of one release stand under another
 // name: they were single-tenant installations.
-func (s *Service) adopted(ctx context.Context) ([]upgrader.Naming, error) {
+func (s *Service) adopted(ctx context.Context) ([]naming.Tenant, error) {
 	all, err := s.c.Registry.AllTenants(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list registered tenants: %w", err)
 	}
-	var out []upgrader.Naming
+	var out []naming.Tenant
 	for _, t := range all {
 		if t.AdoptedFrom != "" && s.resident(t) {
-			out = append(out, upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom})
+			out = append(out, naming.Tenant{ID: t.ID, AdoptedFrom: t.AdoptedFrom})
 		}
 	}
 	return out, nil
@@ -172,14 +173,14 @@ func (s *Service) adopted(ctx context.Context) ([]upgrader.Naming, error) {
 
 // namesIn are the names under which tenants' indices of a release stand; ""
 // stands for all.
-func namesIn(prefix string, adopted []upgrader.Naming, only []string) []string {
+func namesIn(prefix string, adopted []naming.Tenant, only []string) []string {
 	if len(only) == 0 {
 		return []string{""}
 	}
 	var out []string
 	for _, id := range only {
-		n := upgrader.Naming{Tenant: id}
-		if i := slices.IndexFunc(adopted, func(a upgrader.Naming) bool { return a.Tenant == id }); i >= 0 {
+		n := naming.Tenant{ID: id}
+		if i := slices.IndexFunc(adopted, func(a naming.Tenant) bool { return a.ID == id }); i >= 0 {
 			n = adopted[i]
 		}
 		out = append(out, n.In(prefix))
@@ -188,7 +189,7 @@ func namesIn(prefix string, adopted []upgrader.Naming, only []string) []string {
 }
 
 // survey finds all of a version.
-func (s *Service) survey(ctx context.Context, r *releases.Release, adopted []upgrader.Naming, only []string) (land, error) {
+func (s *Service) survey(ctx context.Context, r *releases.Release, adopted []naming.Tenant, only []string) (land, error) {
 	var wanted []string
 	names := namesIn(r.Prefix, adopted, only)
 	for _, name := range names {
@@ -216,14 +217,14 @@ func (s *Service) survey(ctx context.Context, r *releases.Release, adopted []upg
 }
 
 // statics finds the static indices of all other versions.
-func (s *Service) statics(ctx context.Context, but string, adopted []upgrader.Naming, only []string) (map[string][]string, error) {
+func (s *Service) statics(ctx context.Context, but string, adopted []naming.Tenant, only []string) (map[string][]string, error) {
 	var wanted []string
 	for _, r := range s.c.Catalogue.List() {
 		if r.Prefix == but {
 			continue
 		}
 		for _, name := range namesIn(r.Prefix, adopted, only) {
-			wanted = append(wanted, patterns(r.Prefix, name, upgrader.Static)...)
+			wanted = append(wanted, patterns(r.Prefix, name, naming.Static)...)
 		}
 	}
 	found, err := s.c.Engine.Standing(ctx, wanted...)

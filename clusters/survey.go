@@ -10,6 +10,7 @@ import (
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // surveyLimit bounds the look at one cluster: one that hangs must not keep the
@@ -121,7 +122,7 @@ func (s *Service) survey(ctx context.Context, name string) (Usage, error) {
 func (s *Service) patterns() []string {
 	var out []string
 	for _, r := range s.catalogue.List() {
-		for _, m := range []upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static} {
+		for _, m := range []naming.Mode{naming.Staging, naming.Production, naming.Static} {
 			out = append(out, string(m)+r.Prefix+".*")
 		}
 	}
@@ -135,7 +136,7 @@ func (s *Service) needs(residents []Resident, stats map[string]upgrader.IndexSta
 	type version struct{ tenant, prefix string }
 	held := map[version]Need{}
 	for name, st := range stats {
-		n, ok := upgrader.ParseIndexName(name)
+		n, ok := naming.Parse(name)
 		if !ok {
 			continue
 		}
@@ -151,7 +152,7 @@ func (s *Service) needs(residents []Resident, stats map[string]upgrader.IndexSta
 			pending++ // unknown here; it will need something
 			continue
 		}
-		name := upgrader.Naming{Tenant: t.ID, AdoptedFrom: t.AdoptedFrom}.In(r.Prefix)
+		name := naming.Tenant{ID: t.ID, AdoptedFrom: t.AdoptedFrom}.In(r.Prefix)
 		if need := held[version{name, r.Prefix}]; need.Shards > 0 {
 			needs = append(needs, need)
 			continue

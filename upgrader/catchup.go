@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -32,7 +33,7 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 	}
 	var changed []*Move
 	for _, name := range sortedKeys(stats) {
-		n, ok := ParseIndexName(name)
+		n, ok := naming.Parse(name)
 		if known[name] || !ok {
 			continue
 		}
@@ -41,7 +42,7 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 			continue
 		}
 		for _, target := range s.l.targetsOf(res.Key) {
-			part, err := TargetPartition(n.Partition, target.Partitioning, s.rollout.CreatedAt)
+			part, err := naming.TargetPartition(n.Partition, target.Partitioning, s.rollout.CreatedAt)
 			if err != nil {
 				return false, failf("index %s: %v", name, err)
 			}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -220,9 +221,9 @@ func (c *HTTPCheck) right(status int) bool {
 
 // query counts one tenant's documents; "" when the number is right.
 func (r *Runner) query(ctx context.Context, c *QueryCheck, t FleetTenant) string {
-	mode := Production
+	mode := naming.Production
 	if c.Environment == "staging" {
-		mode = Staging
+		mode = naming.Staging
 	}
 	var match json.RawMessage
 	if len(c.Match) > 0 {
@@ -240,7 +241,7 @@ func (r *Runner) query(ctx context.Context, c *QueryCheck, t FleetTenant) string
 	return ""
 }
 
-func (r *Runner) matching(ctx context.Context, t FleetTenant, m Mode, base string, match json.RawMessage) (int64, error) {
+func (r *Runner) matching(ctx context.Context, t FleetTenant, m naming.Mode, base string, match json.RawMessage) (int64, error) {
 	engine, err := r.engines.For(ctx, cmp.Or(t.Cluster, DefaultCluster))
 	if err != nil {
 		return 0, err
@@ -249,5 +250,5 @@ func (r *Runner) matching(ctx context.Context, t FleetTenant, m Mode, base strin
 	if !ok {
 		return 0, errors.New("this process counts no documents")
 	}
-	return counter.CountMatching(ctx, IndexName{Mode: m, Tenant: t.ID, Base: base}.Alias(), match)
+	return counter.CountMatching(ctx, naming.IndexName{Mode: m, Tenant: t.ID, Base: base}.Alias(), match)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // DefaultCluster is the cluster that the settings of the process lead to.
@@ -308,7 +309,7 @@ func FreshShards(r *releases.Release) int {
 		if n, err := strconv.Atoi(fmt.Sprint(res.Settings["number_of_replicas"])); err == nil {
 			replicas = n
 		}
-		sum += shardsOf(res) * (1 + replicas) * len(ModesOf(res))
+		sum += shardsOf(res) * (1 + replicas) * len(naming.ModesOf(res))
 	}
 	return sum
 }

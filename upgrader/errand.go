@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -306,7 +307,7 @@ func begin(r *Rollout, req ErrandRequest, rule errandRule, now time.Time) ([]Err
 		case t.Intent == rule.intent:
 		case t.Intent == IntentNone && rule.legal(*t):
 			t.Intent, t.NextAt = rule.intent, now
-			e.ID = "e" + lower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
+			e.ID = "e" + strings.ToLower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
 		default:
 			if len(req.Tenants) > 0 {
 				return nil, errandRefused(r, t, req.Kind, rule)

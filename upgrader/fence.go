@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -405,7 +406,7 @@ func (s *session) unblockOld(ctx context.Context) error {
 		if ix.WriteBlocked {
 			names = append(names, ix.Name)
 		}
-		n, ok := ParseIndexName(ix.Name)
+		n, ok := naming.Parse(ix.Name)
 		if _, known := s.l.sourceOf(n); ok && known && !s.isOld(ix.Name) && len(visible(ix.Aliases)) == 0 {
 			// Made through a frozen template: its readers must see it now.
 			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})

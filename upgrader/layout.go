@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // lineage says from which source resource the documents of a target resource
@@ -105,14 +106,14 @@ func (l *layout) digests() []string {
 
 // sourceOf finds the source resource that an index of the old version belongs
 // to.
-func (l *layout) sourceOf(n IndexName) (releases.Resource, bool) {
+func (l *layout) sourceOf(n naming.IndexName) (releases.Resource, bool) {
 	return resourceByBase(l.from, n)
 }
 
 // resourceByBase finds the resource of a release to which an index belongs.
-func resourceByBase(r *releases.Release, n IndexName) (releases.Resource, bool) {
+func resourceByBase(r *releases.Release, n naming.IndexName) (releases.Resource, bool) {
 	for _, res := range r.Resources {
-		if res.Base == n.Base && res.Static == (n.Mode == Static) {
+		if res.Base == n.Base && res.Static == (n.Mode == naming.Static) {
 			return res, true
 		}
 	}
@@ -137,7 +138,7 @@ func (l *layout) targetsOf(source string) []releases.Resource {
 }
 
 // environments are the modes as releases speak of them.
-var environments = map[Mode]string{Staging: releases.InStaging, Production: releases.InProduction}
+var environments = map[naming.Mode]string{naming.Staging: releases.InStaging, naming.Production: releases.InProduction}
 
 // transformOf is what becomes of the documents of a move.
 func (l *layout) transformOf(m *Move) releases.Transform {
@@ -164,26 +165,26 @@ func (l *layout) resource(key string) releases.Resource {
 }
 
 // name is the name of a target index.
-func (l *layout) name(tenant string, m Mode, r releases.Resource, partition string) IndexName {
-	return IndexName{Shadow: l.shadow, Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
+func (l *layout) name(tenant string, m naming.Mode, r releases.Resource, partition string) naming.IndexName {
+	return naming.IndexName{Shadow: l.shadow, Mode: m, Prefix: l.to.Prefix, Tenant: tenant, Base: r.Base, Partition: partition}
 }
 
 // targets match the indices that a tenant's documents go into.
-func (l *layout) targets(tenant string, with ...Mode) []string {
+func (l *layout) targets(tenant string, with ...naming.Mode) []string {
 	if l.shadow != "" {
 		return []string{l.shadow + "*"}
 	}
-	return Naming{Tenant: tenant}.Patterns(l.to.Prefix, with...)
+	return naming.Tenant{ID: tenant}.Patterns(l.to.Prefix, with...)
 }
 
 // templates of the new version for one tenant, final, with their aliases.
-func (l *layout) templates(tenant string, replicas func(resource string, m Mode) int) []Template {
+func (l *layout) templates(tenant string, replicas func(resource string, m naming.Mode) int) []Template {
 	var out []Template
 	for _, r := range l.to.Resources {
 		if r.Partitioning == releases.Unpartitioned {
 			continue
 		}
-		for _, m := range ModesOf(r) {
+		for _, m := range naming.ModesOf(r) {
 			n := l.name(tenant, m, r, "")
 			t := Template{
 				Name:     n.TemplateIn(l.to),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // ClusterView is what the plan needs to know of the cluster as a whole.
@@ -42,10 +43,10 @@ func (v TenantView) old() func(name string) (Index, bool) {
 }
 
 // lookAt reads a TenantView.
-func lookAt(ctx context.Context, e Engine, tenant Naming, oldPrefix, newPrefix string) (TenantView, error) {
+func lookAt(ctx context.Context, e Engine, tenant naming.Tenant, oldPrefix, newPrefix string) (TenantView, error) {
 	var v TenantView
 	var err error
-	old := tenant.Patterns(oldPrefix, Staging, Production, Static)
+	old := tenant.Patterns(oldPrefix, naming.Staging, naming.Production, naming.Static)
 	// Indices refresh every 3 to 30 s: uncounted documents would make a
 	// filled index look empty.
 	if err := e.Refresh(ctx, old...); err != nil {
@@ -58,7 +59,7 @@ func lookAt(ctx context.Context, e Engine, tenant Naming, oldPrefix, newPrefix s
 		return v, err
 	}
 	if newPrefix != oldPrefix {
-		fresh := tenant.Patterns(newPrefix, Staging, Production, Static)
+		fresh := tenant.Patterns(newPrefix, naming.Staging, naming.Production, naming.Static)
 		if v.New, err = e.Indices(ctx, fresh...); err != nil {
 			return v, err
 		}
@@ -73,9 +74,9 @@ func lookAt(ctx context.Context, e Engine, tenant Naming, oldPrefix, newPrefix s
 }
 
 // tenantTemplates reads the templates of one version of a tenant.
-func tenantTemplates(ctx context.Context, e Engine, r *releases.Release, tenant Naming) ([]Template, error) {
+func tenantTemplates(ctx context.Context, e Engine, r *releases.Release, tenant naming.Tenant) ([]Template, error) {
 	var out []Template
-	for _, m := range modes {
+	for _, m := range naming.Modes {
 		ts, err := e.Templates(ctx, r.TemplateName(string(m), tenant.In(r.Prefix), "*"))
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // AllResources is the key of Options.Methods for every resource that has no
@@ -100,13 +101,13 @@ func (f facts) natural(m *Move) choice {
 // unasked says why a move that can be cloned is not, unless the operator asks
 // for it: a clone refuses the writes of its source for a moment.
 func (f facts) unasked(m *Move) string {
-	n, _ := ParseIndexName(m.Copies[0].Source)
+	n, _ := naming.Parse(m.Copies[0].Source)
 	switch {
 	case f.options.HoldSwitch:
 		return "with a held switch no write is refused unasked"
 	case n.Partition == "":
 		return "the source may be written to at any time"
-	case !partitionOver(n.Partition, f.now):
+	case !naming.PartitionOver(n.Partition, f.now):
 		return "the source's period " + n.Partition + " is not over"
 	}
 	return ""
@@ -162,16 +163,6 @@ func (f facts) cloneable(m *Move) string {
 		return err.Error()
 	}
 	return ""
-}
-
-// partitionOver says whether the period of a partition has ended.
-func partitionOver(partition string, now time.Time) bool {
-	for _, p := range []releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly} {
-		if partition == PartitionAt(p, now) {
-			return false
-		}
-	}
-	return partitionStart(partition) < now.UTC().Year()*100+int(now.UTC().Month())
 }
 
 // onlyAdds says why a mapping is more than another one with fields added

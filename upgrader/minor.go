@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // A minor upgrade goes to a release whose index names carry the same prefix:
@@ -152,12 +153,12 @@ func (f *schema) notes() []string {
 }
 
 // inspect compares indices and templates of a tenant with the release to reach.
-func (l *layout) inspect(who Naming, indices []Index, templates []Template) *schema {
+func (l *layout) inspect(who naming.Tenant, indices []Index, templates []Template) *schema {
 	f := &schema{put: map[string][]string{}}
 	there := map[string]bool{} // mode and resource key
 	for _, ix := range indices {
-		n, ok := ParseIndexName(ix.Name)
-		if !ok || !who.Owns(n) || n.Mode == Static {
+		n, ok := naming.Parse(ix.Name)
+		if !ok || !who.Owns(n) || n.Mode == naming.Static {
 			continue
 		}
 		res, ok := resourceByBase(l.to, n)
@@ -168,7 +169,7 @@ func (l *layout) inspect(who Naming, indices []Index, templates []Template) *sch
 		f.index(res, ix)
 	}
 	for _, res := range l.to.Resources {
-		for _, m := range ModesOf(res) {
+		for _, m := range naming.ModesOf(res) {
 			if !res.Static && res.Partitioning == releases.Unpartitioned && !there[string(m)+res.Key] {
 				f.conflicts = append(f.conflicts, fmt.Sprintf("index %s of resource %s does not exist", l.name(who.In(l.to.Prefix), m, res, ""), res.Key))
 			}
@@ -196,7 +197,7 @@ func (f *schema) index(res releases.Resource, ix Index) {
 }
 
 // compareTemplates looks for templates that partitions to come need.
-func (f *schema) compareTemplates(l *layout, who Naming, indices []Index, have []Template) {
+func (f *schema) compareTemplates(l *layout, who naming.Tenant, indices []Index, have []Template) {
 	for _, want := range l.templates(who.In(l.to.Prefix), replicasIn(indices)) {
 		f.templates++
 		i := slices.IndexFunc(have, func(t Template) bool { return t.Name == want.Name })
@@ -224,10 +225,10 @@ func (f *schema) compareTemplates(l *layout, who Naming, indices []Index, have [
 }
 
 // replicasIn is the number of replicas that a mode's indices have.
-func replicasIn(indices []Index) func(resource string, m Mode) int {
-	most := map[Mode]int{}
+func replicasIn(indices []Index) func(resource string, m naming.Mode) int {
+	most := map[naming.Mode]int{}
 	for _, ix := range indices {
-		n, ok := ParseIndexName(ix.Name)
+		n, ok := naming.Parse(ix.Name)
 		if !ok {
 			continue
 		}
@@ -235,7 +236,7 @@ func replicasIn(indices []Index) func(resource string, m Mode) int {
 			most[n.Mode] = max(most[n.Mode], r)
 		}
 	}
-	return func(_ string, m Mode) int { return most[m] }
+	return func(_ string, m naming.Mode) int { return most[m] }
 }
 
 // minor says that the tenant's upgrade is a minor one.

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 type object = map[string]any
@@ -109,7 +110,7 @@ func TestPlanOfAMinorUpgrade(t *testing.T) {
 	without := func(drop string) func(*planCase) {
 		return func(c *planCase) {
 			for i := range c.view.Old {
-				n, _ := ParseIndexName(c.view.Old[i].Name)
+				n, _ := naming.Parse(c.view.Old[i].Name)
 				if n.Base != "tracardi-rule" {
 					continue
 				}
@@ -117,7 +118,7 @@ func TestPlanOfAMinorUpgrade(t *testing.T) {
 				for k, v := range c.view.Old[i].Mapping["properties"].(object) {
 					if k != drop {
 						have["properties"].(object)[k] = v
-					} else if n.Mode == Production {
+					} else if n.Mode == naming.Production {
 						have["properties"].(object)[k] = object{"type": "binary"}
 					}
 				}

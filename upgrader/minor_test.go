@@ -11,6 +11,7 @@ import (
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // withMinor is the built-in catalogue and a release 0.8.2.1 with the prefix of
@@ -65,7 +66,7 @@ func TestMinorUpgrade(t *testing.T) {
 		require.NoError(t, major.Fill(t.Context(), 50))
 		tenants = append(tenants, major)
 	}
-	eventTemplate := upgrader.IndexName{Mode: upgrader.Staging, Prefix: "0820", Tenant: minor.Name(), Base: "tracardi-event"}.Template()
+	eventTemplate := naming.IndexName{Mode: naming.Staging, Prefix: "0820", Tenant: minor.Name(), Base: "tracardi-event"}.Template()
 	require.NoError(t, b.engine.DeleteTemplate(t.Context(), eventTemplate))
 	b.worker(b.engine)
 

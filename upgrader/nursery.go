@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // An engine makes one index per change of its cluster's state, and each takes
@@ -227,12 +229,12 @@ func (b *bed) give() { <-b.turn }
 
 // name of a new mould.
 func (b *bed) name(now time.Time) string {
-	return b.prefix + lower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
+	return b.prefix + strings.ToLower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
 }
 
 // kindOf is the name of an index without its tenant.
 func kindOf(index string) string {
-	n, _ := ParseIndexName(index)
+	n, _ := naming.Parse(index)
 	n.Tenant = "*"
 	return n.String()
 }

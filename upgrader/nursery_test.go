@@ -16,6 +16,7 @@ import (
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // countingEngine notes the names of indices that are created one by one.
@@ -37,7 +38,7 @@ func (e *countingEngine) of(tenant string) (names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, name := range e.created {
-		if n, _ := upgrader.ParseIndexName(name); n.Tenant == tenant {
+		if n, _ := naming.Parse(name); n.Tenant == tenant {
 			names = append(names, name)
 		}
 	}

@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"cmp"
+	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
 )
@@ -37,11 +38,11 @@ func workOrder(moves []*Move, now time.Time) []job {
 // warm is 0 for a source whose period is over, 1 for one without a period and
 // 2 for that of today.
 func (c *Copy) warm(now time.Time) int {
-	n, _ := ParseIndexName(c.Source)
+	n, _ := naming.Parse(c.Source)
 	switch {
 	case n.Partition == "":
 		return 1
-	case partitionOver(n.Partition, now):
+	case naming.PartitionOver(n.Partition, now):
 		return 0
 	}
 	return 2

@@ -10,6 +10,7 @@ import (
 	"unique"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // planner turns views of the cluster into a Plan. It does no I/O.
@@ -158,14 +159,14 @@ type tenantPlan struct {
 	moves    map[string]*Move
 }
 
-func planTenant(l *layout, tenant Naming, v TenantView, now time.Time, o Options) *tenantPlan {
+func planTenant(l *layout, tenant naming.Tenant, v TenantView, now time.Time, o Options) *tenantPlan {
 	tp := &tenantPlan{l: l, view: v, now: now, moves: map[string]*Move{}}
-	tp.TenantID, tp.FromRelease, tp.Path = tenant.Tenant, l.from.Version, l.versions()
+	tp.TenantID, tp.FromRelease, tp.Path = tenant.ID, l.from.Version, l.versions()
 	tp.Record.AdoptedFrom = tenant.AdoptedFrom
 	if len(v.Old) == 0 {
 		tp.refuse("tenant_without_indices",
-			fmt.Sprintf("the cluster holds no index of release %s for it (%s)", l.from.Version, strings.Join(tenant.Patterns(l.from.Prefix, modes...), ", ")),
-			"correct the release with `tms tenant update "+tenant.Tenant+" --release VERSION`, or install the tenant first")
+			fmt.Sprintf("the cluster holds no index of release %s for it (%s)", l.from.Version, strings.Join(tenant.Patterns(l.from.Prefix, naming.Modes...), ", ")),
+			"correct the release with `tms tenant update "+tenant.ID+" --release VERSION`, or install the tenant first")
 		return tp
 	}
 	tp.sources()
@@ -202,8 +203,8 @@ func (tp *tenantPlan) note(format string, args ...any) {
 // sources turns every index of the old version into a part of a move.
 func (tp *tenantPlan) sources() {
 	for _, ix := range tp.view.Old {
-		n, ok := ParseIndexName(ix.Name)
-		if !ok || n.Mode == Static {
+		n, ok := naming.Parse(ix.Name)
+		if !ok || n.Mode == naming.Static {
 			continue // no step migrates static resources, the installer fills them
 		}
 		res, ok := tp.l.sourceOf(n)
@@ -224,10 +225,10 @@ func (tp *tenantPlan) sources() {
 }
 
 // source adds one source index to the moves of its target resources.
-func (tp *tenantPlan) source(n IndexName, res releases.Resource, ix Index, st IndexStats) {
+func (tp *tenantPlan) source(n naming.IndexName, res releases.Resource, ix Index, st IndexStats) {
 	targets := tp.l.targetsOf(res.Key)
 	for _, t := range targets {
-		part, err := TargetPartition(n.Partition, t.Partitioning, tp.now)
+		part, err := naming.TargetPartition(n.Partition, t.Partitioning, tp.now)
 		if err != nil {
 			tp.refuse("partition_invalid", fmt.Sprintf("index %s: %v", ix.Name, err), "rename the index by reindexing it into a valid partition, or delete it")
 			continue
@@ -242,7 +243,7 @@ func (tp *tenantPlan) source(n IndexName, res releases.Resource, ix Index, st In
 }
 
 // move returns the move of a target, making it when it is new.
-func (tp *tenantPlan) move(m Mode, r releases.Resource, partition string) *Move {
+func (tp *tenantPlan) move(m naming.Mode, r releases.Resource, partition string) *Move {
 	name := tp.l.name(tp.TenantID, m, r, partition).String()
 	mv := tp.moves[name]
 	if mv == nil {
@@ -260,18 +261,18 @@ func (tp *tenantPlan) today() {
 		if r.Static {
 			continue
 		}
-		for _, m := range ModesOf(r) {
-			mv := tp.move(m, r, PartitionAt(r.Partitioning, tp.now))
+		for _, m := range naming.ModesOf(r) {
+			mv := tp.move(m, r, naming.PartitionAt(r.Partitioning, tp.now))
 			mv.Replicas = max(mv.Replicas, tp.replicas(m))
 		}
 	}
 }
 
 // replicas is what the operator gave the old version's indices of a mode.
-func (tp *tenantPlan) replicas(m Mode) int {
+func (tp *tenantPlan) replicas(m naming.Mode) int {
 	most := 0
 	for _, ix := range tp.view.Old {
-		if n, ok := ParseIndexName(ix.Name); ok && n.Mode == m {
+		if n, ok := naming.Parse(ix.Name); ok && n.Mode == m {
 			most = max(most, tp.view.OldStats[ix.Name].Replicas)
 		}
 	}
@@ -284,20 +285,20 @@ func (tp *tenantPlan) statics() {
 		if !r.Static {
 			continue
 		}
-		name := tp.l.name(tp.TenantID, Static, r, "").String()
+		name := tp.l.name(tp.TenantID, naming.Static, r, "").String()
 		if i := slices.IndexFunc(tp.view.New, func(ix Index) bool { return ix.Name == name }); i >= 0 && CompareMapping(r.Mapping, tp.view.New[i].Mapping) == nil {
 			continue // the new release's installer was here, and right
 		}
-		mv := tp.move(Static, r, "")
-		mv.Replicas = max(mv.Replicas, tp.replicas(Static))
+		mv := tp.move(naming.Static, r, "")
+		mv.Replicas = max(mv.Replicas, tp.replicas(naming.Static))
 	}
 }
 
 // obstacles looks at what already stands under the new version's names.
 func (tp *tenantPlan) obstacles() {
 	for _, ix := range tp.view.New {
-		n, ok := ParseIndexName(ix.Name)
-		if !ok || n.Mode == Static {
+		n, ok := naming.Parse(ix.Name)
+		if !ok || n.Mode == naming.Static {
 			continue
 		}
 		if aliases := visible(ix.Aliases); len(aliases) > 0 {
@@ -325,7 +326,7 @@ func (tp *tenantPlan) obstacles() {
 func (tp *tenantPlan) record() {
 	tp.Record.OldIndices = make([]string, 0, len(tp.view.Old))
 	for _, ix := range tp.view.Old {
-		if n, ok := ParseIndexName(ix.Name); ok && n.Mode != Static {
+		if n, ok := naming.Parse(ix.Name); ok && n.Mode != naming.Static {
 			if _, ok := tp.l.sourceOf(n); ok {
 				tp.Record.OldIndices = append(tp.Record.OldIndices, ix.Name)
 			}
@@ -356,9 +357,9 @@ func sortCopies(m *Move) {
 
 // copyBefore orders the sources of a merge from the oldest to the newest.
 func copyBefore(a, b Copy) bool {
-	na, _ := ParseIndexName(a.Source)
-	nb, _ := ParseIndexName(b.Source)
-	if ka, kb := partitionStart(na.Partition), partitionStart(nb.Partition); ka != kb {
+	na, _ := naming.Parse(a.Source)
+	nb, _ := naming.Parse(b.Source)
+	if ka, kb := naming.PartitionStart(na.Partition), naming.PartitionStart(nb.Partition); ka != kb {
 		return ka < kb
 	}
 	return a.Source < b.Source

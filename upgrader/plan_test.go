@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 var planDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -19,13 +20,13 @@ var planDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func viewOf(r *releases.Release, tenant string, months ...string) TenantView {
 	v := TenantView{OldStats: map[string]IndexStats{}, Aliases: map[string][]string{}}
 	for _, res := range r.Resources {
-		for _, m := range ModesOf(res) {
+		for _, m := range naming.ModesOf(res) {
 			parts := []string{""}
 			if res.Partitioning != releases.Unpartitioned {
 				parts = months
 			}
 			for _, p := range parts {
-				n := IndexName{Mode: m, Prefix: r.Prefix, Tenant: tenant, Base: res.Base, Partition: p}
+				n := naming.IndexName{Mode: m, Prefix: r.Prefix, Tenant: tenant, Base: res.Base, Partition: p}
 				v.Old = append(v.Old, Index{Name: n.String(), Aliases: []string{n.Alias()}, Mapping: res.Mapping, Settings: finalSettings(res, 0)})
 				v.OldStats[n.String()] = IndexStats{Docs: 10, Primaries: shardsOf(res), Checkpoints: map[int]int64{0: 9}}
 				v.Aliases[n.Alias()] = append(v.Aliases[n.Alias()], n.String())
@@ -165,7 +166,7 @@ func TestPlanLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var months []string
 		for range rapid.IntRange(1, 8).Draw(t, "partitions") {
-			months = append(months, PartitionAt(
+			months = append(months, naming.PartitionAt(
 				rapid.SampledFrom([]releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly}).Draw(t, "kind"),
 				time.Unix(rapid.Int64Range(1.5e9, 1.8e9).Draw(t, "at"), 0)))
 		}
@@ -185,7 +186,7 @@ func TestPlanLosesNothing(t *testing.T) {
 		for _, m := range plan.Tenants[0].Moves {
 			require.False(t, targets[m.Target])
 			targets[m.Target] = true
-			n, ok := ParseIndexName(m.Target)
+			n, ok := naming.Parse(m.Target)
 			require.True(t, ok)
 			require.Equal(t, "0820", n.Prefix)
 			require.Equal(t, m.Partition, n.Partition)
@@ -194,10 +195,10 @@ func TestPlanLosesNothing(t *testing.T) {
 			}
 		}
 		for _, ix := range pc.view.Old {
-			n, _ := ParseIndexName(ix.Name)
+			n, _ := naming.Parse(ix.Name)
 			res, _ := l.sourceOf(n)
 			want := 1
-			if _, gone := l.gone[res.Key]; gone || n.Mode == Static {
+			if _, gone := l.gone[res.Key]; gone || n.Mode == naming.Static {
 				want = 0
 			}
 			require.Equal(t, want, used[ix.Name], ix.Name)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -152,7 +153,7 @@ func (s *session) plant(ctx context.Context, b *bed, mould Mould, moves []*Move,
 	for _, ix := range mould.Indices {
 		seed[kindOf(ix)] = ix
 	}
-	of, _ := ParseIndexName(mould.Indices[0])
+	of, _ := naming.Parse(mould.Indices[0])
 	plots := map[plot][]*Move{}
 	for _, m := range moves {
 		if seed[kindOf(m.Target)] != "" {

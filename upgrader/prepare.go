@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -59,7 +60,7 @@ func (s *session) keepOldTemplates(ctx context.Context) (err error) {
 }
 
 // replicasOf is the number of replicas that a resource's indices get.
-func (s *session) replicasOf(resource string, m Mode) int {
+func (s *session) replicasOf(resource string, m naming.Mode) int {
 	most := 0
 	for _, mv := range s.moves {
 		if mv.Resource == resource && mv.Mode == m {
@@ -100,24 +101,24 @@ func (s *session) clearTemplates(ctx context.Context) error {
 // started too early has left. Documents in them that the old version does not
 // have are kept in quarantine.
 func (s *session) clearWay(ctx context.Context) error {
-	there, err := s.engine.Indices(ctx, s.naming().Patterns(s.l.to.Prefix, Staging, Production, Static)...)
+	there, err := s.engine.Indices(ctx, s.naming().Patterns(s.l.to.Prefix, naming.Staging, naming.Production, naming.Static)...)
 	if err != nil {
 		return err
 	}
-	stats, err := s.stats(ctx, s.naming().Patterns(s.l.to.Prefix, Staging, Production, Static)...)
+	stats, err := s.stats(ctx, s.naming().Patterns(s.l.to.Prefix, naming.Staging, naming.Production, naming.Static)...)
 	if err != nil {
 		return err
 	}
 	var away []Index
 	for _, ix := range there {
 		m := s.moveTo(ix.Name)
-		n, _ := ParseIndexName(ix.Name)
+		n, _ := naming.Parse(ix.Name)
 		switch {
 		case m != nil && m.State != MovePlanned:
 			continue // ours
-		case n.Mode == Static && m == nil:
+		case n.Mode == naming.Static && m == nil:
 			continue // the new release's installer made it, rightly
-		case len(visible(ix.Aliases)) > 0 && n.Mode != Static:
+		case len(visible(ix.Aliases)) > 0 && n.Mode != naming.Static:
 			return failf("index %s of %s stands under alias %s already; remove the alias from it, then retry", ix.Name, s.l.to.Version, visible(ix.Aliases)[0])
 		case s.keeps(ix, n, stats[ix.Name]):
 			if err := s.takeOver(ctx, n, stats[ix.Name]); err != nil {
@@ -366,7 +367,7 @@ func (m *Move) docs() (n int64) {
 
 // checkSchemas compares every target with what the release wants.
 func (s *session) checkSchemas(ctx context.Context) error {
-	there, err := s.engine.Indices(ctx, s.l.targets(s.t.TenantID, Staging, Production, Static)...)
+	there, err := s.engine.Indices(ctx, s.l.targets(s.t.TenantID, naming.Staging, naming.Production, naming.Static)...)
 	if err != nil {
 		return err
 	}

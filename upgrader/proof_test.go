@@ -10,6 +10,7 @@ import (
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // errand starts an errand and waits for its end.
@@ -34,7 +35,7 @@ func (b *bundle) target(r *upgrader.Rollout, tenant, resource string) (index str
 	moves, err := b.service.Moves(b.t.Context(), r.ID, tenant)
 	require.NoError(b.t, err)
 	for _, m := range moves {
-		if m.Resource != resource || m.Mode != upgrader.Production {
+		if m.Resource != resource || m.Mode != naming.Production {
 			continue
 		}
 		require.NoError(b.t, b.engine.Refresh(b.t.Context(), m.Target))
@@ -175,7 +176,7 @@ func TestRecheckWatchesTheOldVersion(t *testing.T) {
 	require.NoError(t, err)
 	var source string
 	for _, m := range moves {
-		if m.Resource == "rule" && m.Mode == upgrader.Production {
+		if m.Resource == "rule" && m.Mode == naming.Production {
 			source = m.Copies[0].Source
 		}
 	}

@@ -3,6 +3,7 @@ package upgrader
 import (
 	"context"
 	"fmt"
+	"github.com/tracardi/tms/upgrader/naming"
 	"maps"
 	"slices"
 )
@@ -202,7 +203,7 @@ func (s *session) idsInUse(ctx context.Context, docs []Quarantined) (map[string]
 		ids[d.Target] = append(ids[d.Target], d.ID)
 	}
 	for target, wanted := range ids {
-		n, ok := ParseIndexName(target)
+		n, ok := naming.Parse(target)
 		if !ok {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
 )
@@ -118,8 +119,8 @@ func (s *session) mayReturn(ctx context.Context) error {
 	}
 	for _, alias := range sortedKeys(now) {
 		for _, name := range now[alias] {
-			n, ok := ParseIndexName(name)
-			if ok && n.Mode != Static && n.Prefix != s.l.to.Prefix && !s.isOld(name) {
+			n, ok := naming.Parse(name)
+			if ok && n.Mode != naming.Static && n.Prefix != s.l.to.Prefix && !s.isOld(name) {
 				return failf("alias %s points to index %s, which is neither of %s nor of %s; when a later rollout brought it there, roll that one back first", alias, name, s.l.from.Version, s.l.to.Version)
 			}
 		}
@@ -264,7 +265,7 @@ func (s *session) returnAliases(ctx context.Context) error {
 		after[alias] = slices.Clone(indices)
 	}
 	for _, name := range r.Return.Made {
-		n, _ := ParseIndexName(name)
+		n, _ := naming.Parse(name)
 		if !slices.Contains(after[n.Alias()], name) {
 			after[n.Alias()] = append(after[n.Alias()], name)
 		}
@@ -359,7 +360,7 @@ func (s *session) reopenNew(ctx context.Context) error {
 		if ix.WriteBlocked {
 			names = append(names, ix.Name)
 		}
-		n, ok := ParseIndexName(ix.Name)
+		n, ok := naming.Parse(ix.Name)
 		if _, known := resourceByBase(s.l.to, n); ok && known && len(ix.Aliases) == 0 {
 			// Made through a frozen template: its readers must see it now.
 			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})

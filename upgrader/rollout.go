@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"encoding/json"
+	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
 )
@@ -329,7 +330,7 @@ const (
 type Move struct {
 	Target    string
 	Resource  string // key in the target release
-	Mode      Mode
+	Mode      naming.Mode
 	Partition string // "" when unpartitioned
 	Method    Method
 	Why       string

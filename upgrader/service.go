@@ -244,7 +244,7 @@ func settle(r *Rollout, now time.Time) (RolloutState, time.Time) {
 }
 
 func newRolloutID(now time.Time) string {
-	return "r" + lower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
+	return "r" + strings.ToLower(ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String())
 }
 
 // Get returns a rollout with its tenants.

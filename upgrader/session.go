@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/tracardi/tms/upgrader/naming"
 	"log/slog"
 	"maps"
 	"sync"
@@ -327,10 +328,15 @@ func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
 
 // oldPatterns match the old version's indices that move.
 func (s *session) oldPatterns() []string {
-	return s.naming().Patterns(s.l.from.Prefix, Staging, Production)
+	return s.naming().Patterns(s.l.from.Prefix, naming.Staging, naming.Production)
 }
 
 // newPatterns match the new version's indices that move.
 func (s *session) newPatterns() []string {
-	return s.l.targets(s.t.TenantID, Staging, Production)
+	return s.l.targets(s.t.TenantID, naming.Staging, naming.Production)
+}
+
+// naming of the tenant that the session works on.
+func (s *session) naming() naming.Tenant {
+	return naming.Tenant{ID: s.t.TenantID, AdoptedFrom: s.t.Record.AdoptedFrom}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Disks tells how full the data nodes are.
@@ -192,8 +193,8 @@ func calendarShards(c *releases.Catalogue, t TenantPlan, now, until time.Time) i
 			continue
 		}
 		for _, res := range r.Resources {
-			if !res.Static && PartitionAt(res.Partitioning, now) != PartitionAt(res.Partitioning, until) {
-				sum += shardsOf(res) * (1 + replicas) * len(ModesOf(res))
+			if !res.Static && naming.PartitionAt(res.Partitioning, now) != naming.PartitionAt(res.Partitioning, until) {
+				sum += shardsOf(res) * (1 + replicas) * len(naming.ModesOf(res))
 			}
 		}
 	}

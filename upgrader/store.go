@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"github.com/tracardi/tms/upgrader/naming"
 	"time"
 )
 
@@ -129,4 +130,9 @@ type QuarantineFilter struct {
 	// WithResolved lists documents too that are done.
 	WithResolved bool
 	IDs          []string // only these; empty for all
+}
+
+// Naming of a registered tenant.
+func (t FleetTenant) Naming() naming.Tenant {
+	return naming.Tenant{ID: t.ID, AdoptedFrom: t.AdoptedFrom}
 }

@@ -3,6 +3,7 @@ package upgrader
 import (
 	"context"
 	"fmt"
+	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 )
 
@@ -22,7 +23,7 @@ func (s *session) strays(ctx context.Context, recorded []string) ([]string, erro
 	}
 	var names, open []string
 	for _, ix := range there {
-		n, ok := ParseIndexName(ix.Name)
+		n, ok := naming.Parse(ix.Name)
 		if _, known := s.l.sourceOf(n); !ok || !known || slices.Contains(recorded, ix.Name) {
 			continue
 		}

@@ -3,6 +3,7 @@ package upgrader
 import (
 	"context"
 	"fmt"
+	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"strings"
 	"time"
@@ -47,11 +48,11 @@ func (s *session) switchAliases(ctx context.Context) (Outcome, error) {
 func (s *session) wantedAliases(before map[string][]string) map[string][]string {
 	after := map[string][]string{}
 	for _, m := range s.moves {
-		n, _ := ParseIndexName(m.Target)
+		n, _ := naming.Parse(m.Target)
 		after[n.Alias()] = append(after[n.Alias()], m.Target)
 	}
 	for _, r := range s.l.to.Resources {
-		if n := s.l.name(s.t.TenantID, Static, r, ""); r.Static && !slices.Contains(after[n.Alias()], n.String()) {
+		if n := s.l.name(s.t.TenantID, naming.Static, r, ""); r.Static && !slices.Contains(after[n.Alias()], n.String()) {
 			after[n.Alias()] = append(after[n.Alias()], n.String()) // made by the new release's installer
 		}
 	}
@@ -76,8 +77,8 @@ func (s *session) isOld(index string) bool { return slices.Contains(s.t.Record.O
 func (s *session) checkAliases(before map[string][]string) error {
 	for alias, indices := range before {
 		for _, ix := range indices {
-			n, ok := ParseIndexName(ix)
-			if ok && n.Mode == Static {
+			n, ok := naming.Parse(ix)
+			if ok && n.Mode == naming.Static {
 				continue
 			}
 			if !s.isOld(ix) && s.moveTo(ix) == nil {
@@ -150,7 +151,7 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	}
 	var add []AliasAction
 	for _, name := range sortedKeys(stats) {
-		n, ok := ParseIndexName(name)
+		n, ok := naming.Parse(name)
 		if _, known := resourceByBase(s.l.to, n); ok && known && !slices.Contains(there[n.Alias()], name) {
 			add = append(add, AliasAction{Index: name, Alias: n.Alias()})
 		}
@@ -262,7 +263,7 @@ func (s *session) deleteUnread(ctx context.Context, names []string) error {
 	}
 	for alias, indices := range aliases {
 		for _, ix := range indices {
-			if slices.Contains(names, ix) && !strings.HasPrefix(alias, string(Static)) {
+			if slices.Contains(names, ix) && !strings.HasPrefix(alias, string(naming.Static)) {
 				return failf("index %s is still under alias %s and is not deleted", ix, alias)
 			}
 		}

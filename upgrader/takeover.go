@@ -1,6 +1,9 @@
 package upgrader
 
-import "context"
+import (
+	"context"
+	"github.com/tracardi/tms/upgrader/naming"
+)
 
 // A rollback leaves the new version's indices behind, closed. Those that the
 // old release has a place for are copies of what it holds by now, and are
@@ -10,9 +13,9 @@ import "context"
 // keeps says whether an index under a new name is taken over instead of
 // replaced: of a resource that nothing is copied into, with documents in it,
 // seen by nobody, and made as the release wants it.
-func (s *session) keeps(ix Index, n IndexName, st IndexStats) bool {
+func (s *session) keeps(ix Index, n naming.IndexName, st IndexStats) bool {
 	res, ok := resourceByBase(s.l.to, n)
-	if !ok || n.Mode == Static || len(ix.Aliases) > 0 || never(st.MaxSeqNo) {
+	if !ok || n.Mode == naming.Static || len(ix.Aliases) > 0 || never(st.MaxSeqNo) {
 		return false
 	}
 	if s.l.fed(res.Key) {
@@ -22,7 +25,7 @@ func (s *session) keeps(ix Index, n IndexName, st IndexStats) bool {
 }
 
 // takeOver makes an index a target of this rollout, documents and all.
-func (s *session) takeOver(ctx context.Context, n IndexName, st IndexStats) error {
+func (s *session) takeOver(ctx context.Context, n naming.IndexName, st IndexStats) error {
 	if err := s.engine.UnblockWrites(ctx, n.String()); err != nil {
 		return err
 	}

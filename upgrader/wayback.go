@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // wayBack is one resource of the new version in one environment, with all of
 // its partitions, and the old version's indices that its documents came from.
 type wayBack struct {
-	mode Mode
+	mode naming.Mode
 	to   releases.Resource // in the new release
 	// from is the resource in the old release; nil when there is none, or when
 	// several resources were made of it, so that the way back is not clear.
@@ -28,8 +29,8 @@ type wayBack struct {
 func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
 	ways := map[string]*wayBack{}
 	for _, name := range sortedKeys(news) {
-		n, ok := ParseIndexName(name)
-		if !ok || n.Mode == Static {
+		n, ok := naming.Parse(name)
+		if !ok || n.Mode == naming.Static {
 			continue
 		}
 		res, ok := resourceByBase(s.l.to, n)
@@ -52,19 +53,19 @@ func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
 	return out
 }
 
-func (s *session) wayOf(m Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
+func (s *session) wayOf(m naming.Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
 	w := &wayBack{mode: m, to: res}
 	line, ok := s.l.lineages[res.Key]
 	if !ok || len(s.l.targetsOf(line.source)) != 1 || line.transform.Routed() {
 		return w
 	}
 	from, ok := s.l.from.Resource(line.source)
-	if !ok || !slices.Contains(ModesOf(from), m) {
+	if !ok || !slices.Contains(naming.ModesOf(from), m) {
 		return w // what was written to production has no place in a release without
 	}
 	w.line, w.from = line.in(environments[m]), &from
 	for name := range olds {
-		if n, ok := ParseIndexName(name); ok && n.Mode == m && n.Base == from.Base {
+		if n, ok := naming.Parse(name); ok && n.Mode == m && n.Base == from.Base {
 			w.olds = append(w.olds, name)
 		}
 	}
@@ -73,30 +74,30 @@ func (s *session) wayOf(m Mode, res releases.Resource, olds map[string]IndexStat
 }
 
 func partitionBefore(a, b string) int {
-	na, _ := ParseIndexName(a)
-	nb, _ := ParseIndexName(b)
-	return cmp.Or(cmp.Compare(partitionStart(na.Partition), partitionStart(nb.Partition)), cmp.Compare(a, b))
+	na, _ := naming.Parse(a)
+	nb, _ := naming.Parse(b)
+	return cmp.Or(cmp.Compare(naming.PartitionStart(na.Partition), naming.PartitionStart(nb.Partition)), cmp.Compare(a, b))
 }
 
 // home is the index of the old version into which a document belongs that the
 // old version does not have yet: the one of its own time, where the new
 // version's partition holds several of the old one's.
 func (w *wayBack) home(tenant, prefix, index string, source []byte) string {
-	n, _ := ParseIndexName(index)
-	out := IndexName{Mode: w.mode, Prefix: prefix, Tenant: tenant, Base: w.from.Base}
+	n, _ := naming.Parse(index)
+	out := naming.IndexName{Mode: w.mode, Prefix: prefix, Tenant: tenant, Base: w.from.Base}
 	if w.from.Partitioning == releases.Unpartitioned {
 		return out.String()
 	}
 	out.Partition = n.Partition
-	if coarser, err := TargetPartition(n.Partition, w.from.Partitioning, time.Time{}); err == nil && n.Partition != "" {
+	if coarser, err := naming.TargetPartition(n.Partition, w.from.Partitioning, time.Time{}); err == nil && n.Partition != "" {
 		out.Partition = coarser
 	}
-	if own := PartitionAt(w.from.Partitioning, documentTime(source)); holdsPartition(n.Partition, own) {
+	if own := naming.PartitionAt(w.from.Partitioning, documentTime(source)); holdsPartition(n.Partition, own) {
 		out.Partition = own
 	} else if partitionSpan(n.Partition) > partitionSpan(own) {
 		// The document says nothing of its time: the first part of the span.
-		year, month := partitionStart(n.Partition)/100, max(1, partitionStart(n.Partition)%100)
-		out.Partition = PartitionAt(w.from.Partitioning, time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC))
+		year, month := naming.PartitionStart(n.Partition)/100, max(1, naming.PartitionStart(n.Partition)%100)
+		out.Partition = naming.PartitionAt(w.from.Partitioning, time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC))
 	}
 	return out.String()
 }
@@ -118,7 +119,7 @@ func holdsPartition(outer, inner string) bool {
 		return false
 	}
 	first := func(p string) int {
-		at := partitionStart(p)
+		at := naming.PartitionStart(p)
 		return at/100*12 + max(1, at%100) - 1
 	}
 	return first(inner) >= first(outer) && first(inner)+partitionSpan(inner) <= first(outer)+partitionSpan(outer)
@@ -217,7 +218,7 @@ func (s *session) openOld(ctx context.Context, names []string) error {
 // makeOld makes a partition of the old version as the old release's own
 // template would, closed and unseen until the aliases move.
 func (s *session) makeOld(ctx context.Context, name string) error {
-	n, _ := ParseIndexName(name)
+	n, _ := naming.Parse(name)
 	res, ok := resourceByBase(s.l.from, n)
 	if !ok {
 		return fmt.Errorf("index %s belongs to no resource of %s", name, s.l.from.Version)
@@ -237,7 +238,7 @@ func (s *session) makeOld(ctx context.Context, name string) error {
 }
 
 // oldReplicas is what the old version's indices of a mode have.
-func (s *session) oldReplicas(mode Mode) int {
+func (s *session) oldReplicas(mode naming.Mode) int {
 	most := 0
 	for _, m := range s.moves {
 		if m.Mode == mode {

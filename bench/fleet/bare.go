@@ -16,6 +16,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Parallelism of the bare loop: the defaults of upgrader.Options and
@@ -182,8 +183,8 @@ func (c bareRun) templates(ctx context.Context, to *releases.Release, tenant str
 		if r.Partitioning == releases.Unpartitioned {
 			continue
 		}
-		for _, m := range []upgrader.Mode{upgrader.Staging, upgrader.Production} {
-			n := upgrader.IndexName{Mode: m, Prefix: to.Prefix, Tenant: tenant, Base: r.Base}
+		for _, m := range []naming.Mode{naming.Staging, naming.Production} {
+			n := naming.IndexName{Mode: m, Prefix: to.Prefix, Tenant: tenant, Base: r.Base}
 			body := bareBody(r, upgrader.Move{Light: true})
 			body.Aliases = map[string]struct{}{n.Alias(): {}}
 			t := upgrader.Template{Name: n.Template(), Patterns: []string{n.TemplatePattern()}, Body: body}
@@ -198,7 +199,7 @@ func (c bareRun) templates(ctx context.Context, to *releases.Release, tenant str
 func bareAliases(old []upgrader.Index, moves []upgrader.Move) []upgrader.AliasAction {
 	var out []upgrader.AliasAction
 	for _, ix := range old {
-		if n, ok := upgrader.ParseIndexName(ix.Name); !ok || n.Mode == upgrader.Static {
+		if n, ok := naming.Parse(ix.Name); !ok || n.Mode == naming.Static {
 			continue
 		}
 		for _, a := range ix.Aliases {
@@ -206,7 +207,7 @@ func bareAliases(old []upgrader.Index, moves []upgrader.Move) []upgrader.AliasAc
 		}
 	}
 	for _, m := range moves {
-		n, _ := upgrader.ParseIndexName(m.Target)
+		n, _ := naming.Parse(m.Target)
 		out = append(out, upgrader.AliasAction{Index: m.Target, Alias: n.Alias()})
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // The upgrade that is measured.
@@ -154,8 +155,8 @@ func (c *cluster) remember(ctx context.Context, t *tenant) error {
 	if t.old, err = c.engine.Indices(ctx, patterns(fromPrefix(c), t.id)...); err != nil {
 		return err
 	}
-	for _, m := range []upgrader.Mode{upgrader.Staging, upgrader.Production} {
-		ts, err := c.engine.Templates(ctx, upgrader.IndexName{Mode: m, Prefix: fromPrefix(c), Tenant: t.id, Base: "*"}.Template())
+	for _, m := range []naming.Mode{naming.Staging, naming.Production} {
+		ts, err := c.engine.Templates(ctx, naming.IndexName{Mode: m, Prefix: fromPrefix(c), Tenant: t.id, Base: "*"}.Template())
 		if err != nil {
 			return err
 		}
@@ -228,8 +229,8 @@ func (c *cluster) removeNew(ctx context.Context, t *tenant) error {
 			return err
 		}
 	}
-	for _, m := range []upgrader.Mode{upgrader.Staging, upgrader.Production} {
-		ts, err := c.engine.Templates(ctx, upgrader.IndexName{Mode: m, Prefix: toPrefix(c), Tenant: t.id, Base: "*"}.Template())
+	for _, m := range []naming.Mode{naming.Staging, naming.Production} {
+		ts, err := c.engine.Templates(ctx, naming.IndexName{Mode: m, Prefix: toPrefix(c), Tenant: t.id, Base: "*"}.Template())
 		if err != nil {
 			return err
 		}
@@ -245,8 +246,8 @@ func (c *cluster) removeNew(ctx context.Context, t *tenant) error {
 // patterns match all indices of one version of a tenant.
 func patterns(prefix, id string) []string {
 	var out []string
-	for _, m := range []upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static} {
-		out = append(out, upgrader.IndexName{Mode: m, Prefix: prefix, Tenant: id, Base: "*"}.String())
+	for _, m := range []naming.Mode{naming.Staging, naming.Production, naming.Static} {
+		out = append(out, naming.IndexName{Mode: m, Prefix: prefix, Tenant: id, Base: "*"}.String())
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // paperEngine answers for a fleet that exists on paper: every tenant has the
@@ -29,8 +30,8 @@ func (e *paperEngine) Shards(context.Context) (upgrader.ShardBudget, error) {
 func (e *paperEngine) Refresh(context.Context, ...string) error { return nil }
 
 // each calls fn for every index of the tenant that patterns are about.
-func (e *paperEngine) each(patterns []string, fn func(n upgrader.IndexName, r releases.Resource)) error {
-	first, ok := upgrader.ParseIndexName(patterns[0])
+func (e *paperEngine) each(patterns []string, fn func(n naming.IndexName, r releases.Resource)) error {
+	first, ok := naming.Parse(patterns[0])
 	if !ok {
 		return fmt.Errorf("%q names no tenant", patterns[0])
 	}
@@ -38,9 +39,9 @@ func (e *paperEngine) each(patterns []string, fn func(n upgrader.IndexName, r re
 		return nil // nothing of the new version stands
 	}
 	for _, r := range e.release.Resources {
-		modes := []upgrader.Mode{upgrader.Staging, upgrader.Production}
+		modes := []naming.Mode{naming.Staging, naming.Production}
 		if r.Static {
-			modes = []upgrader.Mode{upgrader.Static}
+			modes = []naming.Mode{naming.Static}
 		}
 		parts := []string{""}
 		if r.Partitioning != releases.Unpartitioned {
@@ -48,7 +49,7 @@ func (e *paperEngine) each(patterns []string, fn func(n upgrader.IndexName, r re
 		}
 		for _, m := range modes {
 			for _, p := range parts {
-				fn(upgrader.IndexName{Mode: m, Prefix: e.release.Prefix, Tenant: first.Tenant, Base: r.Base, Partition: p}, r)
+				fn(naming.IndexName{Mode: m, Prefix: e.release.Prefix, Tenant: first.Tenant, Base: r.Base, Partition: p}, r)
 			}
 		}
 	}
@@ -57,7 +58,7 @@ func (e *paperEngine) each(patterns []string, fn func(n upgrader.IndexName, r re
 
 func (e *paperEngine) Indices(_ context.Context, patterns ...string) ([]upgrader.Index, error) {
 	var out []upgrader.Index
-	err := e.each(patterns, func(n upgrader.IndexName, r releases.Resource) {
+	err := e.each(patterns, func(n naming.IndexName, r releases.Resource) {
 		out = append(out, upgrader.Index{Name: n.String(), Aliases: []string{n.Alias()}, Mapping: r.Mapping, Settings: r.Settings})
 	})
 	return out, err
@@ -65,7 +66,7 @@ func (e *paperEngine) Indices(_ context.Context, patterns ...string) ([]upgrader
 
 func (e *paperEngine) Stats(_ context.Context, patterns ...string) (map[string]upgrader.IndexStats, error) {
 	out := map[string]upgrader.IndexStats{}
-	err := e.each(patterns, func(n upgrader.IndexName, _ releases.Resource) {
+	err := e.each(patterns, func(n naming.IndexName, _ releases.Resource) {
 		out[n.String()] = upgrader.IndexStats{Docs: 100, Bytes: 1 << 18, Primaries: 1, Checkpoints: map[int]int64{0: 99}, MaxSeqNo: map[int]int64{0: 99}}
 	})
 	return out, err
@@ -74,8 +75,8 @@ func (e *paperEngine) Stats(_ context.Context, patterns ...string) (map[string]u
 func (e *paperEngine) Aliases(_ context.Context, patterns ...string) (map[string][]string, error) {
 	tenant, _, _ := strings.Cut(patterns[0], ".")
 	out := map[string][]string{}
-	pattern := upgrader.IndexName{Prefix: e.release.Prefix, Tenant: tenant, Base: "*"}
-	err := e.each([]string{pattern.String()}, func(n upgrader.IndexName, _ releases.Resource) {
+	pattern := naming.IndexName{Prefix: e.release.Prefix, Tenant: tenant, Base: "*"}
+	err := e.each([]string{pattern.String()}, func(n naming.IndexName, _ releases.Resource) {
 		out[n.Alias()] = append(out[n.Alias()], n.String())
 	})
 	return out, err

@@ -21,6 +21,7 @@ import (
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 const fromRelease, toRelease = "0.8.1", "0.8.2"
@@ -87,7 +88,7 @@ func lastMonths(n int) []string {
 	now := time.Now().UTC()
 	out := make([]string, n)
 	for i := range out {
-		out[i] = upgrader.PartitionAt(releases.Monthly, time.Date(now.Year(), now.Month()-time.Month(n-1-i), 1, 0, 0, 0, 0, time.UTC))
+		out[i] = naming.PartitionAt(releases.Monthly, time.Date(now.Year(), now.Month()-time.Month(n-1-i), 1, 0, 0, 0, 0, time.UTC))
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package upgrader
+package naming
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 
 func TestNaming(t *testing.T) {
 	t.Parallel()
-	plain, adopted := Naming{Tenant: "acme"}, Naming{Tenant: "acme", AdoptedFrom: "074.my-code"}
+	plain, adopted := Tenant{ID: "acme"}, Tenant{ID: "acme", AdoptedFrom: "074.my-code"}
 	require.Equal(t, "acme", plain.In("074"))
 	require.Equal(t, "my-code", adopted.In("074"))
 	require.Equal(t, "acme", adopted.In("080"))
@@ -21,7 +21,7 @@ func TestNaming(t *testing.T) {
 		"074.my-code.tracardi-event-2023-1": true, "prod-074.my-code.tracardi-rule": true, "080.acme.tracardi-rule": true,
 		"074.acme.tracardi-rule": false, "080.my-code.tracardi-rule": false, "074.my-code2.tracardi-rule": false,
 	} {
-		n, ok := ParseIndexName(name)
+		n, ok := Parse(name)
 		require.True(t, ok, name)
 		require.Equal(t, own, adopted.Owns(n), name)
 	}

@@ -1,4 +1,4 @@
-package upgrader
+package naming
 
 import (
 	"fmt"
@@ -21,8 +21,8 @@ const (
 	Static     Mode = "static-"
 )
 
-// modes lists the environments in which non-static resources exist.
-var modes = []Mode{Staging, Production}
+// Modes lists the environments in which non-static resources exist.
+var Modes = []Mode{Staging, Production}
 
 // ModesOf lists the modes in which a resource has an index.
 func ModesOf(r releases.Resource) []Mode {
@@ -79,9 +79,9 @@ func (n IndexName) TemplatePattern() string {
 
 var partitionPattern = regexp.MustCompile(`^\d{4}-(?:\d{1,2}|q[1-4]|year)$`)
 
-// ParseIndexName takes a name apart. ok is false when it does not follow the
+// Parse takes a name apart. ok is false when it does not follow the
 // layout; a base that merely looks partitioned is left whole.
-func ParseIndexName(name string) (n IndexName, ok bool) {
+func Parse(name string) (n IndexName, ok bool) {
 	rest := name
 	for _, m := range []Mode{Production, Static} {
 		if strings.HasPrefix(rest, string(m)) {
@@ -156,9 +156,9 @@ func TargetPartition(source string, p releases.Partitioning, now time.Time) (str
 	}
 }
 
-// partitionStart is a sortable key for the beginning of a partition: the
+// PartitionStart is a sortable key for the beginning of a partition: the
 // labels themselves do not sort as text.
-func partitionStart(p string) int {
+func PartitionStart(p string) int {
 	year, rest, _ := strings.Cut(p, "-")
 	y, _ := strconv.Atoi(year)
 	switch {
@@ -173,4 +173,12 @@ func partitionStart(p string) int {
 	}
 }
 
-func lower(s string) string { return strings.ToLower(s) }
+// PartitionOver says whether the period of a partition has ended.
+func PartitionOver(partition string, now time.Time) bool {
+	for _, p := range []releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly} {
+		if partition == PartitionAt(p, now) {
+			return false
+		}
+	}
+	return PartitionStart(partition) < now.UTC().Year()*100+int(now.UTC().Month())
+}

@@ -1,4 +1,4 @@
-package upgrader_test
+package naming_test
 
 import (
 	"strings"
@@ -9,36 +9,36 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/releases"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 func TestParseIndexName(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]upgrader.IndexName{
+	for name, want := range map[string]naming.IndexName{
 		"08x.acme.tracardi-event-2023-2":                    {Prefix: "08x", Tenant: "acme", Base: "tracardi-event", Partition: "2023-2"},
-		"prod-0820.acme.tracardi-profile-2023-q1":           {Mode: upgrader.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-profile", Partition: "2023-q1"},
+		"prod-0820.acme.tracardi-profile-2023-q1":           {Mode: naming.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-profile", Partition: "2023-q1"},
 		"0820.acme.tracardi-item-2023-year":                 {Prefix: "0820", Tenant: "acme", Base: "tracardi-item", Partition: "2023-year"},
-		"static-08x.acme.tracardi-bridge":                   {Mode: upgrader.Static, Prefix: "08x", Tenant: "acme", Base: "tracardi-bridge"},
+		"static-08x.acme.tracardi-bridge":                   {Mode: naming.Static, Prefix: "08x", Tenant: "acme", Base: "tracardi-bridge"},
 		"08x.acme.tracardi-event-management":                {Prefix: "08x", Tenant: "acme", Base: "tracardi-event-management"},
 		"08x.acme.tracardi-event_to_profile":                {Prefix: "08x", Tenant: "acme", Base: "tracardi-event_to_profile"},
-		"prod-08x.acme.tracardi-flow-action-plugins-2023-9": {Mode: upgrader.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-flow-action-plugins", Partition: "2023-9"},
+		"prod-08x.acme.tracardi-flow-action-plugins-2023-9": {Mode: naming.Production, Prefix: "08x", Tenant: "acme", Base: "tracardi-flow-action-plugins", Partition: "2023-9"},
 		"08x.acme.tracardi-event-2023-q5":                   {Prefix: "08x", Tenant: "acme", Base: "tracardi-event-2023-q5"},
 		"08x.acme.tracardi-event-23-1":                      {Prefix: "08x", Tenant: "acme", Base: "tracardi-event-23-1"},
 	} {
-		got, ok := upgrader.ParseIndexName(name)
+		got, ok := naming.Parse(name)
 		require.True(t, ok, name)
 		require.Equal(t, want, got, name)
 		require.Equal(t, name, got.String())
 	}
 	for _, name := range []string{"", "acme", "08x.acme", ".acme.x", "08x..x", "08x.acme.", "prod-", ".tasks"} {
-		_, ok := upgrader.ParseIndexName(name)
+		_, ok := naming.Parse(name)
 		require.False(t, ok, "%q", name)
 	}
 }
 
 func TestNamesOfOneIndex(t *testing.T) {
 	t.Parallel()
-	n := upgrader.IndexName{Mode: upgrader.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-event", Partition: "2023-2"}
+	n := naming.IndexName{Mode: naming.Production, Prefix: "0820", Tenant: "acme", Base: "tracardi-event", Partition: "2023-2"}
 	require.Equal(t, "prod-acme.tracardi-event", n.Alias())
 	require.Equal(t, "prod-template.0820.acme.tracardi-event", n.Template())
 	require.Equal(t, "prod-0820.acme.tracardi-event-*-*", n.TemplatePattern())
@@ -53,14 +53,14 @@ func TestIndexNameRoundTrip(t *testing.T) {
 		r := rapid.SampledFrom(c.List()).Draw(t, "release")
 		res := rapid.SampledFrom(r.Resources).Draw(t, "resource")
 		at := time.Unix(rapid.Int64Range(1e9, 4e9).Draw(t, "at"), 0)
-		n := upgrader.IndexName{
-			Mode:      rapid.SampledFrom([]upgrader.Mode{upgrader.Staging, upgrader.Production, upgrader.Static}).Draw(t, "mode"),
+		n := naming.IndexName{
+			Mode:      rapid.SampledFrom([]naming.Mode{naming.Staging, naming.Production, naming.Static}).Draw(t, "mode"),
 			Prefix:    r.Prefix,
 			Tenant:    rapid.StringMatching(`[a-z][a-z0-9]{2,62}`).Draw(t, "tenant"),
 			Base:      res.Base,
-			Partition: upgrader.PartitionAt(rapid.SampledFrom([]releases.Partitioning{"", releases.Monthly, releases.Quarterly, releases.Yearly}).Draw(t, "partitioning"), at),
+			Partition: naming.PartitionAt(rapid.SampledFrom([]releases.Partitioning{"", releases.Monthly, releases.Quarterly, releases.Yearly}).Draw(t, "partitioning"), at),
 		}
-		got, ok := upgrader.ParseIndexName(n.String())
+		got, ok := naming.Parse(n.String())
 		if !ok || got != n {
 			t.Fatalf("%q came back as %+v", n.String(), got)
 		}
@@ -93,12 +93,12 @@ func TestTargetPartition(t *testing.T) {
 		{"", releases.Unpartitioned, ""},
 		{"2023-2", releases.Unpartitioned, ""},
 	} {
-		got, err := upgrader.TargetPartition(c.source, c.p, now)
+		got, err := naming.TargetPartition(c.source, c.p, now)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, "%s by %s", c.source, c.p)
 	}
 	for _, bad := range []string{"2023-0", "2023-13", "2023-99"} {
-		_, err := upgrader.TargetPartition(bad, releases.Quarterly, now)
+		_, err := naming.TargetPartition(bad, releases.Quarterly, now)
 		require.ErrorContains(t, err, bad)
 	}
 }
@@ -108,14 +108,14 @@ func TestPartitionsAgree(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		at := time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "at"), 0)
-		month := upgrader.PartitionAt(releases.Monthly, at)
+		month := naming.PartitionAt(releases.Monthly, at)
 		if strings.Contains(month, "-0") {
 			t.Fatalf("%s is zero-padded", month)
 		}
 		for _, p := range []releases.Partitioning{releases.Monthly, releases.Quarterly, releases.Yearly} {
-			got, err := upgrader.TargetPartition(month, p, time.Time{})
-			if err != nil || got != upgrader.PartitionAt(p, at) {
-				t.Fatalf("month %s goes to %s %s (%v), the day to %s", month, p, got, err, upgrader.PartitionAt(p, at))
+			got, err := naming.TargetPartition(month, p, time.Time{})
+			if err != nil || got != naming.PartitionAt(p, at) {
+				t.Fatalf("month %s goes to %s %s (%v), the day to %s", month, p, got, err, naming.PartitionAt(p, at))
 			}
 		}
 	})
@@ -126,7 +126,7 @@ func FuzzParseIndexName(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if n, ok := upgrader.ParseIndexName(s); ok && n.String() != s {
+		if n, ok := naming.Parse(s); ok && n.String() != s {
 			t.Fatalf("%q came back as %q", s, n.String())
 		}
 	})
