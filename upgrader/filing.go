@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // A step may route documents into the partition of a date that they hold, not
@@ -18,7 +19,7 @@ import (
 // groupOf is all partitions of one resource in one environment.
 type groupOf struct {
 	resource string
-	mode     Mode
+	mode     naming.Mode
 }
 
 // fileByDate lets every source feed every partition of the resources whose
@@ -36,7 +37,7 @@ func (tp *tenantPlan) fileByDate() {
 			continue
 		}
 		partitions := 0
-		for _, m := range ModesOf(r) {
+		for _, m := range naming.ModesOf(r) {
 			partitions += tp.cross(m, r)
 		}
 		tp.note("documents of %s go into the partition of their %s, where there is one (%d in both environments); the others, and those without a date, stay in that of their index", r.Key, by, partitions)
@@ -45,7 +46,7 @@ func (tp *tenantPlan) fileByDate() {
 
 // cross adds to every partition of a resource the sources of all the others,
 // and returns how many partitions there are.
-func (tp *tenantPlan) cross(mode Mode, r releases.Resource) int {
+func (tp *tenantPlan) cross(mode naming.Mode, r releases.Resource) int {
 	var sources []Copy
 	for _, name := range sortedKeys(tp.moves) {
 		if m := tp.moves[name]; m.Resource == r.Key && m.Mode == mode {
@@ -53,7 +54,7 @@ func (tp *tenantPlan) cross(mode Mode, r releases.Resource) int {
 		}
 	}
 	for _, c := range sources {
-		n, _ := ParseIndexName(c.Source)
+		n, _ := naming.Parse(c.Source)
 		for _, part := range partsOf(n.Partition, r.Partitioning) {
 			mv := tp.move(mode, r, part)
 			mv.Replicas = max(mv.Replicas, tp.replicas(mode))
@@ -82,13 +83,13 @@ func (m *Move) addForeign(sources []Copy) {
 // partsOf are the partitions of a finer partitioning that a partition is cut
 // into; none when it is no finer.
 func partsOf(partition string, p releases.Partitioning) []string {
-	if partition == "" || partitionSpan(partition) <= partitionSpan(PartitionAt(p, time.Time{})) {
+	if partition == "" || partitionSpan(partition) <= partitionSpan(naming.PartitionAt(p, time.Time{})) {
 		return nil
 	}
 	var out []string
 	first := firstOf(partition)
 	for i := range partitionSpan(partition) {
-		if part := PartitionAt(p, first.AddDate(0, i, 0)); !slices.Contains(out, part) {
+		if part := naming.PartitionAt(p, first.AddDate(0, i, 0)); !slices.Contains(out, part) {
 			out = append(out, part)
 		}
 	}
@@ -97,7 +98,7 @@ func partsOf(partition string, p releases.Partitioning) []string {
 
 // firstOf is the moment at which a partition begins.
 func firstOf(partition string) time.Time {
-	at := partitionStart(partition)
+	at := naming.PartitionStart(partition)
 	return time.Date(at/100, time.Month(max(1, at%100)), 1, 0, 0, 0, 0, time.UTC)
 }
 
@@ -159,7 +160,7 @@ func takersByDate(moves []*Move, group groupOf) []*Move {
 	}
 	out = slices.DeleteFunc(out, func(m *Move) bool { return len(m.Copies) < most || m.Partition == "" })
 	slices.SortFunc(out, func(a, b *Move) int {
-		return cmp.Or(cmp.Compare(partitionSpan(a.Partition), partitionSpan(b.Partition)), cmp.Compare(partitionStart(a.Partition), partitionStart(b.Partition)))
+		return cmp.Or(cmp.Compare(partitionSpan(a.Partition), partitionSpan(b.Partition)), cmp.Compare(naming.PartitionStart(a.Partition), naming.PartitionStart(b.Partition)))
 	})
 	return out
 }
