@@ -2,6 +2,7 @@ package backups_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,57 @@ func TestRepositoriesBelongToClusters(t *testing.T) {
 		require.Equal(t, c.tenants, got, name)
 		require.Equal(t, c.into, into, name)
 	}
+	b.before(t, map[string]string{"home": "default", "far": "eu"}, put)
 	_, err = b.service.PutRepository(b.ctx, caller, backups.Repository{Name: "far", Kind: backups.KindFS, Settings: map[string]string{"location": "/mnt/x"}})
 	require.ErrorContains(t, err, "repository far belongs to cluster eu")
+}
+
+// Before a rollout over clusters one snapshot is taken in each, into the
+// repository that was named of it, or its only one.
+func (b *bundle) before(t *testing.T, clusterOf map[string]string, put func(name, cluster string)) {
+	t.Helper()
+	begin := func(rollout string, repositories []string, ids ...string) (map[string]string, error) {
+		taken, err := b.service.BeginBefore(b.ctx, caller.KeyID, rollout, repositories, ids)
+		into := map[string]string{}
+		for home, name := range taken {
+			r, err := b.service.Run(b.ctx, backups.RunSnapshot, name)
+			require.NoError(t, err)
+			require.Equal(t, home, clusterOf[r.Repository])
+			into[r.Repository] = strings.Join(r.Tenants, " ")
+		}
+		return into, err
+	}
+	into, err := begin("r1", nil, "gamma", "acme", "beta")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"home": "acme", "far": "beta gamma"}, into)
+	first, err := b.service.BeginBefore(b.ctx, caller.KeyID, "r1", nil, []string{"gamma", "acme", "beta"})
+	require.NoError(t, err)
+	again, err := b.service.BeginBefore(b.ctx, caller.KeyID, "r1", []string{"far"}, []string{"gamma", "acme", "beta"})
+	require.NoError(t, err)
+	require.Equal(t, first, again, "the same rollout")
+
+	put("far2", "eu")
+	clusterOf["far2"] = "eu"
+	for name, c := range map[string]struct {
+		repositories []string
+		tenants      []string
+		into         map[string]string
+		why          string
+	}{
+		"one is named":           {[]string{"far2"}, []string{"acme", "beta"}, map[string]string{"home": "acme", "far2": "beta"}, ""},
+		"each is named":          {[]string{"far", "home"}, []string{"acme", "beta"}, map[string]string{"home": "acme", "far": "beta"}, ""},
+		"one cluster":            {[]string{"far2"}, []string{"beta"}, map[string]string{"far2": "beta"}, ""},
+		"too many to choose":     {nil, []string{"acme", "beta"}, nil, "cluster eu: there are 2 repositories to choose from"},
+		"two of the same":        {[]string{"far", "far2"}, []string{"acme", "beta"}, nil, "far and far2 belong to the same cluster, eu"},
+		"nobody lives there":     {[]string{"far"}, []string{"acme"}, nil, "far belongs to cluster eu, but the tenants live in default"},
+		"there is no such thing": {[]string{"near"}, []string{"acme"}, nil, "near"},
+	} {
+		into, err := begin("of "+name, c.repositories, c.tenants...)
+		if c.why != "" {
+			require.ErrorContains(t, err, c.why, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, c.into, into, name)
+	}
 }

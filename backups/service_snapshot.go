@@ -249,19 +249,6 @@ func (s *Service) Holds(ctx context.Context, tenant string, indices []string, si
 	return "", why, nil
 }
 
-var _ upgrader.Snapshots = (*Service)(nil)
-
-// BeginBefore implements upgrader.Snapshots.
-func (s *Service) BeginBefore(ctx context.Context, caller, rollout, repository string, ids []string) (string, error) {
-	r, err := s.Create(ctx, tenants.Caller{KeyID: caller}, SnapshotOrder{
-		Repository: repository, Selection: Selection{Tenants: ids}, Purpose: "rollout " + rollout, RequestID: "rollout " + rollout,
-	})
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
-}
-
 // SnapshotState implements upgrader.Snapshots.
 func (s *Service) SnapshotState(ctx context.Context, name string) (upgrader.SnapshotState, error) {
 	r, err := s.store.Run(ctx, name)

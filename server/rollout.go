@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,10 +26,19 @@ func optionsFromProto(o *tmsv1.RolloutOptions) (upgrader.Options, error) {
 		Methods: methods,
 		Tenants: o.GetTenants(), Verify: upgrader.VerifyLevel(o.GetVerify()), AllowQuarantine: int(o.GetAllowQuarantine()),
 		MaxTenants: int(o.GetMaxTenants()), HoldSwitch: o.GetHoldSwitch(), FenceTimeout: o.GetFenceTimeout().AsDuration(),
-		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepository: o.GetSnapshotRepository(),
+		RequestsPerSecond: o.GetRequestsPerSecond(), Snapshot: o.GetSnapshot(), SnapshotRepositories: snapshotRepositories(o),
 		RequireRehearsal: o.GetRequireRehearsal(), RaiseShardLimit: o.GetRaiseShardLimit(), FinalizeAfter: o.GetFinalizeAfter().AsDuration(),
 		Strategy: strategy, Except: o.GetExcept(), Clusters: o.GetClusters(),
 	}, err
+}
+
+// snapshotRepositories are those named in one way or the other.
+func snapshotRepositories(o *tmsv1.RolloutOptions) []string {
+	all := slices.Clone(o.GetSnapshotRepositories())
+	if one := o.GetSnapshotRepository(); one != "" && !slices.Contains(all, one) {
+		all = append(all, one)
+	}
+	return all
 }
 
 func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
@@ -39,9 +49,13 @@ func optionsToProto(o upgrader.Options) *tmsv1.RolloutOptions {
 		}
 		methods[key] = string(m)
 	}
+	repository, repositories := "", o.SnapshotRepositories
+	if len(repositories) == 1 {
+		repository, repositories = repositories[0], nil
+	}
 	return &tmsv1.RolloutOptions{
 		RequireRehearsal: o.RequireRehearsal, RaiseShardLimit: o.RaiseShardLimit, FinalizeAfter: span(o.FinalizeAfter), Strategy: strategyToProto(o.Strategy), Except: o.Except,
-		Snapshot: o.Snapshot, SnapshotRepository: o.SnapshotRepository, SnapshotId: o.SnapshotName,
+		Snapshot: o.Snapshot, SnapshotRepository: repository, SnapshotRepositories: repositories, SnapshotId: o.SnapshotName, SnapshotIds: o.Snapshots,
 		Methods: methods, Clusters: o.Clusters,
 		Tenants: o.Tenants, Verify: string(o.Verify), AllowQuarantine: int32(o.AllowQuarantine), MaxTenants: int32(o.MaxTenants),
 		HoldSwitch: o.HoldSwitch, FenceTimeout: durationpb.New(o.FenceTimeout), RequestsPerSecond: o.RequestsPerSecond,

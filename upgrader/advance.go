@@ -180,11 +180,11 @@ func (a *advancer) somebodyWaits() bool {
 
 // admission is what decide knows beside the rows.
 type admission struct {
-	now      time.Time
-	clusters map[string]ClusterFacts // as far as they were asked
-	snapshot *SnapshotState
-	joins    []joining
-	extend   func(*Facts) // fills in what further gates judge; may be nil
+	now       time.Time
+	clusters  map[string]ClusterFacts // as far as they were asked
+	snapshots map[string]SnapshotState
+	joins     []joining
+	extend    func(*Facts) // fills in what further gates judge; may be nil
 }
 
 // joining is a tenant that was planned to join a rollout, or why it cannot.
@@ -225,7 +225,7 @@ func decide(v *View, a admission) *Decision {
 // into a cluster keeps those of it waiting that come later: otherwise the small
 // ones would overtake it for ever.
 func letIn(v *View, a admission, d *Decision) {
-	l := &entry{v: v, a: a, d: d, f: Facts{Now: a.now, Rollout: v.Rollout, Stop: v.Stop, Snapshot: a.snapshot}, shut: map[string]string{}, starting: map[WaveHome]int{}}
+	l := &entry{v: v, a: a, d: d, f: Facts{Now: a.now, Rollout: v.Rollout, Stop: v.Stop, Snapshots: a.snapshots}, shut: map[string]string{}, starting: map[WaveHome]int{}}
 	d.Reasons, d.WaveReasons = map[string]string{}, map[WaveHome]string{}
 	if v.Loads == nil {
 		v.Loads = map[string]ClusterLoad{}

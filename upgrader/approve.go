@@ -102,7 +102,7 @@ func (s *Service) GateReports(ctx context.Context, rollout, tenant string) (*Rol
 		return nil, nil, err
 	}
 	f := &Facts{Now: s.now(), Rollout: v.Rollout, Stop: v.Stop}
-	if f.Snapshot, err = snapshotFacts(ctx, s.snapshots, v.Rollout); err != nil {
+	if f.Snapshots, err = snapshotFacts(ctx, s.snapshots, v.Rollout); err != nil {
 		return nil, nil, err
 	}
 	if s.gates.Extend != nil {

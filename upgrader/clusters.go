@@ -117,7 +117,7 @@ func (s *Service) planClusters(ctx context.Context, p *planner, fleet []FleetTen
 func (s *Service) planCluster(ctx context.Context, whole *planner, cluster string, tenants []FleetTenant) (*Plan, error) {
 	engine, err := s.engines.For(ctx, cluster)
 	if err != nil {
-		return nil, err
+		return nil, unavailable(cluster, err)
 	}
 	view := ClusterView{Now: whole.view.Now}
 	if view.Info, view.Shards, err = hail(ctx, engine); err != nil {

@@ -116,31 +116,30 @@ func (r *Runner) conductOnce(ctx context.Context, rollout string) (again bool, e
 
 // observe asks what gates judge about the clusters where tenants could start.
 func (r *Runner) observe(ctx context.Context, v *View, letIn []string, a *admission) (err error) {
-	a.clusters = map[string]ClusterFacts{}
+	var names []string
 	for _, c := range v.Candidates {
-		if _, asked := a.clusters[c.Cluster]; !asked && slices.Contains(letIn, c.TenantID) {
-			a.clusters[c.Cluster] = clusterFacts(ctx, r.engines, c.Cluster)
+		if !slices.Contains(names, c.Cluster) && slices.Contains(letIn, c.TenantID) {
+			names = append(names, c.Cluster)
 		}
 	}
-	if a.snapshot, err = snapshotFacts(ctx, r.snapshots, v.Rollout); err != nil {
+	// At once: tenants of the others do not wait for one that says nothing.
+	seen := make([]ClusterFacts, len(names))
+	var asking sync.WaitGroup
+	for i, name := range names {
+		asking.Go(func() { seen[i] = clusterFacts(ctx, r.engines, name) })
+	}
+	asking.Wait()
+	a.clusters = map[string]ClusterFacts{}
+	for i, name := range names {
+		a.clusters[name] = seen[i]
+	}
+	if a.snapshots, err = snapshotFacts(ctx, r.snapshots, v.Rollout); err != nil {
 		return err
 	}
 	if r.gates.Extend != nil {
 		a.extend, err = r.gates.Extend(ctx, v.Rollout)
 	}
 	return err
-}
-
-// snapshotFacts is how far a rollout's snapshot is, nil without one.
-func snapshotFacts(ctx context.Context, s Snapshots, ro *Rollout) (*SnapshotState, error) {
-	if ro.Options.SnapshotName == "" || s == nil {
-		return nil, nil
-	}
-	state, err := s.SnapshotState(ctx, ro.Options.SnapshotName)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", ro.Options.SnapshotName, err)
-	}
-	return &state, nil
 }
 
 // clusterFacts asks a cluster how it is.
@@ -191,12 +190,16 @@ func (r *Runner) joins(ctx context.Context, v *View) ([]joining, error) {
 func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (joining, error) {
 	o := ro.Options
 	o.Tenants, o.Clusters, o.Strategy, o.Except = []string{t.ID}, nil, nil, nil
-	plan, err := NewService(r.store, nil, r.catalogue, r.now).WithEngines(r.engines).Plan(ctx, Request{ToRelease: ro.ToRelease, Options: o})
-	if err != nil {
-		return joining{}, err
-	}
 	cannot := func(why string) joining {
 		return joining{missing: &MissingTenant{TenantID: t.ID, Release: t.Release, Reason: why}}
+	}
+	plan, err := NewService(r.store, nil, r.catalogue, r.now).WithEngines(r.engines).Plan(ctx, Request{ToRelease: ro.ToRelease, Options: o})
+	var refused *ServiceError
+	if errors.As(err, &refused) && refused.Reason == ReasonUnavailable && ctx.Err() == nil {
+		return cannot(refused.Error()), nil // it is tried again, and the others go on
+	}
+	if err != nil {
+		return joining{}, err
 	}
 	if len(plan.Refusals) > 0 {
 		return cannot(Wording("", plan.Refusals[0].Message, plan.Refusals[0].Remedy, nil)), nil

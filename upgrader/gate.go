@@ -1,6 +1,7 @@
 package upgrader
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -70,8 +71,8 @@ type Facts struct {
 	// Unrehearsed says of tenants that wait why they count as not rehearsed; nil
 	// when the rollout does not ask for rehearsals.
 	Unrehearsed map[string]string
-	// Snapshot is how far the rollout's snapshot is; nil when it has none.
-	Snapshot *SnapshotState
+	// Snapshots are how far the rollout's snapshots are, by name.
+	Snapshots map[string]SnapshotState
 }
 
 // Candidate is what gates know of a tenant that waits.
@@ -278,10 +279,12 @@ func tenantActive(f *Facts) (why, remedy string) {
 func snapshotTaken(f *Facts) (why, remedy string) {
 	// One that never becomes a backup lets tenants in: each then fails with
 	// its reason, and the rollout ends.
-	if f.Snapshot == nil || f.Snapshot.Done || f.Snapshot.Over {
+	name := f.Rollout.Options.SnapshotIn(cmp.Or(f.Tenant.Cluster, DefaultCluster))
+	state, known := f.Snapshots[name]
+	if !known || state.Done || state.Over {
 		return "", ""
 	}
-	return fmt.Sprintf("snapshot %s is %s", f.Rollout.Options.SnapshotName, f.Snapshot.Text), "`tms backup show " + f.Rollout.Options.SnapshotName + "`"
+	return fmt.Sprintf("snapshot %s is %s", name, state.Text), "`tms backup show " + name + "`"
 }
 
 func clusterHealth(f *Facts) (why, remedy string) {

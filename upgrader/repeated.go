@@ -38,7 +38,7 @@ func (s *Service) repeated(ctx context.Context, req Request) (*Rollout, error) {
 // the hold since, and tenants and clusters are sets.
 func wishOf(o Options) []byte {
 	o = o.WithDefaults()
-	o.SnapshotRepository, o.SnapshotName, o.AllowQuarantine, o.HoldSwitch = "", "", 0, false
+	o.SnapshotRepositories, o.SnapshotName, o.Snapshots, o.AllowQuarantine, o.HoldSwitch = nil, "", nil, 0, false
 	o.Tenants = slices.Sorted(slices.Values(o.Tenants))
 	o.Clusters = slices.Sorted(slices.Values(o.Clusters))
 	b, _ := json.Marshal(o) // numbers, strings and maps of them: cannot fail

@@ -74,11 +74,14 @@ type Options struct {
 	// others with AllResources. A choice for one resource that is impossible
 	// refuses the rollout; one for all of them applies where it can.
 	Methods map[string]Method `json:"methods,omitempty"`
-	// Snapshot is "" or SnapshotBefore; SnapshotRepository says where to, and
-	// SnapshotName, set at the start, which one it is.
-	Snapshot           string `json:"snapshot,omitempty"`
-	SnapshotRepository string `json:"snapshot_repository,omitempty"`
-	SnapshotName       string `json:"snapshot_name,omitempty"`
+	// Snapshot is "" or SnapshotBefore; SnapshotRepositories say where to, at
+	// most one for each cluster. What was taken is set at the start: the
+	// SnapshotName where all tenants live in one cluster, or else Snapshots by
+	// cluster; SnapshotIn knows both.
+	Snapshot             string            `json:"snapshot,omitempty"`
+	SnapshotRepositories []string          `json:"snapshot_repositories,omitempty"`
+	SnapshotName         string            `json:"snapshot_name,omitempty"`
+	Snapshots            map[string]string `json:"snapshots,omitempty"`
 	// RaiseShardLimit has TMS raise cluster.max_shards_per_node as far as the
 	// rollout needs, and put it back: see ShardLimit.
 	RaiseShardLimit bool `json:"raise_shard_limit,omitempty"`

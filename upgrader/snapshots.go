@@ -3,15 +3,18 @@ package upgrader
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
 // Snapshots is what rollouts need from backups, *backups.Service.
 type Snapshots interface {
-	// BeginBefore asks for a snapshot of tenants before a rollout and returns
-	// its name; with the same rollout it is the same snapshot. repository may
-	// be "" when there is only one.
-	BeginBefore(ctx context.Context, caller, rollout, repository string, tenants []string) (string, error)
+	// BeginBefore asks for a snapshot of tenants before a rollout in each of
+	// their clusters, and returns its name by cluster; with the same rollout
+	// they are the same snapshots. A cluster of which none of the repositories
+	// is must have only one.
+	BeginBefore(ctx context.Context, caller, rollout string, repositories, tenants []string) (map[string]string, error)
 	// SnapshotState tells how far a snapshot is.
 	SnapshotState(ctx context.Context, name string) (SnapshotState, error)
 	// Holds names the newest successful snapshot of a tenant, not older than
@@ -69,15 +72,50 @@ func (s *Service) beginSnapshot(ctx context.Context, r *Rollout, plan *Plan) err
 	if len(ids) == 0 {
 		return nil
 	}
-	name, err := s.snapshots.BeginBefore(ctx, r.CreatedBy, r.ID, r.Options.SnapshotRepository, ids)
-	r.Options.SnapshotName = name
+	taken, err := s.snapshots.BeginBefore(ctx, r.CreatedBy, r.ID, r.Options.SnapshotRepositories, ids)
+	if len(taken) > 1 {
+		r.Options.Snapshots = taken
+		return err
+	}
+	for _, name := range taken {
+		r.Options.SnapshotName = name
+	}
 	return err
+}
+
+// SnapshotIn names the snapshot that was taken of the tenants of a cluster
+// before the rollout; "" when there is none.
+func (o Options) SnapshotIn(cluster string) string {
+	if o.SnapshotName != "" {
+		return o.SnapshotName
+	}
+	return o.Snapshots[cluster]
+}
+
+// snapshotFacts are how far a rollout's snapshots are, by name.
+func snapshotFacts(ctx context.Context, s Snapshots, ro *Rollout) (map[string]SnapshotState, error) {
+	if s == nil {
+		return nil, nil
+	}
+	names := slices.Collect(maps.Values(ro.Options.Snapshots))
+	if name := ro.Options.SnapshotName; name != "" {
+		names = append(names, name)
+	}
+	out := map[string]SnapshotState{}
+	for _, name := range names {
+		state, err := s.SnapshotState(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("snapshot %s: %w", name, err)
+		}
+		out[name] = state
+	}
+	return out, nil
 }
 
 // snapshotFresh is the gate of that name: nothing of a tenant is touched
 // before its snapshot counts as a backup.
 func (s *session) snapshotFresh(ctx context.Context) (Outcome, error) {
-	name := s.rollout.Options.SnapshotName
+	name := s.rollout.Options.SnapshotIn(s.lease.Cluster)
 	if name == "" {
 		return OutcomeDone, nil
 	}

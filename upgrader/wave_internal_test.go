@@ -265,7 +265,13 @@ func TestGatesSay(t *testing.T) {
 		{GateTenantActive, "suspended", func(f *Facts) {
 			f.Tenant.Registered, f.Rollout.Options.Strategy = "suspended", &Strategy{Inactive: InactiveWait}
 		}},
-		{GateSnapshotFresh, "is half done", func(f *Facts) { f.Snapshot = &SnapshotState{Text: "half done"} }},
+		{GateSnapshotFresh, "is half done", func(f *Facts) {
+			f.Rollout.Options.SnapshotName, f.Snapshots = "s", map[string]SnapshotState{"s": {Text: "half done"}}
+		}},
+		{GateSnapshotFresh, "snapshot far is half done", func(f *Facts) {
+			f.Rollout.Options.Snapshots, f.Snapshots = map[string]string{"default": "near", "eu": "far"}, map[string]SnapshotState{"near": {Done: true}, "far": {Text: "half done"}}
+			f.Tenant.Cluster = "eu"
+		}},
 		{GateClusterHealth, "red", func(f *Facts) { f.Cluster.Health = "red" }},
 		{GateRehearsed, "it was not rehearsed yet", func(f *Facts) { f.Unrehearsed = map[string]string{f.Tenant.TenantID: "it was not rehearsed yet"} }},
 		{GateClusterHealth, "no answer", func(f *Facts) { f.Cluster = ClusterFacts{Err: "no answer"} }},

@@ -52,8 +52,15 @@ type RolloutOptions struct {
 	Snapshot string `protobuf:"bytes,20,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// Where the snapshot goes; may be empty when there is only one repository.
 	SnapshotRepository string `protobuf:"bytes,21,opt,name=snapshot_repository,json=snapshotRepository,proto3" json:"snapshot_repository,omitempty"`
-	// The snapshot that was taken. Output only.
+	// The snapshot that was taken, where the tenants live in one cluster. Output
+	// only.
 	SnapshotId string `protobuf:"bytes,22,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// Where the snapshots of tenants in several clusters go, a repository of
+	// each; for a cluster that has only one it may be left out.
+	SnapshotRepositories []string `protobuf:"bytes,52,rep,name=snapshot_repositories,json=snapshotRepositories,proto3" json:"snapshot_repositories,omitempty"`
+	// The snapshots that were taken, by cluster, where the tenants live in
+	// several. Output only.
+	SnapshotIds map[string]string `protobuf:"bytes,53,rep,name=snapshot_ids,json=snapshotIds,proto3" json:"snapshot_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Where nothing but the shard limit is in the way, TMS raises
 	// cluster.max_shards_per_node as far as needed, and puts it back when no
 	// tenant of the rollout needs it any more.
@@ -182,6 +189,20 @@ func (x *RolloutOptions) GetSnapshotId() string {
 		return x.SnapshotId
 	}
 	return ""
+}
+
+func (x *RolloutOptions) GetSnapshotRepositories() []string {
+	if x != nil {
+		return x.SnapshotRepositories
+	}
+	return nil
+}
+
+func (x *RolloutOptions) GetSnapshotIds() map[string]string {
+	if x != nil {
+		return x.SnapshotIds
+	}
+	return nil
 }
 
 func (x *RolloutOptions) GetRaiseShardLimit() bool {
@@ -2695,7 +2716,8 @@ var File_tms_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\b\n" +
+	"\x14tms/v1/rollout.proto\x12\x06tms.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\n" +
+	"\n" +
 	"\x0eRolloutOptions\x12-\n" +
 	"\atenants\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x90N\x18\x01\"\x06r\x04\x10\x03\x18?R\atenants\x124\n" +
 	"\x06verify\x18\x02 \x01(\tB\x1c\xbaH\x19r\x17R\x00R\x05countR\x06sampleR\x04fullR\x06verify\x125\n" +
@@ -2712,7 +2734,9 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"R\x00R\x06beforeR\bsnapshot\x128\n" +
 	"\x13snapshot_repository\x18\x15 \x01(\tB\a\xbaH\x04r\x02\x18?R\x12snapshotRepository\x12(\n" +
 	"\vsnapshot_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
-	"snapshotId\x12*\n" +
+	"snapshotId\x12G\n" +
+	"\x15snapshot_repositories\x184 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\x18\x01\"\x06r\x04\x10\x01\x18?R\x14snapshotRepositories\x12J\n" +
+	"\fsnapshot_ids\x185 \x03(\v2'.tms.v1.RolloutOptions.SnapshotIdsEntryR\vsnapshotIds\x12*\n" +
 	"\x11raise_shard_limit\x18( \x01(\bR\x0fraiseShardLimit\x12+\n" +
 	"\x11require_rehearsal\x182 \x01(\bR\x10requireRehearsal\x12S\n" +
 	"\x0efinalize_after\x18) \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\x12R\n" +
@@ -2720,6 +2744,9 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\bstrategy\x18\x1f \x01(\v2\x17.google.protobuf.StructR\bstrategy\x12.\n" +
 	"\bclusters\x183 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\x18\x01\"\x06r\x04\x10\x01\x18?R\bclusters\x1a:\n" +
 	"\fMethodsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10SnapshotIdsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vExceptEntry\x12\x10\n" +
@@ -2973,7 +3000,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -2998,65 +3025,67 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*GateReport)(nil),            // 20: tms.v1.GateReport
 	(*GateVerdict)(nil),           // 21: tms.v1.GateVerdict
 	nil,                           // 22: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 23: tms.v1.RolloutOptions.ExceptEntry
-	nil,                           // 24: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 25: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 27: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	nil,                           // 23: tms.v1.RolloutOptions.SnapshotIdsEntry
+	nil,                           // 24: tms.v1.RolloutOptions.ExceptEntry
+	nil,                           // 25: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 26: tms.v1.WayBack.KeptEntry
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 28: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	26, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	27, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
 	22, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	26, // 2: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
-	23, // 3: tms.v1.RolloutOptions.except:type_name -> tms.v1.RolloutOptions.ExceptEntry
-	27, // 4: tms.v1.RolloutOptions.strategy:type_name -> google.protobuf.Struct
-	28, // 5: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	28, // 6: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
-	4,  // 8: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
-	2,  // 9: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
-	3,  // 10: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
-	16, // 11: tms.v1.Rollout.waves:type_name -> tms.v1.Wave
-	18, // 12: tms.v1.Rollout.missing:type_name -> tms.v1.MissingTenant
-	26, // 13: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
-	28, // 14: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
-	28, // 15: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
-	24, // 16: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
-	6,  // 17: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	28, // 18: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	28, // 19: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
-	7,  // 20: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
-	5,  // 21: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	25, // 22: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	28, // 23: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
-	0,  // 24: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	11, // 25: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
-	8,  // 26: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	14, // 27: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 28: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
-	10, // 29: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
-	15, // 30: tms.v1.RolloutPlan.waves:type_name -> tms.v1.WavePlan
-	14, // 31: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 32: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
-	7,  // 33: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	28, // 34: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
-	13, // 35: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
-	28, // 36: tms.v1.Wave.open_time:type_name -> google.protobuf.Timestamp
-	28, // 37: tms.v1.Wave.end_time:type_name -> google.protobuf.Timestamp
-	28, // 38: tms.v1.Wave.soak_until:type_name -> google.protobuf.Timestamp
-	28, // 39: tms.v1.Wave.check_until:type_name -> google.protobuf.Timestamp
-	28, // 40: tms.v1.Wave.done_time:type_name -> google.protobuf.Timestamp
-	28, // 41: tms.v1.Wave.approve_time:type_name -> google.protobuf.Timestamp
-	17, // 42: tms.v1.Wave.checks:type_name -> tms.v1.WaveCheck
-	28, // 43: tms.v1.WaveCheck.time:type_name -> google.protobuf.Timestamp
-	20, // 44: tms.v1.RolloutGates.reports:type_name -> tms.v1.GateReport
-	21, // 45: tms.v1.GateReport.gates:type_name -> tms.v1.GateVerdict
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	23, // 2: tms.v1.RolloutOptions.snapshot_ids:type_name -> tms.v1.RolloutOptions.SnapshotIdsEntry
+	27, // 3: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
+	24, // 4: tms.v1.RolloutOptions.except:type_name -> tms.v1.RolloutOptions.ExceptEntry
+	28, // 5: tms.v1.RolloutOptions.strategy:type_name -> google.protobuf.Struct
+	29, // 6: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	29, // 7: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
+	4,  // 9: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
+	2,  // 10: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
+	3,  // 11: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
+	16, // 12: tms.v1.Rollout.waves:type_name -> tms.v1.Wave
+	18, // 13: tms.v1.Rollout.missing:type_name -> tms.v1.MissingTenant
+	27, // 14: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
+	29, // 15: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
+	29, // 16: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
+	25, // 17: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	6,  // 18: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
+	29, // 19: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	29, // 20: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	7,  // 21: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
+	5,  // 22: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
+	26, // 23: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	29, // 24: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	0,  // 25: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
+	11, // 26: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	8,  // 27: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
+	14, // 28: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 29: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	10, // 30: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
+	15, // 31: tms.v1.RolloutPlan.waves:type_name -> tms.v1.WavePlan
+	14, // 32: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
+	12, // 33: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
+	7,  // 34: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	29, // 35: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	13, // 36: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	29, // 37: tms.v1.Wave.open_time:type_name -> google.protobuf.Timestamp
+	29, // 38: tms.v1.Wave.end_time:type_name -> google.protobuf.Timestamp
+	29, // 39: tms.v1.Wave.soak_until:type_name -> google.protobuf.Timestamp
+	29, // 40: tms.v1.Wave.check_until:type_name -> google.protobuf.Timestamp
+	29, // 41: tms.v1.Wave.done_time:type_name -> google.protobuf.Timestamp
+	29, // 42: tms.v1.Wave.approve_time:type_name -> google.protobuf.Timestamp
+	17, // 43: tms.v1.Wave.checks:type_name -> tms.v1.WaveCheck
+	29, // 44: tms.v1.WaveCheck.time:type_name -> google.protobuf.Timestamp
+	20, // 45: tms.v1.RolloutGates.reports:type_name -> tms.v1.GateReport
+	21, // 46: tms.v1.GateReport.gates:type_name -> tms.v1.GateVerdict
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -3071,7 +3100,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

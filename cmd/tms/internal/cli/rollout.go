@@ -52,7 +52,7 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		return writeJSON(a.out, v)
 	}
 	err := writeFields(a.out,
-		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "kind", r.GetKind(), "clusters", strings.Join(clustersOf(r), ", "), "tenants", tally(r),
+		"rollout", r.GetId(), "state", r.GetState()+withReason(r.GetReason()), "to", r.GetToRelease(), "kind", r.GetKind(), "clusters", strings.Join(clustersOf(r), ", "), "tenants", tally(r), "snapshot", snapshotsOf(r.GetOptions()),
 		"started", stamp(r.GetCreateTime()), "by", r.GetCreatedBy(), "ended", stamp(r.GetFinishTime()), "took", seconds(r.GetSeconds()),
 	)
 	if err == nil {
@@ -84,6 +84,14 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		return err
 	}
 	return a.printMoves(r)
+}
+
+// snapshotsOf names what was taken before a rollout.
+func snapshotsOf(o *tmsv1.RolloutOptions) string {
+	if len(o.GetSnapshotIds()) == 0 {
+		return o.GetSnapshotId()
+	}
+	return pairsText(o.GetSnapshotIds())
 }
 
 func tenantRow(t *tmsv1.RolloutTenant) []string {

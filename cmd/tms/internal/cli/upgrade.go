@@ -43,7 +43,8 @@ type rolloutFlags struct {
 	requireRehearsal            bool
 	fenceTimeout                time.Duration
 	requestsPerSecond           float64
-	snapshot, repository        string
+	snapshot                    string
+	repositories                []string
 	methods                     []string
 	limitFlags
 	waveFlags
@@ -64,7 +65,7 @@ func (f *rolloutFlags) bind(cmd *cobra.Command) {
 	flags.Float64Var(&f.requestsPerSecond, "requests-per-second", 0, "documents per second of each copy task; default is unthrottled")
 	flags.StringSliceVar(&f.methods, "method", nil, "how indices get their documents: create, clone, reindex or merge, for all resources that allow it; or RESOURCE=METHOD for one; may be repeated")
 	flags.StringVar(&f.snapshot, "snapshot", "", "before: take a snapshot of the tenants first, and touch nothing until it counts as a backup")
-	flags.StringVar(&f.repository, "snapshot-repository", "", "where the snapshot goes; may be left out when there is only one")
+	flags.StringSliceVar(&f.repositories, "snapshot-repository", nil, "where the snapshot goes; may be left out when there is only one, and repeated for tenants of several clusters")
 	f.limitFlags.bind(cmd)
 	f.waveFlags.bind(cmd)
 	flags.BoolVar(&f.requireRehearsal, "require-rehearsal", false, "let a tenant start only after a rehearsal of the last seven days that came out well")
@@ -86,7 +87,7 @@ func (f *rolloutFlags) chosenMethods() map[string]string {
 
 func (f *rolloutFlags) options(cmd *cobra.Command) (*tmsv1.RolloutOptions, error) {
 	o := &tmsv1.RolloutOptions{
-		Snapshot: f.snapshot, SnapshotRepository: f.repository,
+		Snapshot: f.snapshot, SnapshotRepositories: unique(f.repositories),
 		Tenants: unique(f.tenants), Clusters: unique(f.clusters), Verify: f.verify, AllowQuarantine: f.allowQuarantine, MaxTenants: f.maxTenants,
 		HoldSwitch: f.holdSwitch, RequireRehearsal: f.requireRehearsal, RequestsPerSecond: f.requestsPerSecond, Methods: f.chosenMethods(),
 	}
