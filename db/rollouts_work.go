@@ -303,6 +303,9 @@ func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	if err != nil {
 		return err
 	}
+	if state, err = untilFinalized(ctx, tx, ro, state); err != nil {
+		return err
+	}
 	if state.Ended() {
 		if err := endWaves(ctx, tx, ro, time.Now()); err != nil {
 			return err

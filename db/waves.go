@@ -27,7 +27,7 @@ func scanWave(row pgx.CollectableRow) (waveRow, error) {
 	w := &r.wave
 	err := row.Scan(&r.rollout, &w.Number, &w.Name, &w.State, &w.Reason, &w.Rule, &opened, &ended, &soak, &check, &done,
 		&approved, &w.ApprovedBy, &w.ChecksWaived, &w.Checks, &w.Forgiven,
-		&w.Tally.Tenants, &w.Tally.Waiting, &w.Tally.Ended, &w.Tally.Failed)
+		&w.Tally.Tenants, &w.Tally.Waiting, &w.Tally.Ended, &w.Tally.Failed, &w.Tally.Old, &w.Tally.Deleting)
 	w.OpenedAt, w.EndedAt, w.SoakUntil, w.CheckUntil = timeOrZero(opened), timeOrZero(ended), timeOrZero(soak), timeOrZero(check)
 	w.DoneAt, w.ApprovedAt = timeOrZero(done), timeOrZero(approved)
 	return r, err
@@ -42,7 +42,7 @@ func addWaves(ctx context.Context, q querier, rollouts ...*upgrader.Rollout) err
 		ids = append(ids, ro.ID)
 	}
 	rows, err := q.Query(ctx, `
-		select `+waveColumns+`, coalesce(t.tenants, 0), coalesce(t.waiting, 0), coalesce(t.ended, 0), coalesce(t.failed, 0)
+		select `+waveColumns+`, coalesce(t.tenants, 0), coalesce(t.waiting, 0), coalesce(t.ended, 0), coalesce(t.failed, 0), coalesce(o.old, 0), coalesce(o.deleting, 0)
 		from rollout_waves w
 		left join (
 			select rollout_id, wave, count(*) as tenants, count(*) filter (where waiting) as waiting,
@@ -50,6 +50,12 @@ func addWaves(ctx context.Context, q querier, rollouts ...*upgrader.Rollout) err
 				count(*) filter (where state in ('failed', 'rolled_back')) as failed
 			from rollout_tenants where rollout_id = any($1) and excepted = '' group by rollout_id, wave
 		) t on t.rollout_id = w.rollout_id and t.wave = w.number
+		left join lateral (
+			select count(*) as old, count(*) filter (where intent = 'finalize') as deleting
+			from rollout_tenants x
+			where w.state = 'finalizing' and x.rollout_id = w.rollout_id and x.wave = w.number and x.excepted = '' and x.state = 'switched'
+				and jsonb_array_length(coalesce(x.record -> 'old_indices', '[]')) > 0
+		) o on true
 		where w.rollout_id = any($1) order by w.rollout_id, w.number`, ids, upgrader.EndedStates())
 	if err != nil {
 		return failure(err)

@@ -180,6 +180,25 @@ func uniform(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, state upgrade
 	return upgrader.RolloutRunning, nil
 }
 
+// untilFinalized corrects the state of a rollout that seems to have ended and has
+// a wave that is to be finalized yet.
+func untilFinalized(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, state upgrader.RolloutState) (upgrader.RolloutState, error) {
+	if !state.Ended() || ro.Wish == upgrader.WishCancel {
+		return state, nil
+	}
+	var owed bool
+	err := tx.QueryRow(ctx, `
+		select exists (select from rollout_waves
+			where rollout_id = $1 and state not in ('done', 'stopped') and (rule -> 'between' ->> 'finalize')::boolean)`, ro.ID).Scan(&owed)
+	switch {
+	case err != nil || !owed:
+		return state, err
+	case ro.Wish == upgrader.WishPause:
+		return upgrader.RolloutPaused, nil
+	}
+	return upgrader.RolloutRunning, nil
+}
+
 // notUniform says why a rollout has failed that looks complete.
 func notUniform(ro *upgrader.Rollout, state upgrader.RolloutState) string {
 	if state != upgrader.RolloutFailed || len(ro.Missing) == 0 {

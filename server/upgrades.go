@@ -160,7 +160,7 @@ func (s *upgradeService) Rollback(ctx context.Context, r *tmsv1.RollbackRolloutR
 
 func (s *upgradeService) Finalize(ctx context.Context, r *tmsv1.FinalizeRolloutRequest) (*tmsv1.Rollout, error) {
 	c := command(ctx, r.GetId(), r.GetTenants())
-	c.WithoutSnapshot = r.GetWithoutSnapshot()
+	c.WithoutSnapshot, c.Wave = r.GetWithoutSnapshot(), int(r.GetWave())
 	return answerRollout(s.upgrades.Finalize(ctx, c))
 }
 

@@ -107,7 +107,7 @@ func (a *advancer) wave(i int) bool {
 	if w.EndedAt.IsZero() {
 		w.EndedAt, w.SoakUntil = a.now, a.now.Add(lasting(w.Rule.Between.Soak))
 	}
-	if i < len(a.r.Waves)-1 && w.Tally.Tenants > 0 && !a.between(w) {
+	if (i < len(a.r.Waves)-1 || w.Rule.Between.Finalize) && w.Tally.Tenants > 0 && !a.between(w) {
 		return false
 	}
 	w.State, w.DoneAt, w.Reason = WaveDone, a.now, ""
@@ -129,19 +129,38 @@ func (a *advancer) between(w *Wave) bool {
 		w.State, w.Reason = WaveAwaiting, ""
 		return false
 	}
-	return true
+	return !b.Finalize || a.finalized(w)
+}
+
+// finalized says that no old version of the wave is left. Tenants of which no
+// good came keep theirs: one that failed is still on it. Past the failure
+// budget all do, until an operator says otherwise.
+func (a *advancer) finalized(w *Wave) bool {
+	switch {
+	case w.overBudget():
+		a.event("wave %d is not finalized: %s", w.Number, w.budgetText())
+		return true
+	case w.State != WaveFinalizing: // what is left is counted from now on
+		w.State, w.Reason = WaveFinalizing, ""
+		a.event("wave %d (%s) is being finalized", w.Number, w.Name)
+		return false
+	}
+	if w.Tally.Old == w.Tally.Deleting {
+		w.Reason = "" // nothing keeps anybody from it any more
+	}
+	return w.Tally.Old == 0
 }
 
 // checked says that the checks have passed, or that this does not matter.
 func (a *advancer) checked(w *Wave) bool {
-	if w.State != WaveChecking && w.State != WaveAwaiting {
+	if w.State != WaveChecking && w.State != WaveAwaiting && w.State != WaveFinalizing {
 		w.State, w.Checks, w.CheckUntil = WaveChecking, nil, time.Time{}
 	}
 	if w.CheckUntil.IsZero() {
 		w.CheckUntil = a.now.Add(cmp.Or(lasting(w.Rule.Between.CheckFor), DefaultCheckFor))
 	}
 	switch {
-	case w.State == WaveAwaiting || w.passed():
+	case w.State == WaveAwaiting || w.State == WaveFinalizing || w.passed():
 		return true
 	case a.now.Before(w.CheckUntil):
 		w.Reason = ""

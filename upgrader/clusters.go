@@ -109,7 +109,6 @@ func (s *Service) planClusters(ctx context.Context, p *planner, fleet []FleetTen
 			p.refuseCluster(names[i], len(homes[names[i]]), err, answering)
 		}
 	}
-	p.total()
 	return p.plan, nil
 }
 
@@ -201,8 +200,12 @@ func (p *planner) adopt(cluster string, part *Plan, several bool) {
 	p.plan.Clusters = append(p.plan.Clusters, ClusterPlan{Cluster: cluster, Tenants: moving, Shards: part.Shards, Forecast: part.Forecast})
 }
 
-// total sums up what the clusters' plans say and sorts.
+// total looks whether every cluster has room, sums up what their plans say and
+// sorts.
 func (p *planner) total() {
+	for i := range p.plan.Clusters {
+		p.checkRoom(&p.plan.Clusters[i], len(p.plan.Clusters) > 1)
+	}
 	for i, c := range p.plan.Clusters {
 		if i == 0 {
 			p.plan.Shards, p.plan.Forecast = c.Shards, c.Forecast

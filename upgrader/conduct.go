@@ -82,6 +82,9 @@ func (r *Runner) conductOnce(ctx context.Context, rollout string) (again bool, e
 	if err != nil || made {
 		return made, err
 	}
+	if made, err = r.finalizeWaves(ctx, v); err != nil || made {
+		return made, err
+	}
 	// What is asked of the engine costs something: only when somebody could start.
 	first := decide(v, a)
 	if first == nil {

@@ -236,6 +236,11 @@ func (w *Wave) describe() string {
 		return "being checked"
 	case WaveAwaiting:
 		return "awaiting approval"
+	case WaveFinalizing:
+		if w.Reason != "" {
+			return "being finalized: " + w.Reason
+		}
+		return "being finalized"
 	}
 	return string(w.State)
 }
@@ -243,6 +248,9 @@ func (w *Wave) describe() string {
 func (w *Wave) remedy(rollout string) string {
 	if w.State == WaveAwaiting {
 		return fmt.Sprintf("`tms upgrade approve %s --wave %d`", rollout, w.Number)
+	}
+	if w.State == WaveFinalizing && w.Reason != "" {
+		return fmt.Sprintf("it goes on by itself when snapshots hold the old versions (`tms backup create`); `tms upgrade finalize %s --wave %d` tries again, --without-snapshot waives them, audited", rollout, w.Number)
 	}
 	return ""
 }

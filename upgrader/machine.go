@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -203,10 +204,8 @@ func Summarize(wish Wish, tenants []RolloutTenant) RolloutState {
 		}
 	}
 	switch {
-	case working > 0 && wish == WishPause:
-		return RolloutPaused
 	case working > 0:
-		return RolloutRunning
+		return underWay(wish)
 	case n[TenantFailed] > 0:
 		return RolloutFailed
 	case n[TenantRolledBack] > 0:
@@ -217,6 +216,20 @@ func Summarize(wish Wish, tenants []RolloutTenant) RolloutState {
 		return RolloutFinalized
 	}
 	return RolloutComplete
+}
+
+// underWay is the state of a rollout in which something is left to do.
+func underWay(wish Wish) RolloutState {
+	if wish == WishPause {
+		return RolloutPaused
+	}
+	return RolloutRunning
+}
+
+// owesDeletion says that a wave has yet to be finalized, or to find that there is
+// nothing to: then the rollout goes on although its tenants have ended.
+func (r *Rollout) owesDeletion() bool {
+	return r.Wish != WishCancel && slices.ContainsFunc(r.Waves, func(w Wave) bool { return !w.State.Ended() && w.Rule.Between.Finalize })
 }
 
 // Ended says that the tenant waits for nothing but a command.

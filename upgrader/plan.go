@@ -138,12 +138,12 @@ func (p *planner) finish(sim simulator) *Plan {
 		s.New += t.Shards
 	}
 	sim.simulate(p.catalogue, p.plan)
-	s.Peak = p.plan.Forecast.ShardsPeak
-	if s.DataNodes > 0 {
-		s.Needed = (s.Peak + s.DataNodes - 1) / s.DataNodes
+	s.peak(p.plan.Forecast.ShardsPeak)
+	s.Level = LevelPersistent
+	if p.view.Shards.SettingsFrom == LevelTransient {
+		s.Level = LevelTransient
 	}
 	p.plan.Shards = s
-	p.check()
 	slices.SortFunc(p.plan.Tenants, func(a, b TenantPlan) int { return strings.Compare(a.TenantID, b.TenantID) })
 	slices.SortStableFunc(p.plan.Refusals, func(a, b Refusal) int { return strings.Compare(a.TenantID, b.TenantID) })
 	return p.plan

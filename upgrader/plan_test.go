@@ -70,7 +70,11 @@ func (c *planCase) plan(t require.TestingT) *Plan {
 	for _, f := range p.candidates(c.fleet) {
 		p.tenant(f, c.view)
 	}
-	return p.finish(simulator{now: c.cluster.Now, budget: c.cluster.Shards, disk: c.disk, rate: c.rate})
+	p.finish(simulator{now: c.cluster.Now, budget: c.cluster.Shards, disk: c.disk, rate: c.rate})
+	p.plan.Clusters = []ClusterPlan{{Cluster: DefaultCluster, Shards: p.plan.Shards, Forecast: p.plan.Forecast}}
+	p.waves(c.fleet)
+	p.total()
+	return p.plan
 }
 
 // One row per refusal: code, what it must name, and what makes it happen.
@@ -92,6 +96,12 @@ func TestPlanRefusals(t *testing.T) {
 		{"shard_limit", []string{"not even one"}, func(c *planCase) { c.cluster.Shards.Open = 999 }},
 		{"shard_limit", []string{"calendar adds 54", "2026-12-02"}, func(c *planCase) {
 			c.cluster.Shards.Open, c.rate = 850, CopyRate{Tenants: 1, Typical: 10 * 24 * time.Hour}
+		}},
+		{"shard_limit", []string{"wave 1 (canary) is what needs most", "1090"}, func(c *planCase) {
+			c.cluster.Shards.Open = 950
+			c.fleet = append(c.fleet, FleetTenant{ID: "globex", Release: "0.8.2"})
+			c.options.Strategy = &Strategy{Canary: &WaveSpec{Size: "1"}, Waves: []WaveSpec{{Size: "rest"}}, Between: Between{Finalize: true}}
+			c.options.Strategy.Canary.Between = &Between{Finalize: true}
 		}},
 		{"disk_headroom", []string{"watermark low", "850"}, func(c *planCase) {
 			c.disk = DiskBudget{Total: 1000, Used: 800, Limit: 850, Watermark: "low"}

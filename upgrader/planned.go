@@ -60,4 +60,6 @@ type ShardForecast struct {
 	// Raise is the level at which TMS will raise the setting to Needed; "" when
 	// it will not.
 	Raise string
+	// Level is where a change of the setting would count.
+	Level string
 }

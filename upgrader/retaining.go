@@ -74,7 +74,7 @@ func retentionData(r *Rollout, ret Retention) map[string]any {
 // allows it, and says why the others may not.
 func (s *Service) finalizeDue(ctx context.Context, r *Rollout, ret Retention, now time.Time) (Retention, retentionAct, error) {
 	ids, _ := r.OldVersions()
-	refusals, err := s.missingSnapshots(ctx, r, Command{RolloutID: r.ID, Tenants: ids})
+	refusals, err := missingSnapshots(ctx, s.snapshots, r, Command{RolloutID: r.ID, Tenants: ids})
 	if err != nil {
 		return ret, retentionNothing, err
 	}
@@ -140,17 +140,17 @@ func retain(r *Rollout, was *Retention, after time.Duration, caller string) (*Re
 
 // missingSnapshots lists the tenants of a command of which no snapshot holds
 // the old version.
-func (s *Service) missingSnapshots(ctx context.Context, r *Rollout, c Command) ([]Refusal, error) {
-	if s.snapshots == nil {
+func missingSnapshots(ctx context.Context, snapshots Snapshots, r *Rollout, c Command) ([]Refusal, error) {
+	if snapshots == nil {
 		return nil, nil
 	}
 	var refusals []Refusal
 	for i := range r.Tenants {
 		t := &r.Tenants[i]
-		if t.State != TenantSwitched || len(t.Record.OldIndices) == 0 || !c.concerns(t.TenantID) {
+		if t.State != TenantSwitched || len(t.Record.OldIndices) == 0 || !c.about(t) {
 			continue
 		}
-		name, why, err := s.snapshots.Holds(ctx, t.TenantID, t.Record.OldIndices, r.CreatedAt.Add(-snapshotAge))
+		name, why, err := snapshots.Holds(ctx, t.TenantID, t.Record.OldIndices, r.CreatedAt.Add(-snapshotAge))
 		if err != nil {
 			return nil, fmt.Errorf("snapshots of tenant %s: %w", t.TenantID, err)
 		}

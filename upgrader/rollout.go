@@ -118,6 +118,9 @@ func (o Options) WithDefaults() Options {
 	if o.FenceTimeout == 0 {
 		o.FenceTimeout = DefaultFenceTimeout
 	}
+	if o.FinalizeAfter == 0 && o.Strategy != nil {
+		o.FinalizeAfter, _ = parseSpan(o.Strategy.FinalizeAfter) // Problems says what is wrong with it
+	}
 	return o
 }
 

@@ -178,6 +178,7 @@ func TestRaisedLimitAndRetention(t *testing.T) {
 		return c.claim(r).State == upgrader.LimitRestored
 	})
 	require.Equal(t, before, *c.settings().Persistent, c.claim(r).Text)
+	(&cramped{setupOn(t, c.url), c.client}).finalizeWaves()
 	var did []string
 	rows, err := c.pool.Query(t.Context(), `select action from audit where subject = 'cluster/default' order by id`)
 	require.NoError(t, err)

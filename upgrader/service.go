@@ -164,6 +164,7 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 		return nil, err
 	}
 	p.waves(fleet)
+	p.total()
 	return plan, s.refuseStopped(ctx, plan)
 }
 
@@ -237,6 +238,9 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 // settle gives state and end of a rollout from those of its tenants.
 func settle(r *Rollout, now time.Time) (RolloutState, time.Time) {
 	s := Summarize(r.Wish, r.Tenants)
+	if s.Ended() && r.owesDeletion() {
+		s = underWay(r.Wish)
+	}
 	if s.Ended() {
 		return s, now
 	}

@@ -93,9 +93,10 @@ type simulator struct {
 func (s simulator) simulate(c *releases.Catalogue, p *Plan) {
 	f := Forecast{Rate: s.rate}
 	var moving []TenantPlan
-	for _, t := range p.Tenants {
+	var places []int // of moving in p.Tenants
+	for i, t := range p.Tenants {
 		if len(t.Moves) > 0 {
-			moving = append(moving, t)
+			moving, places = append(moving, t), append(places, i)
 			f.Docs += t.Footprint.Docs
 			f.Bytes += t.Footprint.Bytes
 		}
@@ -107,6 +108,7 @@ func (s simulator) simulate(c *releases.Catalogue, p *Plan) {
 	for i := range moving {
 		t := &moving[i]
 		t.Footprint.Calendar = calendarShards(c, *t, s.now, f.Until)
+		p.Tenants[places[i]].Footprint.Calendar = t.Footprint.Calendar // waves count it too
 		f.CalendarShards += t.Footprint.Calendar
 		added += t.Shards
 		frees += t.Footprint.Frees
@@ -222,27 +224,42 @@ func (tp *tenantPlan) footprint() {
 	}
 }
 
-// check refuses what the simulation shows not to fit.
-func (p *planner) check() {
-	f := p.plan.Forecast
-	s := p.plan.Shards
+// peak takes over how many shards are open at most.
+func (f *ShardForecast) peak(shards int) {
+	f.Peak = shards
+	if f.DataNodes > 0 {
+		f.Needed = perNode(shards, f.DataNodes)
+	}
+}
+
+// checkRoom refuses what the simulation shows not to fit into a cluster; several
+// says that it is not the only one.
+func (p *planner) checkRoom(c *ClusterPlan, several bool) {
+	refuse := func(code, message, remedy string) {
+		if several {
+			message = "cluster " + c.Cluster + ": " + message
+		}
+		p.refuse("", code, message, remedy)
+	}
+	f, s := c.Forecast, &c.Shards
 	switch {
 	case s.New == 0 || f.ShardsPeak <= s.Limit:
 	case p.plan.Options.RaiseShardLimit && s.DataNodes > 0:
-		p.plan.Shards.Raise = LevelPersistent
-		if p.view.Shards.SettingsFrom == LevelTransient {
-			p.plan.Shards.Raise = LevelTransient
-		}
+		s.Raise = s.Level
 	default:
-		p.refuse("", "shard_limit",
-			fmt.Sprintf("%d shards are open, %d new ones are needed while both versions stand, and the calendar adds %d until %s: %d, but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)",
-				s.Now, s.New, f.CalendarShards, f.Until.UTC().Format(time.DateOnly), f.ShardsPeak, s.Limit, s.MaxPerNode, s.DataNodes),
+		message := fmt.Sprintf("%d shards are open, %d new ones are needed while both versions stand, and the calendar adds %d until %s: %d",
+			s.Now, s.New, f.CalendarShards, f.Until.UTC().Format(time.DateOnly), f.ShardsPeak)
+		if w := p.plan.tightest(c.Cluster); w != nil {
+			message = fmt.Sprintf("%d shards are open; with waves finalized as the strategy orders it, wave %d (%s) is what needs most: %d while both of its versions stand",
+				s.Now, w.Number, w.Name, f.ShardsPeak)
+		}
+		refuse("shard_limit", message+fmt.Sprintf(", but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)", s.Limit, s.MaxPerNode, s.DataNodes),
 			fmt.Sprintf("set cluster.max_shards_per_node to %d or more, add data nodes, let TMS raise it with --raise-shard-limit, or take fewer tenants at once: %s", s.Needed, f.advice()))
 	}
 	if f.Disk.Limit > 0 && f.Bytes > 0 && f.Disk.Peak > f.Disk.Limit {
-		p.refuse("", "disk_headroom",
-			fmt.Sprintf("%d bytes of disk are used and %d more are needed while both versions stand: %d, but the engine stops at %d (watermark %s)", f.Disk.Used, f.Bytes, f.Disk.Peak, f.Disk.Limit, f.Disk.Watermark),
-			"add disk or data nodes, or take fewer tenants and finalize them before the next")
+		refuse("disk_headroom",
+			fmt.Sprintf("%d bytes of disk are used, and at most %d are while both versions stand, but the engine stops at %d (watermark %s)", f.Disk.Used, f.Disk.Peak, f.Disk.Limit, f.Disk.Watermark),
+			"add disk or data nodes, or take fewer tenants and finalize them before the next (--finalize-waves)")
 	}
 }
 
@@ -254,7 +271,7 @@ func (f Forecast) advice() string {
 	case f.Waves == 0:
 		return fmt.Sprintf("any %d fit at once, but the whole does not, even when each wave is finalized before the next", f.LargestWave)
 	}
-	return fmt.Sprintf("any %d fit at once; finalizing each wave before the next, the whole fits in %d waves", f.LargestWave, f.Waves)
+	return fmt.Sprintf("any %d fit at once; finalizing each wave before the next (--finalize-waves), the whole fits in %d waves", f.LargestWave, f.Waves)
 }
 
 // WithSimulation has plans tell duration too, and disk where the engine is a

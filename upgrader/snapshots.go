@@ -146,7 +146,7 @@ func (s *Service) requireSnapshots(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	refusals, err := s.missingSnapshots(ctx, r, c)
+	refusals, err := missingSnapshots(ctx, s.snapshots, r, c)
 	if err != nil {
 		return err
 	}

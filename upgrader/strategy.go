@@ -37,6 +37,8 @@ type Strategy struct {
 	// Inactive says what happens to suspended and expired tenants:
 	// InactiveUpgrade, InactiveWait or InactiveExcept.
 	Inactive string `yaml:"inactive" json:"inactive,omitempty"`
+	// FinalizeAfter is Options.FinalizeAfter where that is not given: "7d".
+	FinalizeAfter string `yaml:"finalize_after" json:"finalize_after,omitempty"`
 }
 
 // Values of Strategy; the first of each is the default.
@@ -67,13 +69,18 @@ type WaveSpec struct {
 }
 
 // Between is what has to be true after a wave before the next one opens, in
-// this order: time, checks, approval.
+// this order: time, checks, approval, and that its old versions are deleted.
 type Between struct {
 	Soak   string  `yaml:"soak" json:"soak,omitempty"` // a time span: "30m"
 	Checks []Check `yaml:"checks" json:"checks,omitempty"`
 	// CheckFor is how long checks are repeated until all pass.
 	CheckFor string `yaml:"check_for" json:"check_for,omitempty"`
 	Approval bool   `yaml:"approval" json:"approval,omitempty"`
+	// Finalize deletes the old versions of the wave's tenants. It holds after
+	// the last wave too when that has it of its own.
+	Finalize bool `yaml:"finalize" json:"finalize,omitempty"`
+	// WithoutSnapshot waives the snapshots that finalizing asks for.
+	WithoutSnapshot bool `yaml:"without_snapshot" json:"without_snapshot,omitempty"`
 }
 
 // DefaultCheckFor is CheckFor where it is left out.
@@ -200,6 +207,12 @@ func (b Between) String() string {
 	if b.Approval {
 		parts = append(parts, "approval")
 	}
+	switch {
+	case b.Finalize && b.WithoutSnapshot:
+		parts = append(parts, "finalize without snapshot")
+	case b.Finalize:
+		parts = append(parts, "finalize")
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -302,6 +315,7 @@ func (s *Strategy) Problems() []Problem {
 	p.oneOf("fence_outside", s.FenceOutside, FenceAllow, FenceWait)
 	p.oneOf("order", s.Order, OrderLargeFirst, OrderSmallFirst)
 	p.oneOf("inactive", s.Inactive, InactiveUpgrade, InactiveWait, InactiveExcept)
+	p.finalizing(s)
 	return p
 }
 
@@ -339,6 +353,9 @@ func (p *strategyProblems) between(path string, b Between) {
 	}
 	for i, c := range b.Checks {
 		p.check(fmt.Sprintf("%s.checks[%d]", path, i), c)
+	}
+	if b.WithoutSnapshot && !b.Finalize {
+		p.add(path+".without_snapshot", "it waives what finalize asks for, which is not ordered: write finalize: true as well")
 	}
 }
 

@@ -14,6 +14,7 @@ func StrategySchema() map[string]any {
 		"order":          oneOf("within a wave, by documents", OrderLargeFirst, OrderSmallFirst),
 		"priority_label": jsonObject{"type": "string", "description": "label that comes before size: lower numbers first"},
 		"inactive":       oneOf("what happens to suspended and expired tenants", InactiveUpgrade, InactiveWait, InactiveExcept),
+		"finalize_after": jsonObject{"type": "string", "pattern": `^\d+d$|^([0-9.]+(ms|s|m|h))+$`, "description": "how long old versions are kept after the last tenant was switched: 7d"},
 	})
 	s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", "strategy of a rollout"
 	s["$defs"] = jsonObject{
@@ -23,7 +24,9 @@ func StrategySchema() map[string]any {
 		}),
 		"between": closedObject(jsonObject{
 			"soak": text("time span: 30m"), "check_for": text("how long checks are repeated until all pass; 5m"), "approval": jsonObject{"type": "boolean"},
-			"checks": jsonObject{"type": "array", "maxItems": maxChecks, "items": ref("check")},
+			"finalize":         jsonObject{"type": "boolean", "description": "delete the old versions of the wave before the next one opens"},
+			"without_snapshot": jsonObject{"type": "boolean", "description": "with finalize: although no snapshot holds them; audited"},
+			"checks":           jsonObject{"type": "array", "maxItems": maxChecks, "items": ref("check")},
 		}),
 		"check": closedObject(jsonObject{
 			"name": text("shown"),

@@ -20,13 +20,15 @@ const (
 	WaveSoaking  WaveState = "soaking"           // all of its tenants have ended; time passes
 	WaveChecking WaveState = "checking"          // checks are made until all pass
 	WaveAwaiting WaveState = "awaiting_approval" // of an operator
-	WaveDone     WaveState = "done"
-	WaveStopped  WaveState = "stopped" // nothing of it starts any more
+	// WaveFinalizing: the old versions of its tenants are being deleted.
+	WaveFinalizing WaveState = "finalizing"
+	WaveDone       WaveState = "done"
+	WaveStopped    WaveState = "stopped" // nothing of it starts any more
 )
 
 // WaveStates lists all of them, in the order in which they are reached.
 func WaveStates() []WaveState {
-	return []WaveState{WavePending, WaveOpen, WaveSoaking, WaveChecking, WaveAwaiting, WaveDone, WaveStopped}
+	return []WaveState{WavePending, WaveOpen, WaveSoaking, WaveChecking, WaveAwaiting, WaveFinalizing, WaveDone, WaveStopped}
 }
 
 // Ended says that the wave changes no more.
@@ -65,6 +67,10 @@ type WaveTally struct {
 	Waiting int // not let in yet
 	Ended   int // wait for nothing but a command
 	Failed  int // of the ended ones: failed or rolled back
+	// Old are switched, and what is left of their old version stands; Deleting
+	// those of them that were told to delete it. Both are counted in waves that
+	// are finalizing only.
+	Old, Deleting int
 }
 
 // CheckResult is what a check said last.
@@ -122,7 +128,7 @@ func assignWaves(s *Strategy, tenants []waveTenant) assignment {
 		}
 		a.wave(nil, name, a.left)
 	}
-	if n := len(a.waves); n > 0 {
+	if n := len(a.waves); n > 0 && (a.latest == nil || a.latest.Between == nil || !a.latest.Between.Finalize) {
 		a.waves[n-1].Rule.Between = Between{} // there is nothing to hold back any more
 	}
 	return a.assignment
@@ -133,6 +139,7 @@ type assigner struct {
 	strategy *Strategy
 	total    int
 	left     []waveTenant
+	latest   *WaveSpec // of the latest wave; nil when it is of those who were left
 }
 
 // spec makes the wave that is asked for of those who are left.
@@ -192,6 +199,7 @@ func (a *assigner) refuse(code, tenant, message, remedy string) {
 // wave adds a wave and orders its tenants.
 func (a *assigner) wave(w *WaveSpec, name string, members []waveTenant) {
 	number := len(a.waves) + 1
+	a.latest = w
 	slices.SortFunc(members, func(x, y waveTenant) int {
 		size := cmp.Compare(y.Docs, x.Docs)
 		if a.strategy != nil && a.strategy.Order == OrderSmallFirst {

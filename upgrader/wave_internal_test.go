@@ -115,6 +115,15 @@ func TestAdvance(t *testing.T) {
 		{"checks waived", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), ChecksWaived: true, Rule: WaveRule{Between: Between{Checks: checks}}}), WishRun, WaveDone, false, false},
 		{"awaits approval", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Approval: true}}}, WishRun, WaveAwaiting, false, false},
 		{"approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: WaveRule{Between: Between{Approval: true}}}), WishRun, WaveDone, false, false},
+		{"finalizes when approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: WaveRule{Between: Between{Approval: true, Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"soaks before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Soak: "1h", Finalize: true}}}, WishRun, WaveSoaking, false, false},
+		{"is approved before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Approval: true, Finalize: true}}}, WishRun, WaveAwaiting, false, false},
+		{"old versions stand", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"old versions are being deleted", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1, Deleting: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"old versions stand, paused", ended(Wave{State: WaveFinalizing, Tally: all, Rule: WaveRule{Between: Between{Finalize: true}}}), WishPause, WaveFinalizing, false, false},
+		{"finalized", ended(Wave{State: WaveFinalizing, Tally: all, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveDone, false, false},
+		{"finalized, checks passed before", ended(Wave{State: WaveFinalizing, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks, Finalize: true}}}), WishRun, WaveDone, false, false},
+		{"one goes back while others are finalized", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveOpen, false, false},
 		{"too many failed: pause", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenPause}}}, WishRun, WaveOpen, true, false},
 		{"too many failed: stop", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenStop}}}, WishRun, WaveStopped, false, true},
 		{"too many failed: continue", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenContinue}}}, WishRun, WaveOpen, false, false},
@@ -139,6 +148,97 @@ func TestAdvance(t *testing.T) {
 	}
 }
 
+// The last wave is finalized when it says so itself, but not when more of it
+// failed than are tolerated: then somebody looks first. Until then the rollout
+// goes on.
+func TestLastWaveFinalizes(t *testing.T) {
+	t.Parallel()
+	tenants := []waveTenant{{ID: "a"}, {ID: "b"}}
+	between := &Between{Finalize: true, Approval: true}
+	s := &Strategy{Between: Between{Finalize: true}, Waves: []WaveSpec{{Size: "1"}, {Size: "rest", Between: between}}}
+	waves := assignWaves(s, tenants).waves
+	require.Equal(t, Between{Finalize: true}, waves[0].Rule.Between)
+	require.Equal(t, *between, waves[1].Rule.Between)
+	s.Waves = s.Waves[:1]
+	require.Zero(t, assignWaves(s, tenants).waves[1].Rule.Between, "what holds between waves holds after none")
+
+	at := func(tally WaveTally, then BudgetAction) *Rollout {
+		return &Rollout{ID: "r", State: RolloutRunning, Wish: WishRun, Tenants: []RolloutTenant{{State: TenantSwitched}}, Waves: []Wave{{
+			Number: 1, State: WaveOpen, Tally: tally, Rule: WaveRule{Between: Between{Finalize: true}, FailureBudget: FailureBudget{Tolerate: "0", Then: then}},
+		}}}
+	}
+	r := at(WaveTally{Tenants: 2, Ended: 2}, ThenPause)
+	advance(r, sunday)
+	require.Equal(t, WaveFinalizing, r.Waves[0].State)
+	state, _ := settle(r, sunday)
+	require.Equal(t, RolloutRunning, state)
+	r.Wish = WishPause
+	state, _ = settle(r, sunday)
+	require.Equal(t, RolloutPaused, state)
+	r.Wish = WishRun
+	advance(r, sunday)
+	require.Equal(t, WaveDone, r.Waves[0].State)
+	state, _ = settle(r, sunday)
+	require.Equal(t, RolloutComplete, state)
+
+	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, ThenPause)
+	require.Contains(t, advance(r, sunday).Events[0], "is not finalized: 1 of 2 tenants")
+	require.Equal(t, WaveDone, r.Waves[0].State)
+	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, ThenContinue)
+	advance(r, sunday)
+	require.Equal(t, WaveFinalizing, r.Waves[0].State)
+}
+
+// Who may be told to delete the old version: who has one and did not try in vain.
+func TestFinalizable(t *testing.T) {
+	t.Parallel()
+	old := TenantRecord{OldIndices: []string{"08x.a.x"}}
+	r := &Rollout{Tenants: []RolloutTenant{
+		{TenantID: "a", Wave: 1, State: TenantSwitched, Record: old},
+		{TenantID: "b", Wave: 1, State: TenantSwitched, Record: old, Reason: "alias x reads it"},
+		{TenantID: "c", Wave: 1, State: TenantSwitched, Record: old, Intent: IntentFinalize},
+		{TenantID: "d", Wave: 1, State: TenantFailed, Record: old},
+		{TenantID: "e", Wave: 1, State: TenantFinalized, Record: old},
+		{TenantID: "f", Wave: 1, State: TenantSwitched},
+		{TenantID: "g", Wave: 2, State: TenantSwitched, Record: old},
+	}}
+	may, kept := r.finalizable(1)
+	require.Equal(t, []string{"a"}, may)
+	require.Equal(t, []string{"tenant b: alias x reads it"}, kept)
+}
+
+// Peaks with the waves finalized that the strategy says, one row each: 100
+// shards are open, and a tenant needs 50 and gives 40 back.
+func TestForecastFinalizes(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]struct {
+		finalize []bool
+		peaks    []int
+		most     int
+	}{
+		"none":      {[]bool{false, false, false}, []int{150, 200, 250}, 250},
+		"all":       {[]bool{true, true, false}, []int{150, 160, 170}, 170},
+		"the first": {[]bool{true, false, false}, []int{150, 160, 210}, 210},
+	} {
+		var waves []Wave
+		var members [][]TenantPlan
+		for i, f := range one.finalize {
+			waves = append(waves, Wave{Number: i + 1, Rule: WaveRule{Between: Between{Finalize: f}}})
+			members = append(members, []TenantPlan{needing(50, 40, 0)})
+		}
+		c := &ClusterPlan{Cluster: DefaultCluster, Shards: ShardForecast{Now: 100, DataNodes: 2}, Forecast: Forecast{ShardsPeak: 250, Disk: DiskForecast{DiskBudget: DiskBudget{Used: 5}}}}
+		var peaks []int
+		for i, f := range c.forecastWaves(waves, members, 1) {
+			peaks = append(peaks, f.ShardsPeak)
+			require.Equal(t, []int{150, 160, 170}[i], f.ShardsPeakFinalizing, name)
+		}
+		require.Equal(t, one.peaks, peaks, name)
+		require.Equal(t, one.most, c.Forecast.ShardsPeak, name)
+		require.Equal(t, one.most, c.Shards.Peak, name)
+		require.Equal(t, one.most/2, c.Shards.Needed, name)
+	}
+}
+
 // Whatever happens in whatever order, no wave opens before the one before it
 // is done, and the rollout ends.
 func TestWavesEnd(t *testing.T) {
@@ -150,6 +250,7 @@ func TestWavesEnd(t *testing.T) {
 		for i := range n {
 			rule := WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: rapid.SampledFrom([]BudgetAction{ThenPause, ThenStop, ThenContinue}).Draw(t, "then")}}
 			rule.Between.Approval = rapid.Bool().Draw(t, "approval")
+			rule.Between.Finalize = rapid.Bool().Draw(t, "finalize")
 			size := rapid.IntRange(1, 3).Draw(t, "size")
 			r.Waves = append(r.Waves, Wave{Number: i + 1, State: WavePending, Rule: rule, Tally: WaveTally{Tenants: size, Waiting: size}})
 			waiting[i+1] = size
@@ -173,6 +274,7 @@ func TestWavesEnd(t *testing.T) {
 			for i := 1; i < n; i++ {
 				if s := r.Waves[i].State; s != WavePending && s != WaveStopped {
 					require.Equal(t, WaveDone, r.Waves[i-1].State)
+					require.True(t, !r.Waves[i-1].Rule.Between.Finalize || r.Waves[i-1].Tally.Old == 0, "old versions stand")
 				}
 			}
 			if d == nil {
@@ -201,6 +303,15 @@ func TestWavesEnd(t *testing.T) {
 			r.Waves[w-1].Tally.Ended++
 			if failed {
 				r.Waves[w-1].Tally.Failed++
+			} else {
+				r.Waves[w-1].Tally.Old++
+			}
+		}
+		finalize := func() {
+			for i := range r.Waves {
+				if r.Waves[i].State == WaveFinalizing {
+					r.Waves[i].Tally.Old = 0
+				}
 			}
 		}
 		operator := func() {
@@ -211,7 +322,9 @@ func TestWavesEnd(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 40).Draw(t, "turns") {
 			now = now.Add(time.Minute)
-			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			switch rapid.IntRange(0, 4).Draw(t, "what") {
+			case 3:
+				finalize()
 			case 0:
 				operator()
 			case 1, 2:
@@ -222,6 +335,7 @@ func TestWavesEnd(t *testing.T) {
 		for range 200 {
 			now = now.Add(time.Minute)
 			operator()
+			finalize()
 			for w := 1; w <= n; w++ {
 				end(w, false)
 			}
@@ -257,6 +371,9 @@ func TestGatesSay(t *testing.T) {
 		}},
 		{GateWaveOpen, "wave 2 waits for wave 1, which is soaking until", func(f *Facts) {
 			f.Rollout.Waves[0].State, f.Rollout.Waves[1].State = WaveSoaking, WavePending
+		}},
+		{GateWaveOpen, "wave 2 waits for wave 1, which is being finalized: tenant a: no snapshot", func(f *Facts) {
+			f.Rollout.Waves[0].State, f.Rollout.Waves[0].Reason, f.Rollout.Waves[1].State = WaveFinalizing, "tenant a: no snapshot", WavePending
 		}},
 		{GateInWindow, "the next one begins 2026-11-23 01:00:00 UTC", func(f *Facts) {
 			f.Rollout.Options.Strategy = &Strategy{Windows: []Window{{Days: []string{"mon"}, From: "02:00", To: "04:00", Zone: "Europe/Warsaw"}}}
@@ -345,10 +462,14 @@ func TestParseStrategy(t *testing.T) {
 		"waves: 7\n":               "line 1:",
 		"between:\n  soak: soon\n": `line 2: between.soak: "soon" is no time span`,
 		"windows:\n- from: '25:00'\n  to: '26:00'\n": `line 2: windows[0]: from "25:00" is no time of day`,
-		"order: random\n":                              `line 1: order: "random" is unknown`,
-		"canary: {size: 1, label: a=b}\n":              "give exactly one of size, label and tenants",
-		"between:\n  checks:\n  - query: {alias: x}\n": "line 3: between.checks[0].query: give at_least, at_most, or both",
-		"failure_budget:\n  then: explode":             `line 2: failure_budget.then: "explode" is unknown`,
+		"order: random\n":                               `line 1: order: "random" is unknown`,
+		"canary: {size: 1, label: a=b}\n":               "give exactly one of size, label and tenants",
+		"between:\n  checks:\n  - query: {alias: x}\n":  "line 3: between.checks[0].query: give at_least, at_most, or both",
+		"canary: 1\nbetween:\n  without_snapshot: true": "line 3: between.without_snapshot: it waives what finalize asks for",
+		"between:\n  finalize: true\n":                  "line 2: between.finalize: there is but one wave",
+		"canary: 1\nfinalize_after: 7\n":                `line 2: finalize_after: "7" is no time span`,
+		"canary: 1\nfinalize_after: 1s\n":               `line 2: finalize_after: "1s" is no time span from 1m0s to 400d`,
+		"failure_budget:\n  then: explode":              `line 2: failure_budget.then: "explode" is unknown`,
 	} {
 		_, err := ParseStrategy([]byte(text))
 		require.ErrorContains(t, err, want, text)

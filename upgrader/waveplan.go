@@ -22,8 +22,8 @@ type WaveForecast struct {
 	Shards  int   // new ones, those that the calendar adds included
 	// Duration is an estimate; 0 when nothing was measured.
 	Duration time.Duration
-	// ShardsPeak and DiskPeak are the most while this wave runs, when nothing is
-	// finalized before; the others when every wave is finalized before the next.
+	// ShardsPeak and DiskPeak are the most while this wave runs, when those
+	// before are finalized that the strategy says; the others when all of them are.
 	ShardsPeak, ShardsPeakFinalizing int
 	DiskPeak, DiskPeakFinalizing     int64
 }
@@ -104,7 +104,8 @@ func (p *planner) waves(fleet []FleetTenant) {
 		}
 		members[home][at.wave-1] = append(members[home][at.wave-1], *t)
 	}
-	for _, c := range p.plan.Clusters {
+	for i := range p.plan.Clusters {
+		c := &p.plan.Clusters[i]
 		if members[c.Cluster] != nil {
 			p.plan.WaveForecasts = append(p.plan.WaveForecasts, c.forecastWaves(a.waves, members[c.Cluster], p.plan.Options.MaxTenants)...)
 		}
@@ -112,9 +113,25 @@ func (p *planner) waves(fleet []FleetTenant) {
 	slices.SortStableFunc(p.plan.WaveForecasts, func(x, y WaveForecast) int { return cmp.Compare(x.Number, y.Number) })
 }
 
-// forecastWaves plays one wave after the other through in a cluster; waves
-// without tenants of it are left out.
-func (c ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce int) []WaveForecast {
+// tightest is the wave that needs most shards of a cluster; nil where none is
+// finalized before the next one.
+func (p *Plan) tightest(cluster string) *WaveForecast {
+	if !slices.ContainsFunc(p.Waves, func(w Wave) bool { return w.Rule.Between.Finalize }) {
+		return nil
+	}
+	var most *WaveForecast
+	for i := range p.WaveForecasts {
+		if f := &p.WaveForecasts[i]; f.Cluster == cluster && (most == nil || f.ShardsPeak > most.ShardsPeak) {
+			most = f
+		}
+	}
+	return most
+}
+
+// forecastWaves plays one wave after the other through in a cluster, and takes
+// over what it needs at most when waves are finalized as ordered; waves without
+// tenants of it are left out.
+func (c *ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce int) []WaveForecast {
 	open, disk := c.Shards.Now, c.Forecast.Disk.Used
 	kept, keptDisk := open, disk // when every wave is finalized
 	out := make([]WaveForecast, 0, len(waves))
@@ -137,8 +154,17 @@ func (c ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce 
 		open, disk = open+f.Shards, disk+f.Bytes
 		f.ShardsPeak, f.DiskPeak = open, disk
 		f.ShardsPeakFinalizing, f.DiskPeakFinalizing = kept+f.Shards, keptDisk+f.Bytes
+		if w.Rule.Between.Finalize {
+			open, disk = open-frees, disk-freesBytes
+		}
 		kept, keptDisk = kept+f.Shards-frees, keptDisk+f.Bytes-freesBytes
 		out = append(out, f)
+	}
+	if len(out) > 0 {
+		byShards := func(x, y WaveForecast) int { return cmp.Compare(x.ShardsPeak, y.ShardsPeak) }
+		byDisk := func(x, y WaveForecast) int { return cmp.Compare(x.DiskPeak, y.DiskPeak) }
+		c.Forecast.ShardsPeak, c.Forecast.Disk.Peak = slices.MaxFunc(out, byShards).ShardsPeak, slices.MaxFunc(out, byDisk).DiskPeak
+		c.Shards.peak(c.Forecast.ShardsPeak)
 	}
 	return out
 }

@@ -1992,11 +1992,13 @@ type WavePlan struct {
 	Bytes int64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// New shards, those that the calendar adds included.
 	Shards int32 `protobuf:"varint,7,opt,name=shards,proto3" json:"shards,omitempty"`
-	// Most shards open while it runs, when nothing is finalized before.
+	// Most shards open while it runs, when those waves are finalized before that
+	// the strategy says.
 	ShardsPeak int32 `protobuf:"varint,8,opt,name=shards_peak,json=shardsPeak,proto3" json:"shards_peak,omitempty"`
 	// The same when every wave is finalized before the next.
 	ShardsPeakFinalizing int32 `protobuf:"varint,9,opt,name=shards_peak_finalizing,json=shardsPeakFinalizing,proto3" json:"shards_peak_finalizing,omitempty"`
-	// Most disk used while it runs, in bytes, when nothing is finalized before.
+	// Most disk used while it runs, in bytes, when those waves are finalized
+	// before that the strategy says.
 	DiskPeak int64 `protobuf:"varint,10,opt,name=disk_peak,json=diskPeak,proto3" json:"disk_peak,omitempty"`
 	// The same when every wave is finalized before the next.
 	DiskPeakFinalizing int64 `protobuf:"varint,11,opt,name=disk_peak_finalizing,json=diskPeakFinalizing,proto3" json:"disk_peak_finalizing,omitempty"`
@@ -2145,7 +2147,8 @@ type Wave struct {
 	Number int32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// Of the strategy.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// One of: pending, open, soaking, checking, awaiting_approval, done, stopped.
+	// One of: pending, open, soaking, checking, awaiting_approval,
+	// finalizing, done, stopped.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// Why it stands there, in words; may be empty.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -870,8 +870,10 @@ type FinalizeRolloutRequest struct {
 	Tenants []string `protobuf:"bytes,2,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// Delete the old version although no snapshot holds it. Audited.
 	WithoutSnapshot bool `protobuf:"varint,3,opt,name=without_snapshot,json=withoutSnapshot,proto3" json:"without_snapshot,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Only this wave; 0 for all.
+	Wave          int32 `protobuf:"varint,4,opt,name=wave,proto3" json:"wave,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FinalizeRolloutRequest) Reset() {
@@ -923,6 +925,13 @@ func (x *FinalizeRolloutRequest) GetWithoutSnapshot() bool {
 		return x.WithoutSnapshot
 	}
 	return false
+}
+
+func (x *FinalizeRolloutRequest) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
 }
 
 // RetainRolloutRequest says how long a rollout's old versions are kept.
@@ -1414,11 +1423,12 @@ const file_tms_v1_upgrade_proto_rawDesc = "" +
 	"\x16RollbackRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12\x1b\n" +
-	"\x04wave\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04wave\"\x85\x01\n" +
+	"\x04wave\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04wave\"\xa2\x01\n" +
 	"\x16FinalizeRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
 	"\atenants\x18\x02 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x90N\x18\x01R\atenants\x12)\n" +
-	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\"\x86\x01\n" +
+	"\x10without_snapshot\x18\x03 \x01(\bR\x0fwithoutSnapshot\x12\x1b\n" +
+	"\x04wave\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04wave\"\x86\x01\n" +
 	"\x14RetainRolloutRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12S\n" +
 	"\x0efinalize_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\rfinalizeAfter\"\xd1\x01\n" +

@@ -47,15 +47,19 @@ func (a *app) upgradeCommands() []*cobra.Command {
 func (a *app) upgradeFinalizeCommand() *cobra.Command {
 	var waiver bool
 	var after span
-	cmd := a.rolloutCommand(rolloutCommand{
+	var wave int32
+	row := rolloutCommand{
 		name: "finalize", short: "Delete the old version of switched tenants; there is no way back afterwards", goal: goalFinalized,
 		send: func(ctx context.Context, s *session, id string, only []string) (*tmsv1.Rollout, error) {
 			if after != 0 {
 				return a.finalizeAfter(ctx, s, id, time.Duration(after))
 			}
-			return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only, WithoutSnapshot: waiver})
+			return call(ctx, s, s.upgrades.Finalize, &tmsv1.FinalizeRolloutRequest{Id: id, Tenants: only, WithoutSnapshot: waiver, Wave: wave})
 		},
-	})
+	}
+	waveFlag(&row, &wave)
+	cmd := a.rolloutCommand(row)
+	cmd.Flags().Int32Var(&wave, "wave", 0, "only the tenants of this wave")
 	cmd.Long = cmd.Short + `.
 
 A successful snapshot must hold the old version of every tenant, taken at most a
@@ -67,6 +71,7 @@ given; "tms upgrade keep" takes that back.`
 	cmd.MarkFlagsMutuallyExclusive("after", "without-snapshot")
 	cmd.MarkFlagsMutuallyExclusive("after", "wait")
 	cmd.MarkFlagsMutuallyExclusive("after", "tenant")
+	cmd.MarkFlagsMutuallyExclusive("after", "wave")
 	return cmd
 }
 

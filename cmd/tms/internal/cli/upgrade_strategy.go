@@ -20,6 +20,7 @@ type waveFlags struct {
 	waves, windows, except              []string
 	checkHTTP, checkWebhook             []string
 	budget, onFailure                   string
+	finalize, withoutSnapshot           bool
 }
 
 func (f *waveFlags) bind(cmd *cobra.Command) {
@@ -31,6 +32,8 @@ func (f *waveFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.approval, "approval", "", "canary: the wave after the canary waits for tms upgrade approve; every: each wave does")
 	flags.StringArrayVar(&f.checkHTTP, "check-http", nil, "between waves: address with {tenant} or {label:NAME} that must answer 200 to 299; may be repeated")
 	flags.StringArrayVar(&f.checkWebhook, "check-webhook", nil, "between waves: address that is asked whether to go on; may be repeated")
+	flags.BoolVar(&f.finalize, "finalize-waves", false, "delete the old versions of a wave before the next one opens, given a snapshot of them")
+	flags.BoolVar(&f.withoutSnapshot, "without-snapshot", false, "with --finalize-waves: although no snapshot holds them; audited")
 	flags.StringVar(&f.budget, "failure-budget", "", "tenants of a wave that may fail: 2 or 5%")
 	flags.StringVar(&f.onFailure, "on-failure", "", "when more fail, or checks do not pass: pause, stop or continue")
 	flags.StringArrayVar(&f.windows, "window", nil, `when tenants may start: "mon-fri 22:00-04:00 Europe/Warsaw"; may be repeated`)
@@ -113,6 +116,12 @@ func (f *waveFlags) rules(s *upgrader.Strategy) (more bool, err error) {
 		}
 	}
 	set(&s.Between.Soak, f.soak)
+	if f.finalize {
+		s.Between.Finalize, more = true, true
+	}
+	if f.withoutSnapshot {
+		s.Between.WithoutSnapshot, more = true, true
+	}
 	set(&s.FailureBudget.Tolerate, f.budget)
 	set((*string)(&s.FailureBudget.Then), f.onFailure)
 	for _, url := range f.checkHTTP {
