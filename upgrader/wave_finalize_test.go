@@ -34,6 +34,7 @@ func (s *shelf) Holds(context.Context, string, []string, time.Time) (name, why s
 func (c *cramped) finalizeWaves() {
 	t := c.t
 	t.Helper()
+	c.limit(upgrader.LevelTransient, 400)
 	var names []string
 	for range 3 {
 		one := c.bundle.tenant("0.8.1", 1)
@@ -45,7 +46,6 @@ func (c *cramped) finalizeWaves() {
 		Between: upgrader.Between{Finalize: true}, FinalizeAfter: "2d",
 	}
 	request := upgrader.Request{ToRelease: "0.8.2", Caller: "test", Options: upgrader.Options{Tenants: names, Strategy: strategy}}
-	former := c.limit(upgrader.LevelTransient, 400)
 	roomy, err := c.service.Plan(t.Context(), request)
 	require.NoError(t, err)
 	require.Empty(t, roomy.Refusals)
@@ -92,7 +92,6 @@ func (c *cramped) finalizeWaves() {
 		require.NoError(t, err)
 		require.Empty(t, left)
 	}
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &former))
 	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, nil))
 }
 
