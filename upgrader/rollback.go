@@ -195,6 +195,7 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 	err := s.behindReturnFence(fctx)
 	if err == nil {
 		err = s.returnAliases(ctx)
+		s.laps.lap("switch", s.r.now())
 	}
 	switch {
 	case err == nil:
@@ -240,16 +241,22 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 
 // behindReturnFence is the critical section before the aliases move back.
 func (s *session) behindReturnFence(ctx context.Context) error {
+	s.laps.start(s.r.now())
 	if _, err := s.engine.BlockWrites(ctx, s.newPatterns()...); err != nil {
 		return err
 	}
+	s.laps.lap("block", s.r.now())
 	if _, err := s.carryBack(ctx, true); err != nil {
 		return err
 	}
+	s.laps.lap("carry", s.r.now())
 	if err := s.removeVanishedBack(ctx); err != nil {
 		return err
 	}
-	return s.proveBack(ctx)
+	s.laps.lap("deleted", s.r.now())
+	err := s.proveBack(ctx)
+	s.laps.lap("prove", s.r.now())
+	return err
 }
 
 // returnAliases moves all aliases of the tenant in one call, after it has
@@ -311,6 +318,7 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 	}
 	if !r.BlockedAt.IsZero() {
 		r.Return.Fence = s.r.now().Sub(r.BlockedAt)
+		s.laps.lap("open", s.r.now())
 	}
 	if err := s.thaw(ctx); err != nil {
 		return OutcomeRetry, err
@@ -325,7 +333,7 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 	r.WritesSinceSwitch = writesSince(r.SeqNoAtSwitch, stats)
 	r.FencedAt, r.BlockedAt, r.Return.Opened = time.Time{}, time.Time{}, false
 	r.Notes = append(r.Notes, r.Return.notes()...)
-	s.log.Info("rolled back", "fence_ms", r.Return.Fence.Milliseconds(), "carried", r.Return.Carried, "deleted", r.Return.Deleted, "not_carried", r.Return.NotCarried)
+	s.log.Info("rolled back", append([]any{"fence_ms", r.Return.Fence.Milliseconds(), "carried", r.Return.Carried, "deleted", r.Return.Deleted, "not_carried", r.Return.NotCarried}, s.laps.parts...)...)
 	return OutcomeDone, nil
 }
 

@@ -83,7 +83,7 @@ func run(ctx context.Context, cfg config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
-	b := &bench{cfg: cfg, url: stack.Engine.URL()}
+	b := &bench{cfg: cfg, url: stack.Engine.URL(), parts: make(chan string, 16)}
 	if err := b.open(ctx, stack.Postgres.DSN()); err != nil {
 		return err
 	}
@@ -101,6 +101,7 @@ type bench struct {
 	service *upgrader.Service
 	queue   *db.Queue
 	tenant  *fleet.Tenant
+	parts   chan string // where the time behind a fence went, as the log has it
 }
 
 func (b *bench) open(ctx context.Context, dsn string) error {
@@ -118,7 +119,7 @@ func (b *bench) open(ctx context.Context, dsn string) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(&laps{Handler: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}), bench: b})
 	b.store = db.NewRollouts(b.db)
 	b.service = upgrader.NewService(b.store, engine, catalogue, nil)
 	if b.queue, err = db.NewQueue(b.db, b.store, upgrader.NewRunner(b.store, engine, catalogue, "fence", upgrader.Limits{}, log), log); err != nil {
@@ -156,6 +157,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		}
 		forth, back = append(forth, f), append(back, w)
 		fmt.Printf("round %d  forth %4d ms  back %4d ms  (%.0f s)\n", round+1, f.Milliseconds(), w.Milliseconds(), time.Since(started).Seconds())
+		b.explain()
 		docs, err := b.service.Quarantine(ctx, upgrader.QuarantineFilter{RolloutID: id, WithoutSource: true})
 		if err != nil {
 			return err
