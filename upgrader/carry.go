@@ -25,13 +25,17 @@ const MaxNotCarried = 100_000
 // that were. last is the pass behind the fence: nothing is in flight any more,
 // and the old version stays open, because it is about to be used.
 func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
-	news, err := s.stats(ctx, s.newPatterns()...)
+	both, err := s.stats(ctx, append(s.oldPatterns(), s.newPatterns()...)...)
 	if err != nil {
 		return 0, err
 	}
-	olds, err := s.stats(ctx, s.oldPatterns()...)
-	if err != nil {
-		return 0, err
+	news, olds := map[string]IndexStats{}, map[string]IndexStats{}
+	for name, st := range both {
+		if n, ok := ParseIndexName(name); ok && n.Prefix == s.l.to.Prefix {
+			news[name] = st
+		} else {
+			olds[name] = st
+		}
 	}
 	s.back = s.waysBack(news, olds)
 	if len(s.open) == 0 {

@@ -143,7 +143,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 // reconcileBack deletes from the old version what the new one no longer has,
 // while writers go on, and closes it again.
 func (s *session) reconcileBack(ctx context.Context) error {
-	tallies, err := s.talliesBack(ctx)
+	tallies, err := s.talliesBack(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -158,10 +158,9 @@ func (s *session) reconcileBack(ctx context.Context) error {
 	return s.closeOld(ctx, false)
 }
 
-// talliesBack counts both sides of every way on which something was written.
-func (s *session) talliesBack(ctx context.Context) (map[*wayBack]tally, error) {
-	var names []string
-	var ways []*wayBack
+// writtenWays are the ways on which something was written since the switch,
+// and the indices on both of their sides.
+func (s *session) writtenWays() (ways []*wayBack, names []string) {
 	for _, w := range s.back {
 		if w.from == nil || !slices.ContainsFunc(w.news, func(n string) bool { return s.t.Record.Return.At[n] != nil }) {
 			continue
@@ -171,13 +170,19 @@ func (s *session) talliesBack(ctx context.Context) (map[*wayBack]tally, error) {
 		})
 		ways, names = append(ways, w), append(append(names, w.news...), w.olds...)
 	}
-	if len(names) == 0 {
-		return nil, nil
+	return ways, names
+}
+
+// talliesBack counts both sides of every way on which something was written;
+// now is as for count.
+func (s *session) talliesBack(ctx context.Context, now map[string]IndexStats) (map[*wayBack]tally, error) {
+	ways, names := s.writtenWays()
+	if anew := s.changed(names, now); len(anew) > 0 {
+		if err := s.engine.Refresh(ctx, anew...); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.engine.Refresh(ctx, names...); err != nil {
-		return nil, err
-	}
-	n, err := s.engine.Count(ctx, names...)
+	n, err := s.count(ctx, names, now)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +282,11 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 // proveBack shows that the old version holds every document that the new one
 // holds, apart from those in quarantine, and no other.
 func (s *session) proveBack(ctx context.Context) error {
-	tallies, err := s.talliesBack(ctx)
+	stats, err := s.stats(ctx, append(s.oldPatterns(), s.newPatterns()...)...)
+	if err != nil {
+		return err
+	}
+	tallies, err := s.talliesBack(ctx, stats)
 	if err != nil {
 		return err
 	}
@@ -296,7 +305,7 @@ func (s *session) proveBack(ctx context.Context) error {
 		}
 	}
 	if again {
-		if tallies, err = s.talliesBack(ctx); err != nil {
+		if tallies, err = s.talliesBack(ctx, nil); err != nil {
 			return err
 		}
 	}

@@ -214,7 +214,7 @@ func (s *session) converge(ctx context.Context) (Outcome, error) {
 
 // checkQuarantine refuses to go on with more documents aside than allowed.
 func (s *session) checkQuarantine(ctx context.Context) error {
-	if err := s.pruneQuarantine(ctx); err != nil {
+	if err := s.pruneQuarantine(ctx, nil); err != nil {
 		return err
 	}
 	if n, most := s.aside.counting(), s.rollout.Options.AllowQuarantine; n > most {

@@ -164,7 +164,13 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
 		return err
 	}
-	return s.compareDelta(ctx)
+	if err := s.compareDelta(ctx); err != nil {
+		return err
+	}
+	if err := s.countAhead(ctx, s.touchedIndices()); err != nil {
+		return err
+	}
+	return s.pruneAhead(ctx)
 }
 
 // behindFence is the critical section before the switch: block, last delta,
@@ -218,6 +224,11 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 			return err
 		}
 	}
+	// Reading a document by its id would refresh its shard, one by one.
+	if err := s.refreshStale(ctx); err != nil {
+		return err
+	}
+	s.laps.lap("refresh", s.r.now())
 	// The one looks at what the sources have, the other removes what they have
 	// not.
 	g, gctx := errgroup.WithContext(ctx)
@@ -227,26 +238,28 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 		return err
 	}
 	s.laps.lap("compare", s.r.now())
-	err := s.refreshStale(ctx)
-	s.laps.lap("refresh", s.r.now())
-	return err
+	return s.refreshStale(ctx)
 }
 
 // prove counts both sides, reconciles deletions where the counts differ, and
 // writes the proof.
 func (s *session) prove(ctx context.Context) error {
-	tallies, err := s.tallies(ctx)
+	stats, err := s.stats(ctx, append(s.oldPatterns(), s.newPatterns()...)...)
+	if err != nil {
+		return err
+	}
+	tallies, err := s.tallies(ctx, stats)
 	if err != nil {
 		return err
 	}
 	if err := s.removeDeleted(ctx, tallies); err != nil {
 		return err
 	}
-	if err := s.pruneQuarantine(ctx); err != nil {
+	if err := s.pruneQuarantine(ctx, stats); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(slices.Collect(maps.Values(tallies)), func(t tally) bool { return !t.equal() }) {
-		if tallies, err = s.tallies(ctx); err != nil {
+		if tallies, err = s.tallies(ctx, nil); err != nil {
 			return err
 		}
 	}

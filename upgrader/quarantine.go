@@ -236,30 +236,3 @@ func (s *session) takeBack(ctx context.Context, index string, ids ...string) err
 	return nil
 }
 
-// pruneQuarantine forgets refused documents that their source no longer has.
-func (s *session) pruneQuarantine(ctx context.Context) error {
-	for _, m := range s.moves {
-		for i := range m.Copies {
-			src := m.Copies[i].Source
-			ids := append(s.aside.of(src, QuarantineRefused), s.aside.of(src, QuarantineDropped)...)
-			for len(ids) > 0 {
-				n := min(len(ids), pageSize)
-				there, err := s.engine.Get(ctx, src, ids[:n])
-				if err != nil {
-					return err
-				}
-				var gone []string
-				for _, id := range ids[:n] {
-					if _, ok := there[id]; !ok {
-						gone = append(gone, id)
-					}
-				}
-				if err := s.takeBack(ctx, src, gone...); err != nil {
-					return err
-				}
-				ids = ids[n:]
-			}
-		}
-	}
-	return nil
-}

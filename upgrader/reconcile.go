@@ -22,9 +22,8 @@ type tally struct {
 
 func (t tally) equal() bool { return !t.unknown && t.source-t.aside-t.elsewhere == t.target }
 
-// tallies counts both sides of every move that ever saw a document. Both
-// sides must have been refreshed by the caller.
-func (s *session) tallies(ctx context.Context) (map[*Move]tally, error) {
+// touchedIndices are both sides of every move that ever saw a document.
+func (s *session) touchedIndices() []string {
 	var names []string
 	for _, m := range s.moves {
 		if !m.touched() {
@@ -35,11 +34,18 @@ func (s *session) tallies(ctx context.Context) (map[*Move]tally, error) {
 			names = append(names, c.Source)
 		}
 	}
+	return names
+}
+
+// tallies counts both sides of every move that ever saw a document. Both
+// sides must have been refreshed by the caller; now is as for count.
+func (s *session) tallies(ctx context.Context, now map[string]IndexStats) (map[*Move]tally, error) {
+	names := s.touchedIndices()
 	out := map[*Move]tally{}
 	if len(names) == 0 {
 		return out, nil
 	}
-	n, err := s.engine.Count(ctx, names...)
+	n, err := s.count(ctx, names, now)
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +77,7 @@ func (m *Move) touched() bool {
 
 // refreshBoth makes everything that was written visible on both sides.
 func (s *session) refreshBoth(ctx context.Context) error {
-	var names []string
-	for _, m := range s.moves {
-		if m.touched() {
-			names = append(names, m.Target)
-			for _, c := range m.Copies {
-				names = append(names, c.Source)
-			}
-		}
-	}
+	names := s.touchedIndices()
 	s.mu.Lock()
 	s.stale = map[string]bool{} // what is written from now on may be missed
 	s.mu.Unlock()
@@ -94,6 +92,9 @@ func (s *session) refreshBoth(ctx context.Context) error {
 func (s *session) refreshStale(ctx context.Context) error {
 	s.mu.Lock()
 	names, known := sortedKeys(s.stale), s.stale != nil
+	if known {
+		s.stale = map[string]bool{} // what is written from now on may be missed
+	}
 	s.mu.Unlock()
 	switch {
 	case !known:
@@ -101,7 +102,13 @@ func (s *session) refreshStale(ctx context.Context) error {
 	case len(names) == 0:
 		return nil
 	}
-	return s.engine.Refresh(ctx, names...)
+	err := s.engine.Refresh(ctx, names...)
+	if err != nil {
+		s.mu.Lock()
+		s.stale = nil // all of them, next time
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // reconcile removes from the targets what their sources no longer have. It
@@ -113,13 +120,13 @@ func (s *session) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.pruneQuarantine(ctx); err != nil {
+	if err := s.pruneQuarantine(ctx, nil); err != nil {
 		return err
 	}
 	if err := s.refreshBoth(ctx); err != nil {
 		return err
 	}
-	tallies, err := s.tallies(ctx)
+	tallies, err := s.tallies(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (s *session) redriveBefore(ctx context.Context, e *Errand, docs []Quarantin
 			}
 		}
 	}
-	return s.pruneQuarantine(ctx)
+	return s.pruneQuarantine(ctx, nil)
 }
 
 // copyOf finds the copy of a source into a target.

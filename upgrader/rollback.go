@@ -236,7 +236,11 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 			names = append(names, name)
 		}
 	}
-	return s.openOld(ctx, names)
+	if err := s.openOld(ctx, names); err != nil {
+		return err
+	}
+	_, both := s.writtenWays()
+	return s.countAhead(ctx, both)
 }
 
 // behindReturnFence is the critical section before the aliases move back.
