@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // MaxNotCarried is the number of documents per tenant that a rollback keeps in
@@ -31,7 +32,7 @@ func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
 	}
 	news, olds := map[string]IndexStats{}, map[string]IndexStats{}
 	for name, st := range both {
-		if n, ok := ParseIndexName(name); ok && n.Prefix == s.l.to.Prefix {
+		if n, ok := naming.Parse(name); ok && n.Prefix == s.l.to.Prefix {
 			news[name] = st
 		} else {
 			olds[name] = st
