@@ -14,8 +14,8 @@ import (
 // shelf says of every tenant whether a snapshot holds its old version.
 type shelf struct{ empty atomic.Bool }
 
-func (*shelf) BeginBefore(context.Context, string, string, string, []string) (string, error) {
-	return "", errors.New("takes none")
+func (*shelf) BeginBefore(context.Context, string, string, []string, []string) (map[string]string, error) {
+	return nil, errors.New("takes none")
 }
 
 func (*shelf) SnapshotState(context.Context, string) (upgrader.SnapshotState, error) {
