@@ -181,7 +181,7 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 	if w.from == nil {
 		return s.keepBack(ctx, w, index, docs)
 	}
-	if w.line.transform.Opaque() {
+	if w.lineOf(index).transform.Opaque() {
 		aside := make([]Quarantined, len(docs))
 		for i, d := range docs {
 			aside[i] = s.quarantined(d, "", QuarantineNotCarriedBack, "its transform holds raw Painless, which has no way back")
@@ -192,10 +192,18 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 	if err != nil {
 		return err
 	}
+	docs, astray, err := s.branchTwins(ctx, w, index, docs, here)
+	if err != nil {
+		return err
+	}
 	var todo []returning
 	var clean []string
 	for _, d := range docs {
-		r, changed, err := s.lead(w, d, here[d.ID])
+		r, changed, err := s.lead(w, index, d, here[d.ID])
+		if errors.Is(err, releases.ErrElsewhere) {
+			astray = append(astray, s.quarantined(d, "", QuarantineNotCarriedBack, "led back and forth again it would not come here: the route does not lead to it"))
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -220,7 +228,7 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 			clean = append(clean, r.doc.ID)
 		}
 	}
-	if err := s.keepNotCarried(ctx, aside); err != nil {
+	if err := s.keepNotCarried(ctx, append(aside, astray...)); err != nil {
 		return err
 	}
 	if err := s.takeBack(ctx, index, clean...); err != nil {
@@ -256,11 +264,12 @@ func (s *session) oldStates(ctx context.Context, w *wayBack, ids []string) (map[
 
 // lead finds out what a document is in the old version; changed is false when
 // the old version holds just that.
-func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err error) {
+func (s *session) lead(w *wayBack, index string, d, old Doc) (r returning, changed bool, err error) {
 	r = returning{doc: d, index: old.Index}
+	line := w.lineOf(index)
 	var before map[string]any
 	if old.Source != nil {
-		if t := transformedBy(w.line.transform, old.Source); t.kind == "" && !t.elsewhere {
+		if t := transformedBy(line.transform, old.Source); t.kind == "" && !t.elsewhere {
 			if f, err := differingFields(t.source, d.Source); err == nil && len(f) == 0 {
 				return r, false, nil
 			}
@@ -273,7 +282,7 @@ func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err e
 	if err != nil {
 		return r, false, fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
 	}
-	back, lost, err := w.line.back(doc, before)
+	back, lost, err := line.back(doc, before)
 	if err != nil {
 		return r, false, fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
 	}
@@ -282,7 +291,7 @@ func (s *session) lead(w *wayBack, d, old Doc) (r returning, changed bool, err e
 	}
 	r.lost = lost
 	if r.index == "" {
-		r.index = w.home(s.naming().In(s.l.from.Prefix), s.l.from.Prefix, d.Index, r.body)
+		r.index = w.home(s.naming().In(s.l.from.Prefix), s.l.from.Prefix, index, r.body)
 		if !slices.Contains(w.olds, r.index) {
 			s.update(func() { w.olds = append(w.olds, r.index) })
 		}

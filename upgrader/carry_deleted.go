@@ -206,13 +206,12 @@ func (s *session) talliesBack(ctx context.Context, now map[string]IndexStats) (m
 // forth do not count, nor do the new version's that cannot come back.
 func (s *session) tallyBack(ctx context.Context, w *wayBack, n map[string]int64) (tally, error) {
 	var t tally
+	var err error
 	for _, index := range w.news {
 		t.source += n[index]
-		absent, err := s.absent(ctx, w.olds, s.aside.of(index, QuarantineNotCarriedBack), []string{index})
-		if err != nil {
-			return t, err
-		}
-		t.aside += absent
+	}
+	if t.aside, err = s.stayedNew(ctx, w); err != nil {
+		return t, err
 	}
 	for _, index := range w.olds {
 		t.target += n[index]
@@ -223,34 +222,6 @@ func (s *session) tallyBack(ctx context.Context, w *wayBack, n map[string]int64)
 		t.target -= int64(len(found[index]))
 	}
 	return t, nil
-}
-
-// absent counts those of ids that are in one of the indices has, and in none
-// of the indices lacks.
-func (s *session) absent(ctx context.Context, lacks, ids, has []string) (int64, error) {
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	there, err := s.engine.FindIDs(ctx, has, ids)
-	if err != nil {
-		return 0, err
-	}
-	still := map[string]bool{}
-	for _, found := range there {
-		for _, id := range found {
-			still[id] = true
-		}
-	}
-	carried, err := s.engine.FindIDs(ctx, lacks, ids)
-	if err != nil {
-		return 0, err
-	}
-	for _, found := range carried {
-		for _, id := range found {
-			delete(still, id)
-		}
-	}
-	return int64(len(still)), nil
 }
 
 // removeSurplus compares the ids of both sides of a way. The old version's are

@@ -18,7 +18,7 @@ import (
 // of, not by the day on which they were written down, and by the month.
 var diaries = map[string]string{
 	"1.0/release.yaml":           "version: \"1.0\"\nprefix: 010\nresources:\n  person: {base: x-person, partitioning: quarter, settings: {number_of_shards: 2}}\n",
-	"1.0/mappings/x-person.yaml": "dynamic: false\n_meta: {version: \"010\"}\nproperties:\n  at: {type: date, ignore_malformed: true}\n  text: {type: keyword}\n",
+	"1.0/mappings/x-person.yaml": "dynamic: strict\n_meta: {version: \"010\"}\nproperties:\n  at: {type: date, ignore_malformed: true}\n  text: {type: keyword}\n",
 	"1.1/release.yaml":           "version: \"1.1\"\nprefix: 011\nprevious: \"1.0\"\nresources:\n  person: {base: x-person, partitioning: month, settings: {number_of_shards: 1}}\n",
 	"1.1/mappings/x-person.yaml": "dynamic: strict\n_meta: {version: \"011\"}\nproperties:\n  time: {properties: {at: {type: date, ignore_malformed: true}}}\n  text: {type: keyword}\n",
 	"1.1/migration.yaml":         "from: \"1.0\"\nto: \"1.1\"\nsteps:\n  person:\n    transform:\n      - {op: move, from: at, to: time.at}\n      - {op: route, by: time.at}\n",
@@ -157,9 +157,9 @@ func TestDocumentsGoByTheirDate(t *testing.T) {
 	_, err := b.service.Rollback(t.Context(), upgrader.Command{RolloutID: first.ID, Caller: "test"})
 	require.NoError(t, err)
 	b.until(first.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutRolledBack })
-	require.JSONEq(t, `{"at":"2023-01-31T23:59:59.999Z","text":"changed"}`, c.holds("010." + c.id + ".x-person-2023-q2")[moved])
-	require.JSONEq(t, `{"at":"2023-05-09","text":"new"}`, c.holds("010." + c.id + ".x-person-2023-q2")["new"])
-	require.NotContains(t, c.holds("010."+c.id+".x-person-2023-q1"), moved)
+	require.JSONEq(t, `{"at":"2023-01-31T23:59:59.999Z","text":"changed"}`, c.stands("2023-q2")[moved])
+	require.JSONEq(t, `{"at":"2023-05-09","text":"new"}`, c.stands("2023-q2")["new"])
+	require.NotContains(t, c.stands("2023-q1"), moved)
 	require.Zero(t, b.aside(first.ID, c.id))
 
 	// Forth again it is as before.

@@ -34,6 +34,9 @@ type layout struct {
 	// routedGone are resources on the way that documents are routed to and that
 	// a later release does not have any more, with the reason.
 	routedGone map[string]string
+	// doubled are source resources whose documents go into several resources at
+	// once, each of them into all: the way back is not clear.
+	doubled map[string]bool
 	// shadow stands in front of the names of all target indices; "" but in a
 	// rehearsal.
 	shadow string
@@ -49,7 +52,7 @@ func newLayout(c *releases.Catalogue, from, to string) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{from: f, to: f, path: path, lineages: map[string]lineage{}, gone: map[string]string{}, routedGone: map[string]string{}}
+	l := &layout{from: f, to: f, path: path, lineages: map[string]lineage{}, gone: map[string]string{}, routedGone: map[string]string{}, doubled: map[string]bool{}}
 	for _, r := range f.Resources {
 		l.lineages[r.Key] = lineage{source: r.Key}
 	}
@@ -66,6 +69,11 @@ func (l *layout) hop(r *releases.Release) {
 		before, ok := l.lineages[step.From]
 		if !ok {
 			continue // a resource that came into being on the way and was never in the source
+		}
+		for other, o := range r.Migration.Steps {
+			if other != key && o.From == step.From && !step.Transform.Routed() {
+				l.doubled[before.source] = true
+			}
 		}
 		next[key] = lineage{
 			source:    before.source,

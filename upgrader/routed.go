@@ -90,7 +90,11 @@ func (tp *tenantPlan) routes() {
 			continue
 		}
 		for _, o := range t.Routes() {
-			tp.note("documents of %s for which %s go to %s; what is written to either after the switch is not carried back by a rollback", tp.l.lineages[key].source, o.When, o.To)
+			back := "a rollback carries back what is written to either after the switch, but for what the route would not lead there again"
+			if tp.l.doubled[tp.l.lineages[key].source] {
+				back = "what is written to either after the switch is not carried back by a rollback"
+			}
+			tp.note("documents of %s for which %s go to %s; %s", tp.l.lineages[key].source, o.When, o.To, back)
 		}
 		if t.Opaque() {
 			tp.refuse("route_unseen", fmt.Sprintf("on the way to %s documents of %s are routed and raw Painless is performed: nobody could tell a routed document from a dropped one", tp.l.to.Version, key),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -19,7 +21,7 @@ import (
 // people are two releases: the second keeps robots in a resource of their own.
 var people = map[string]string{
 	"1.0/release.yaml":           "version: \"1.0\"\nprefix: 010\nresources:\n  person: {base: x-person, partitioning: month, settings: {number_of_shards: 2}}\n",
-	"1.0/mappings/x-person.yaml": "dynamic: false\n_meta: {version: \"010\"}\nproperties:\n  kind: {type: keyword}\n  name: {type: keyword}\n  odd: {type: keyword}\n",
+	"1.0/mappings/x-person.yaml": "dynamic: strict\n_meta: {version: \"010\"}\nproperties:\n  kind: {type: keyword}\n  name: {type: keyword}\n  odd: {type: keyword}\n",
 	"1.1/release.yaml":           "version: \"1.1\"\nprefix: 011\nprevious: \"1.0\"\nresources:\n  person: {base: x-person, partitioning: quarter, settings: {number_of_shards: 1}}\n  robot: {base: x-robot, settings: {number_of_shards: 1}}\n",
 	"1.1/mappings/x-person.yaml": "dynamic: strict\n_meta: {version: \"011\"}\nproperties:\n  name: {properties: {full: {type: keyword}}}\n  odd: {type: keyword}\n",
 	"1.1/mappings/x-robot.yaml":  "dynamic: strict\n_meta: {version: \"011\"}\nproperties:\n  name: {properties: {full: {type: keyword}}}\n  model: {type: keyword}\n  odd: {type: integer}\n",
@@ -135,19 +137,79 @@ func (c *crowd) expect() {
 	require.Equal(t, robots, c.holds("011."+c.id+".x-robot"))
 }
 
-func (c *crowd) holds(index string) map[string]string {
+// holds are the documents of an index of the new version, by id; stands, those
+// of a partition of the old one.
+func (c *crowd) holds(index string) map[string]string { return c.documents(index, 1) }
+
+func (c *crowd) stands(partition string) map[string]string {
+	return c.documents("010."+c.id+".x-person-"+partition, 2)
+}
+
+func (c *crowd) documents(index string, shards int) map[string]string {
 	t := c.b.t
 	t.Helper()
 	require.NoError(t, c.b.engine.Refresh(t.Context(), index))
 	out := map[string]string{}
-	docs, err := c.b.engine.Page(t.Context(), upgrader.PageRequest{Index: index, From: -1, To: 1 << 40, Size: 10000})
-	require.NoError(t, err)
-	for _, d := range docs {
-		canonical, err := releases.CanonicalJSON(nil, d.Source)
+	for shard := range shards {
+		docs, err := c.b.engine.Page(t.Context(), upgrader.PageRequest{Index: index, Shard: shard, From: -1, To: 1 << 40, Size: 10000})
 		require.NoError(t, err)
-		out[d.ID] = string(canonical)
+		for _, d := range docs {
+			canonical, err := releases.CanonicalJSON(nil, d.Source)
+			require.NoError(t, err)
+			out[d.ID] = string(canonical)
+		}
 	}
 	return out
+}
+
+// writeToNew writes to both resources of the new version, and returns two
+// persons that it has made a robot of, and updated, and a robot that it deleted.
+func (c *crowd) writeToNew() (ids [3]string) {
+	t := c.b.t
+	t.Helper()
+	person, robot := "011."+c.id+".x-person-2023-q1", "011."+c.id+".x-robot"
+	doc := func(index, id, source string) upgrader.BulkOp {
+		return upgrader.BulkOp{Index: index, ID: id, Source: json.RawMessage(source)}
+	}
+	persons := slices.Sorted(maps.Keys(c.holds(person)))
+	ids = [3]string{persons[0], persons[1], slices.Sorted(maps.Keys(c.holds(robot)))[0]}
+	c.b.bulk(
+		upgrader.BulkOp{Index: person, ID: ids[0], Delete: true}, doc(robot, ids[0], `{"model":"robot","name":{"full":"made"},"odd":7}`),
+		doc(person, ids[1], `{"name":{"full":"updated"}}`), doc(robot, ids[1], `{"model":"robot","name":{"full":"of the same id"}}`),
+		upgrader.BulkOp{Index: robot, ID: ids[2], Delete: true},
+		doc(person, "new-person", `{"name":{"full":"new person"}}`),
+		doc(robot, "new-robot", `{"model":"robot","name":{"full":"new robot"},"odd":5}`),
+		doc(robot, "toaster", `{"model":"toaster","name":{"full":"no route leads here"}}`),
+	)
+	return ids
+}
+
+// expectBack looks for what became of writeToNew in the old version.
+func (c *crowd) expectBack(rollout string, ids [3]string) {
+	t := c.b.t
+	t.Helper()
+	have := map[string]string{}
+	for _, partition := range c.months {
+		for id, doc := range c.stands(partition) {
+			require.Empty(t, have[id], "%s stands twice", id)
+			have[id] = doc
+		}
+	}
+	require.JSONEq(t, `{"kind":"robot","name":"made","odd":"7"}`, have[ids[0]])
+	require.Contains(t, have[ids[1]], `"name":"updated"`)
+	require.NotContains(t, have[ids[1]], "robot")
+	require.Empty(t, have[ids[2]])
+	require.JSONEq(t, `{"name":"new person"}`, have["new-person"])
+	require.JSONEq(t, `{"kind":"robot","name":"new robot","odd":"5"}`, have["new-robot"])
+	require.Empty(t, have["toaster"])
+	require.Equal(t, 2, c.b.aside(rollout, c.id), "the toaster, and the robot with a person's id")
+
+	// The judge of the next upgrade knows of it.
+	c.docs[ids[0]] = map[string]any{"kind": "robot", "name": "made", "odd": "7"}
+	c.docs[ids[1]] = map[string]any{"name": "updated"}
+	delete(c.docs, ids[2])
+	c.docs["new-person"] = map[string]any{"name": "new person"}
+	c.docs["new-robot"] = map[string]any{"kind": "robot", "name": "new robot", "odd": "5"}
 }
 
 // Documents of one source go into two resources while writers make persons
@@ -192,9 +254,11 @@ func TestRoutedDocuments(t *testing.T) {
 	}
 	require.Contains(t, fmt.Sprint(first.Tenants[0].Record.Notes), "for which kind is robot go to robot")
 
+	wrote := c.writeToNew()
 	_, err := b.service.Rollback(t.Context(), upgrader.Command{RolloutID: first.ID, Caller: "test"})
 	require.NoError(t, err)
 	b.until(first.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutRolledBack })
+	c.expectBack(first.ID, wrote)
 	for n := range 40 { // many of them change sides
 		require.NoError(t, c.write(t.Context(), n, n%3+1))
 	}

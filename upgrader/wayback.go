@@ -12,17 +12,18 @@ import (
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
-// wayBack is one resource of the new version in one environment, with all of
-// its partitions, and the old version's indices that its documents came from.
+// wayBack is one resource of the new version in one environment, or all those
+// that documents of one old resource were routed to, with all partitions, and
+// the old version's indices that the documents came from.
 type wayBack struct {
 	mode naming.Mode
-	to   releases.Resource // in the new release
+	to   releases.Resource // in the new release, the first of several
 	// from is the resource in the old release; nil when there is none, or when
-	// several resources were made of it, so that the way back is not clear.
-	from *releases.Resource
-	line lineage
-	news []string // from the oldest partition to the newest
-	olds []string // likewise; those that the rollback has made included
+	// documents of it went into several at once, so that the way back is not clear.
+	from  *releases.Resource
+	lines map[string]lineage // by the base name of the new resource
+	news  []string           // from the oldest partition to the newest
+	olds  []string           // likewise; those that the rollback has made included
 }
 
 // waysBack sorts the indices of both versions.
@@ -37,11 +38,14 @@ func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
 		if !ok {
 			continue
 		}
-		key := string(n.Mode) + res.Key
+		key := s.wayKey(n.Mode, res)
 		w := ways[key]
 		if w == nil {
 			w = s.wayOf(n.Mode, res, olds)
 			ways[key] = w
+		}
+		if w.from != nil {
+			w.lines[res.Base] = s.l.lineages[res.Key].in(environments[n.Mode])
 		}
 		w.news = append(w.news, name)
 	}
@@ -53,17 +57,25 @@ func (s *session) waysBack(news, olds map[string]IndexStats) []*wayBack {
 	return out
 }
 
+// wayKey is the same for resources whose documents go back into one.
+func (s *session) wayKey(m naming.Mode, res releases.Resource) string {
+	if line, ok := s.l.lineages[res.Key]; ok && line.transform.Routed() && !s.l.doubled[line.source] {
+		return string(m) + "<" + line.source
+	}
+	return string(m) + res.Key
+}
+
 func (s *session) wayOf(m naming.Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
-	w := &wayBack{mode: m, to: res}
+	w := &wayBack{mode: m, to: res, lines: map[string]lineage{}}
 	line, ok := s.l.lineages[res.Key]
-	if !ok || len(s.l.targetsOf(line.source)) != 1 || line.transform.Routed() {
+	if !ok || s.l.doubled[line.source] {
 		return w
 	}
 	from, ok := s.l.from.Resource(line.source)
 	if !ok || !slices.Contains(naming.ModesOf(from), m) {
 		return w // what was written to production has no place in a release without
 	}
-	w.line, w.from = line.in(environments[m]), &from
+	w.from = &from
 	for name := range olds {
 		if n, ok := naming.Parse(name); ok && n.Mode == m && n.Base == from.Base {
 			w.olds = append(w.olds, name)
@@ -71,6 +83,12 @@ func (s *session) wayOf(m naming.Mode, res releases.Resource, olds map[string]In
 	}
 	slices.SortFunc(w.olds, partitionBefore)
 	return w
+}
+
+// lineOf is how documents of an index of the new version came there.
+func (w *wayBack) lineOf(index string) lineage {
+	n, _ := naming.Parse(index)
+	return w.lines[n.Base]
 }
 
 func partitionBefore(a, b string) int {
@@ -88,8 +106,12 @@ func (w *wayBack) home(tenant, prefix, index string, source []byte) string {
 	if w.from.Partitioning == releases.Unpartitioned {
 		return out.String()
 	}
+	if n.Partition == "" { // the new resource has no partitions
+		out.Partition = w.youngest(documentTime(source))
+		return out.String()
+	}
 	out.Partition = n.Partition
-	if coarser, err := naming.TargetPartition(n.Partition, w.from.Partitioning, time.Time{}); err == nil && n.Partition != "" {
+	if coarser, err := naming.TargetPartition(n.Partition, w.from.Partitioning, time.Time{}); err == nil {
 		out.Partition = coarser
 	}
 	if own := naming.PartitionAt(w.from.Partitioning, documentTime(source)); holdsPartition(n.Partition, own) {
@@ -100,6 +122,16 @@ func (w *wayBack) home(tenant, prefix, index string, source []byte) string {
 		out.Partition = naming.PartitionAt(w.from.Partitioning, time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC))
 	}
 	return out.String()
+}
+
+// youngest is the old version's partition of a document that comes out of an
+// index without partitions: of its own time, else the last that there is.
+func (w *wayBack) youngest(own time.Time) string {
+	if !own.IsZero() || len(w.olds) == 0 {
+		return naming.PartitionAt(w.from.Partitioning, own)
+	}
+	n, _ := naming.Parse(w.olds[len(w.olds)-1])
+	return n.Partition
 }
 
 // partitionSpan is the number of months that a partition holds.
@@ -167,7 +199,10 @@ func (l lineage) back(doc, old map[string]any) (back map[string]any, lost []stri
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.transform.Apply(forth); err != nil {
+	switch err := l.transform.Apply(forth); {
+	case errors.Is(err, releases.ErrElsewhere):
+		return nil, nil, err
+	case err != nil:
 		return back, []string{"the document as a whole: " + err.Error()}, nil //nolint:nilerr // it goes back and is listed
 	}
 	return back, releases.Lacking(doc, forth), nil
