@@ -235,4 +235,3 @@ func (s *session) takeBack(ctx context.Context, index string, ids ...string) err
 	}
 	return nil
 }
-
