@@ -166,11 +166,45 @@ func (s *Rehearsals) Rehearsals(ctx context.Context, tenant, before string, limi
 
 // ClaimRehearsal implements upgrader.RehearsalStore.
 func (s *Rehearsals) ClaimRehearsal(ctx context.Context, id, owner string, ttl time.Duration) (*upgrader.Rehearsal, error) {
+	why, err := s.heldUp(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if why != "" {
+		_, err := s.db.pool.Exec(ctx, `
+			update operations set message = $2, next_at = now() + $3::interval, updated_at = now()
+			where id = $1 and kind = $4 and state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())`,
+			id, clean(why), heldUpPause, kindRehearsal)
+		return nil, failure(err)
+	}
 	op, err := claimOperation(ctx, s.db.pool, id, owner, ttl)
 	if err != nil || op == nil {
 		return nil, err
 	}
 	return s.Rehearsal(ctx, id)
+}
+
+// heldUpPause is how often a rehearsal is looked at that may not begin.
+const heldUpPause = 2 * time.Second
+
+// heldUp says why no rehearsal may begin, or begin anew: everything is stopped,
+// or the budget of its cluster lets no further tenant begin.
+func (s *Rehearsals) heldUp(ctx context.Context, id string) (why string, err error) {
+	stop, err := scanStop(s.db.pool.QueryRow(ctx, stopInForce))
+	if err != nil {
+		return "", failure(err)
+	}
+	if stop != nil {
+		return stop.Sentence(), nil
+	}
+	b := upgrader.BudgetFacts{Hold: true}
+	err = s.db.pool.QueryRow(ctx, `
+		select coalesce(b.throttle ->> 'reason', '') from budgets b join operations o on o.request ->> 'cluster' = b.cluster
+		where o.id = $1 and b.hold`, id).Scan(&b.Reason)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return b.Held(), failure(err)
 }
 
 // ExtendRehearsal implements upgrader.RehearsalStore.
@@ -194,7 +228,7 @@ func (s *Rehearsals) SaveRehearsal(ctx context.Context, r *upgrader.Rehearsal, o
 		return err
 	}
 	tag, err := s.db.pool.Exec(ctx, `
-		update operations set report = $3, updated_at = now() where id = $1 and lease_owner = $2 and state = 'running'`, r.ID, owner, report)
+		update operations set report = $3, message = $4, updated_at = now() where id = $1 and lease_owner = $2 and state = 'running'`, r.ID, owner, report, clean(r.Reason))
 	return keptBy(tag.RowsAffected(), err)
 }
 

@@ -110,6 +110,12 @@ type BudgetFacts struct {
 	Reason  string // of its throttle; may be empty
 }
 
+// Held is what somebody shows who waits because of Hold.
+func (b BudgetFacts) Held() string {
+	why, remedy := withinBudget(&Facts{Load: ClusterLoad{Budget: &BudgetFacts{Hold: true, Reason: b.Reason}}})
+	return Verdict{Gate: GateBudget, Text: why, Remedy: remedy}.Sentence()
+}
+
 // ClusterFacts are what was seen of a cluster.
 type ClusterFacts struct {
 	Err    string // why nothing was seen; the rest is empty then

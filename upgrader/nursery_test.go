@@ -51,6 +51,14 @@ type oddSeeder struct {
 	plant  func(context.Context, upgrader.Planting) error
 	growth func(names []string) (failed []string)
 	take   func() error
+	look   func() // before moulds are listed
+}
+
+func (s *oddSeeder) Moulds(ctx context.Context, repository, prefix string) ([]upgrader.Mould, error) {
+	if s.look != nil {
+		s.look()
+	}
+	return s.Seeder.Moulds(ctx, repository, prefix)
 }
 
 func (s *oddSeeder) Plant(ctx context.Context, p upgrader.Planting) error {

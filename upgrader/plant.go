@@ -120,7 +120,7 @@ func (s *session) takeMould(ctx context.Context, b *bed, moves []*Move) error {
 	if failed, err := s.nursery.grown(ctx, m.Indices); err != nil || len(failed) > 0 {
 		return errors.Join(err, fmt.Errorf("%d of the indices did not start", len(failed)))
 	}
-	err := s.guard.change(ctx, func() error { return s.nursery.seeder.TakeMould(ctx, s.nursery.repository, m.Snapshot, m.Indices) })
+	err := s.guard.update(ctx, func() error { return s.nursery.seeder.TakeMould(ctx, s.nursery.repository, m.Snapshot, m.Indices) })
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *session) plant(ctx context.Context, b *bed, mould Mould, moves []*Move,
 		if err := s.giveWay(ctx); err != nil {
 			return err
 		}
-		err := s.guard.change(ctx, func() error { return s.nursery.seeder.Plant(ctx, want) })
+		err := s.guard.update(ctx, func() error { return s.nursery.seeder.Plant(ctx, want) })
 		switch {
 		case errors.Is(err, ErrLeaseLost) || ctx.Err() != nil:
 			return errors.Join(err, ctx.Err())

@@ -83,6 +83,8 @@ type RehearsalReport struct {
 	// Estimate is how long the tenant's upgrade takes by these measurements.
 	Estimate float64 `json:"estimate,omitempty"`
 	Removed  int     `json:"removed"` // indices that were made and removed
+	// Stopped counts the attempts that the kill switch ended.
+	Stopped int `json:"stopped,omitempty"`
 }
 
 // Finding is a kind of documents that did not arrive.
@@ -125,12 +127,13 @@ type RehearsalStore interface {
 	// older than the one with the id before ("": from the newest).
 	Rehearsals(ctx context.Context, tenant, before string, limit int) ([]*Rehearsal, error)
 	// ClaimRehearsal makes owner the only one who works on it; nil when it is
-	// not due, not running or taken.
+	// not due, not running or taken. While everything is stopped, or no further
+	// tenant begins in its cluster, it says so in the rehearsal's reason.
 	ClaimRehearsal(ctx context.Context, id, owner string, ttl time.Duration) (*Rehearsal, error)
 	// ExtendRehearsal renews a claim; ErrLeaseLost when it is lost, or when the
 	// rehearsal was cancelled.
 	ExtendRehearsal(ctx context.Context, id, owner string, ttl time.Duration) error
-	// SaveRehearsal stores the report of one that runs.
+	// SaveRehearsal stores report and reason of one that runs.
 	SaveRehearsal(ctx context.Context, r *Rehearsal, owner string) error
 	// ReleaseRehearsal stores state, reason and report and ends the claim; one
 	// that still runs is due again after pause.

@@ -16,6 +16,7 @@ type stage struct {
 	rehearsals RehearsalStore
 	owner      string
 	rollout    *Rollout
+	account    *account // that the rehearsal spends from; may be nil
 
 	mu         sync.Mutex
 	rehearsal  *Rehearsal
@@ -45,6 +46,9 @@ func (s *stage) Load(context.Context, string, string) (*Rollout, *RolloutTenant,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ro, t := *s.rollout, s.tenant
+	if s.account.stopped() != nil {
+		ro.Wish = WishStop
+	}
 	return &ro, &t, nil
 }
 
@@ -53,12 +57,12 @@ func (s *stage) SaveTenant(ctx context.Context, _ *Lease, t *RolloutTenant) erro
 	s.mu.Lock()
 	s.tenant = *t
 	now := time.Now()
-	if now.Sub(s.noted) < time.Second {
+	if now.Sub(s.noted) < time.Second && s.rehearsal.Reason == t.Reason {
 		s.mu.Unlock()
 		return nil
 	}
 	s.noted = now
-	s.rehearsal.Report.Documents = t.Documents
+	s.rehearsal.Report.Documents, s.rehearsal.Reason = t.Documents, t.Reason
 	shown := *s.rehearsal
 	s.mu.Unlock()
 	return s.rehearsals.SaveRehearsal(ctx, &shown, s.owner)

@@ -48,7 +48,11 @@ func (r *Rehearser) Work(ctx context.Context, id string) error {
 	if err != nil {
 		return r.book(ctx, one, err, log)
 	}
+	account := run.steward.open(ctx, one.Cluster)
+	defer account.part()
+	engine, one.Reason = &tidying{engine, account}, ""
 	st := newStage(r.runner.store, r.store, one, run.owner)
+	st.account = account
 	run.store, run.snapshots, run.log = st, nil, log
 	lease := &Lease{RolloutID: one.runID(), TenantID: one.TenantID, Cluster: one.Cluster, Owner: run.owner, Epoch: int64(one.Attempts), Until: asked.Add(ttl)}
 	keeper := run.keep(ctx, lease)
@@ -80,12 +84,16 @@ func (r *Rehearser) book(ctx context.Context, one *Rehearsal, err error, log *sl
 	now := r.runner.now()
 	pause := time.Duration(0)
 	one.Reason = ""
+	var stopped *stoppedError
 	switch {
 	case err == nil:
 		one.State, one.FinishedAt = RehearsalSucceeded, now
 	case ctx.Err() != nil:
 		one.Reason = "interrupted; another process goes on"
-	case outcomeOf(err) == OutcomeFail || one.Attempts >= maxRehearsalAttempts:
+	case errors.As(err, &stopped):
+		one.Reason, pause = err.Error(), time.Second
+		one.Report.Stopped++
+	case outcomeOf(err) == OutcomeFail || one.Attempts-one.Report.Stopped >= maxRehearsalAttempts:
 		one.State, one.FinishedAt, one.Reason = RehearsalFailed, now, err.Error()
 	default:
 		one.Reason, pause = err.Error(), Backoff(one.Attempts+2)
@@ -96,6 +104,33 @@ func (r *Rehearser) book(ctx context.Context, one *Rehearsal, err error, log *sl
 	return r.store.ReleaseRehearsal(bctx, one, r.runner.owner, pause)
 }
 
+// stoppedError ends a turn of a rehearsal while everything is to stop.
+type stoppedError struct{ stop *Stop }
+
+func (e *stoppedError) Error() string { return e.stop.Sentence() }
+
+// tidying is the engine for what only takes away: it has a place among the
+// updates of the cluster's state, and waits for one unless everything is
+// stopped.
+type tidying struct {
+	Engine
+	account *account
+}
+
+// DeleteIndices implements Engine.
+func (e *tidying) DeleteIndices(ctx context.Context, names ...string) error {
+	if e.account.stopped() != nil {
+		defer e.account.countUpdate()()
+		return e.Engine.DeleteIndices(ctx, names...)
+	}
+	back, err := e.account.takeUpdate(ctx)
+	if err != nil {
+		return err
+	}
+	defer back()
+	return e.Engine.DeleteIndices(ctx, names...)
+}
+
 // play is the migration. An error means that it could not be carried out; what
 // it showed is in the report.
 func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *stage, lease *Lease, k *keeper) error {
@@ -104,7 +139,10 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 	if err != nil {
 		return err
 	}
-	defer s.budgeted(ctx)()
+	s.guard.account, s.guard.urgent = st.account, s.urgent
+	if err := st.account.resumed(ctx); err != nil { // its row was due, so nothing is stopped any more
+		return err
+	}
 	for _, phase := range []struct {
 		name string
 		do   func(context.Context) error
@@ -112,11 +150,8 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 		{PhasePrepare, s.createTargets},
 		{PhaseCopy, func(ctx context.Context) error {
 			o, err := s.copy(ctx)
-			switch stop := s.guard.account.stopped(); {
-			case err != nil || o == OutcomeDone:
+			if err != nil || o == OutcomeDone {
 				return err
-			case stop != nil:
-				return errors.New(stop.Sentence())
 			}
 			return fmt.Errorf("copying ended early: %s", o)
 		}},
@@ -124,12 +159,19 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 			return errors.Join(s.compare(ctx), s.checkSchemas(ctx))
 		}},
 	} {
+		if stop := st.account.stopped(); stop != nil {
+			return &stoppedError{stop}
+		}
 		one.Report.Phase = phase.name
 		if err := r.store.SaveRehearsal(ctx, one, st.owner); err != nil {
 			return err
 		}
 		if err := timed(&one.Report, phase.name, func() error { return phase.do(ctx) }); err != nil {
-			if ctx.Err() != nil || outcomeOf(err) != OutcomeFail {
+			stop := st.account.stopped()
+			switch {
+			case ctx.Err() == nil && stop != nil:
+				return &stoppedError{stop}
+			case ctx.Err() != nil || outcomeOf(err) != OutcomeFail:
 				return err
 			}
 			one.Report.Problems = append(one.Report.Problems, tidied(err.Error(), one))
@@ -170,7 +212,7 @@ func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st 
 	s.rollout, s.l, s.aside = st.rollout, l, newQuarantine(nil)
 	s.t = &RolloutTenant{RolloutID: lease.RolloutID, TenantID: one.TenantID, FromRelease: l.from.Version, State: TenantPlanned, SwitchAllowed: true, ByMethod: map[Method]int{}, Record: TenantRecord{AdoptedFrom: fleet[0].AdoptedFrom}}
 	one.Report = RehearsalReport{
-		FromRelease: l.from.Version, Path: l.versions(), Digests: l.digests(), Refusals: one.Report.Refusals, Notes: tp.Notes,
+		FromRelease: l.from.Version, Path: l.versions(), Digests: l.digests(), Refusals: one.Report.Refusals, Notes: tp.Notes, Stopped: one.Report.Stopped,
 		ByMethod: map[Method]int{}, Seconds: map[string]float64{}, Shards: tp.Shards, Indices: len(tp.Moves), Total: tp.Footprint.Docs,
 	}
 	for i := range tp.Moves {
@@ -279,6 +321,8 @@ func (r *Rehearser) sweep(ctx context.Context, cluster string) (int, error) {
 	if err != nil || len(there) == 0 {
 		return 0, err
 	}
+	account := r.runner.steward.open(ctx, cluster)
+	defer account.part()
 	ids := map[string]bool{}
 	for _, ix := range there {
 		if id, _, ok := rehearsalOf(ix.Name); ok {
@@ -290,7 +334,7 @@ func (r *Rehearser) sweep(ctx context.Context, cluster string) (int, error) {
 		return 0, err
 	}
 	// Unknown ones belong to another TMS on the same cluster.
-	return drop(ctx, engine, there, func(id string, attempt int) bool {
+	return drop(ctx, &tidying{engine, account}, there, func(id string, attempt int) bool {
 		now, known := live[id]
 		return known && (now == 0 || attempt < now)
 	})
