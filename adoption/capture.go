@@ -1,12 +1,14 @@
 package adoption
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
@@ -14,6 +16,21 @@ import (
 type Capture struct {
 	Draft *releases.Draft
 	Notes []string
+}
+
+// CaptureRequest names what is captured.
+type CaptureRequest struct {
+	Version, Prefix, Tenant string
+	Cluster                 string // "" is the default one
+}
+
+// Capture is CaptureRelease in a cluster of the registry, with its releases.
+func (f *Fleet) Capture(ctx context.Context, r CaptureRequest) (*Capture, error) {
+	engine, err := f.clusters.Engine(ctx, cmp.Or(r.Cluster, tenants.DefaultCluster))
+	if err != nil {
+		return nil, err
+	}
+	return CaptureRelease(ctx, engine, f.c.Catalogue.List(), r.Tenant, r.Version, r.Prefix)
 }
 
 // CaptureRelease derives a release from a tenant that the release itself has
@@ -59,7 +76,7 @@ func CaptureRelease(ctx context.Context, engine Engine, known []*releases.Releas
 		byBase[n.Base] = res
 	}
 	if len(byBase) == 0 {
-		return nil, fmt.Errorf("tenant %s has no index of %s: install the release for it first, with its own installer", tenant, prefix)
+		return nil, fieldError("tenant", fmt.Sprintf("%.80q has no index of %s", tenant, prefix), "install the release for it first, with its own installer, or name the cluster where it lives")
 	}
 	for _, res := range byBase {
 		c.Draft.Resources = append(c.Draft.Resources, res)

@@ -13,6 +13,8 @@ import (
 // Engines finds the engine of a cluster by the registry's name, without a call
 // to it.
 type Engines interface {
+	// Names lists all clusters, tenants.DefaultCluster first.
+	Names(ctx context.Context) ([]string, error)
 	For(ctx context.Context, cluster string) (Engine, error)
 }
 

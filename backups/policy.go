@@ -63,8 +63,10 @@ type Sweep struct {
 // NativePolicy is one that the engine runs on its own. It knows no tenants.
 type NativePolicy struct {
 	Name, Kind, Schedule, Repository string
-	NextAt                           time.Time
-	LastSuccess, LastFailure         *Outcome
+	// Cluster whose engine runs it.
+	Cluster                  string
+	NextAt                   time.Time
+	LastSuccess, LastFailure *Outcome
 }
 
 // cronFields are what people know from crontab, and @daily.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tracardi/tms/tenants"
@@ -72,11 +73,46 @@ func policyError(err error, name string) error {
 // Policies lists them, sorted by name.
 func (s *Service) Policies(ctx context.Context) ([]*Policy, error) { return s.store.Policies(ctx) }
 
-// NativePolicies lists those that the engine of the default cluster runs on its
-// own.
-func (s *Service) NativePolicies(ctx context.Context) ([]NativePolicy, error) {
-	found, err := s.engine.NativePolicies(ctx)
-	return found, engineError(err)
+// nativeLimit bounds the question to one cluster about policies of its own.
+const nativeLimit = 10 * time.Second
+
+// NativePolicies lists those that the engines run on their own, by cluster;
+// silent are the clusters that do not tell, with the reason.
+func (s *Service) NativePolicies(ctx context.Context) (all []NativePolicy, silent []string, err error) {
+	homes := []string{tenants.DefaultCluster}
+	if s.engines != nil {
+		if homes, err = s.engines.Names(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	found, failed := make([][]NativePolicy, len(homes)), make([]error, len(homes))
+	var asking sync.WaitGroup
+	for i, home := range homes {
+		asking.Go(func() { found[i], failed[i] = s.nativeIn(ctx, home) })
+	}
+	asking.Wait()
+	for i, home := range homes {
+		if failed[i] != nil {
+			silent = append(silent, fmt.Sprintf("cluster %s: %v", home, engineError(failed[i])))
+		}
+		all = append(all, found[i]...)
+	}
+	return all, silent, ctx.Err()
+}
+
+// nativeIn are the policies of one cluster.
+func (s *Service) nativeIn(ctx context.Context, home string) ([]NativePolicy, error) {
+	ctx, cancel := context.WithTimeout(ctx, nativeLimit)
+	defer cancel()
+	there, err := s.in(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	found, err := there.engine.NativePolicies(ctx)
+	for i := range found {
+		found[i].Cluster = home
+	}
+	return found, err
 }
 
 // UpdatePolicy replaces what a policy says; p.Edition must be the one read

@@ -140,10 +140,11 @@ var access = map[string]rule{
 	tmsv1.CleanupService_Plan_FullMethodName: {tenants.PermRead, of((*tmsv1.PlanCleanupRequest).GetTenants)},
 	tmsv1.CleanupService_Run_FullMethodName:  {tenants.PermPurge, of((*tmsv1.RunCleanupRequest).GetTenants)},
 
-	tmsv1.ReleaseService_List_FullMethodName:   {tenants.PermRead, free},
-	tmsv1.ReleaseService_Get_FullMethodName:    {tenants.PermRead, free},
-	tmsv1.ReleaseService_Save_FullMethodName:   {tenants.PermUpgrades, fleet},
-	tmsv1.ReleaseService_Remove_FullMethodName: {tenants.PermUpgrades, fleet},
+	tmsv1.ReleaseService_List_FullMethodName:    {tenants.PermRead, free},
+	tmsv1.ReleaseService_Get_FullMethodName:     {tenants.PermRead, free},
+	tmsv1.ReleaseService_Save_FullMethodName:    {tenants.PermUpgrades, fleet},
+	tmsv1.ReleaseService_Capture_FullMethodName: {tenants.PermUpgrades, fleet},
+	tmsv1.ReleaseService_Remove_FullMethodName:  {tenants.PermUpgrades, fleet},
 
 	// A rollout shows all of its tenants, and commands concern all of them.
 	tmsv1.UpgradeService_Plan_FullMethodName:           {tenants.PermRead, of(func(r *tmsv1.PlanRolloutRequest) []string { return r.GetOptions().GetTenants() })}, // writes nothing

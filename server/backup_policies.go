@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -16,7 +17,7 @@ type BackupPolicies interface {
 	CreatePolicy(context.Context, tenants.Caller, backups.Policy) (*backups.Policy, error)
 	Policy(ctx context.Context, name string) (*backups.Policy, error)
 	Policies(context.Context) ([]*backups.Policy, error)
-	NativePolicies(context.Context) ([]backups.NativePolicy, error)
+	NativePolicies(context.Context) (all []backups.NativePolicy, silent []string, err error)
 	UpdatePolicy(context.Context, tenants.Caller, backups.Policy) (*backups.Policy, error)
 	DeletePolicy(ctx context.Context, c tenants.Caller, name string) error
 	RunPolicy(ctx context.Context, c tenants.Caller, name, requestID string) (*backups.Run, error)
@@ -44,13 +45,14 @@ func (s *backupService) ListPolicies(ctx context.Context, _ *tmsv1.ListBackupPol
 	for _, p := range all {
 		out.Policies = append(out.Policies, policyToProto(p))
 	}
-	native, err := s.backups.NativePolicies(ctx)
+	native, silent, err := s.backups.NativePolicies(ctx)
 	if err != nil {
-		out.NativeProblem = err.Error()
+		silent = append(silent, err.Error())
 	}
+	out.NativeProblem = strings.Join(silent, "; ")
 	for _, p := range native {
 		out.Native = append(out.Native, &tmsv1.NativeBackupPolicy{
-			Name: p.Name, Kind: p.Kind, Schedule: p.Schedule, Repository: p.Repository, NextTime: stamp(p.NextAt),
+			Name: p.Name, Cluster: p.Cluster, Kind: p.Kind, Schedule: p.Schedule, Repository: p.Repository, NextTime: stamp(p.NextAt),
 			LastSuccess: outcomeToProto(p.LastSuccess), LastFailure: outcomeToProto(p.LastFailure),
 		})
 	}

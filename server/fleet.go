@@ -15,6 +15,7 @@ type Fleet interface {
 	Adopt(context.Context, tenants.Caller, adoption.AdoptRequest) (adoption.Imported, error)
 	Show(ctx context.Context, id string) (*adoption.Sheet, error)
 	Drift(context.Context) (*adoption.Report, error)
+	Capture(context.Context, adoption.CaptureRequest) (*adoption.Capture, error)
 }
 
 // Outcomes of an import, as in the contract.

@@ -53,7 +53,7 @@ var mayCall = map[string]string{
 	"ClusterService.Get": readers, "ClusterService.List": readers, "ClusterService.Capacity": readers,
 	"BudgetService.List": readers, "BudgetService.Set": operators, "BudgetService.StopAll": operators, "BudgetService.ResumeAll": operators,
 	"CleanupService.Plan": readers, "CleanupService.Run": operators,
-	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators, "ReleaseService.Remove": operators,
+	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators, "ReleaseService.Remove": operators, "ReleaseService.Capture": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
 	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Set": operators, "UpgradeService.Skip": operators, "UpgradeService.Finalize": operators, "UpgradeService.Retain": operators,

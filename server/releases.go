@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/tracardi/tms/adoption"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
@@ -17,6 +18,7 @@ import (
 type releaseService struct {
 	catalogue Catalogue
 	library   Library
+	fleet     Fleet
 }
 
 func (s *releaseService) List(context.Context, *tmsv1.ListReleasesRequest) (*tmsv1.ListReleasesResponse, error) {
@@ -45,6 +47,25 @@ func (s *releaseService) Save(ctx context.Context, req *tmsv1.SaveReleaseRequest
 		return nil, err
 	}
 	return releaseSummary(r), nil
+}
+
+func (s *releaseService) Capture(ctx context.Context, req *tmsv1.CaptureReleaseRequest) (*tmsv1.CaptureReleaseResponse, error) {
+	found, err := s.fleet.Capture(ctx, adoption.CaptureRequest{Version: req.GetVersion(), Prefix: req.GetPrefix(), Tenant: req.GetTenant(), Cluster: req.GetCluster()})
+	if err != nil {
+		return nil, err
+	}
+	files, err := found.Draft.Files()
+	if err != nil {
+		return nil, err
+	}
+	out := &tmsv1.CaptureReleaseResponse{Notes: found.Notes}
+	if out.Bundle, err = releases.Pack(files, found.Draft.Version); err != nil {
+		return nil, err
+	}
+	if found.Draft.Previous != nil {
+		out.Previous = found.Draft.Previous.Version
+	}
+	return out, nil
 }
 
 func (s *releaseService) Remove(ctx context.Context, req *tmsv1.RemoveReleaseRequest) (*tmsv1.RemoveReleaseResponse, error) {

@@ -160,8 +160,9 @@ type Config struct {
 	// RateLimit is how many calls a second each API key may make to this
 	// process, fifty times as many where memory answers; 0 for no limit.
 	RateLimit float64
-	// Ready says why the process cannot serve now, nil when it can.
-	Ready func(context.Context) error
+	// Ready says why the process cannot serve now, nil when it can; missing is
+	// what it can do without, such as one of several clusters.
+	Ready func(context.Context) (missing []string, err error)
 	// DefaultRelease is the release of tenants that are provisioned through
 	// Tracardi's own route, which does not name one; "" is the newest.
 	DefaultRelease string
@@ -226,7 +227,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterOperationServiceServer(s.grpc, &operationService{s.cfg.Purges})
 	tmsv1.RegisterAuditServiceServer(s.grpc, &auditService{s.cfg.Trail})
 	tmsv1.RegisterApiKeyServiceServer(s.grpc, &keyService{s.cfg.Keys})
-	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue, s.cfg.Library})
+	tmsv1.RegisterReleaseServiceServer(s.grpc, &releaseService{s.cfg.Catalogue, s.cfg.Library, s.cfg.Fleet})
 	tmsv1.RegisterBackupServiceServer(s.grpc, &backupService{s.cfg.Backups, s.cfg.Pages})
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
@@ -334,7 +335,7 @@ func (s *Server) watchReadiness(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		state := grpc_health_v1.HealthCheckResponse_SERVING
-		if err := s.ready(ctx); err != nil {
+		if _, err := s.ready(ctx); err != nil {
 			state = grpc_health_v1.HealthCheckResponse_NOT_SERVING
 		}
 		s.health.SetServingStatus("", state)
@@ -346,9 +347,9 @@ func (s *Server) watchReadiness(ctx context.Context) {
 	}
 }
 
-func (s *Server) ready(ctx context.Context) error {
+func (s *Server) ready(ctx context.Context) (missing []string, err error) {
 	if s.cfg.Ready == nil {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

@@ -170,7 +170,7 @@ func setupWith(t testing.TB, o options) *bundle {
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: named, Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: upgrader.NewBudgets(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: d.CheckVersion, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: named, Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: upgrader.NewBudgets(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: func(ctx context.Context) ([]string, error) { return nil, d.CheckVersion(ctx) }, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -352,8 +352,8 @@ func (scriptedBackups) Policy(_ context.Context, name string) (*backups.Policy, 
 
 func (scriptedBackups) Policies(context.Context) ([]*backups.Policy, error) { return nil, nil }
 
-func (scriptedBackups) NativePolicies(context.Context) ([]backups.NativePolicy, error) {
-	return nil, nil
+func (scriptedBackups) NativePolicies(context.Context) ([]backups.NativePolicy, []string, error) {
+	return nil, nil, nil
 }
 
 func (scriptedBackups) UpdatePolicy(_ context.Context, _ tenants.Caller, p backups.Policy) (*backups.Policy, error) {
@@ -384,6 +384,11 @@ func (emptyFleet) Adopt(_ context.Context, _ tenants.Caller, r adoption.AdoptReq
 func (emptyFleet) Show(context.Context, string) (*adoption.Sheet, error) {
 	return &adoption.Sheet{}, nil
 }
+
+func (emptyFleet) Capture(_ context.Context, r adoption.CaptureRequest) (*adoption.Capture, error) {
+	return &adoption.Capture{Draft: &releases.Draft{Version: r.Version, Prefix: r.Prefix}}, nil
+}
+
 func (emptyFleet) Drift(context.Context) (*adoption.Report, error) { return &adoption.Report{}, nil }
 
 // scriptedUpgrades answers without an engine: what is tested here is the

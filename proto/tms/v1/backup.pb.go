@@ -2785,7 +2785,9 @@ type NativeBackupPolicy struct {
 	// Last success and failure, as far as the engine tells.
 	LastSuccess *BackupPolicyOutcome `protobuf:"bytes,6,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
 	// See last_success.
-	LastFailure   *BackupPolicyOutcome `protobuf:"bytes,7,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	LastFailure *BackupPolicyOutcome `protobuf:"bytes,7,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	// Cluster whose engine runs it.
+	Cluster       string `protobuf:"bytes,8,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2867,6 +2869,13 @@ func (x *NativeBackupPolicy) GetLastFailure() *BackupPolicyOutcome {
 		return x.LastFailure
 	}
 	return nil
+}
+
+func (x *NativeBackupPolicy) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // CreateBackupPolicyRequest makes a policy.
@@ -3003,9 +3012,10 @@ type ListBackupPoliciesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by name.
 	Policies []*BackupPolicy `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
-	// Policies that the search engine runs on its own, sorted by name.
+	// Policies that the search engines run on their own, by cluster and name.
 	Native []*NativeBackupPolicy `protobuf:"bytes,2,rep,name=native,proto3" json:"native,omitempty"`
-	// Why the engine could not be asked for its own; empty when it could.
+	// Clusters that could not be asked for their own, and why; empty when all
+	// could.
 	NativeProblem string `protobuf:"bytes,3,opt,name=native_problem,json=nativeProblem,proto3" json:"native_problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3506,7 +3516,7 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"\x11BackupPolicySweep\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\x03R\aremoved\x12\x12\n" +
-	"\x04held\x18\x03 \x03(\tR\x04held\"\xb1\x02\n" +
+	"\x04held\x18\x03 \x03(\tR\x04held\"\xcb\x02\n" +
 	"\x12NativeBackupPolicy\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -3516,7 +3526,8 @@ const file_tms_v1_backup_proto_rawDesc = "" +
 	"repository\x127\n" +
 	"\tnext_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x12>\n" +
 	"\flast_success\x18\x06 \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastSuccess\x12>\n" +
-	"\flast_failure\x18\a \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastFailure\"Q\n" +
+	"\flast_failure\x18\a \x01(\v2\x1b.tms.v1.BackupPolicyOutcomeR\vlastFailure\x12\x18\n" +
+	"\acluster\x18\b \x01(\tR\acluster\"Q\n" +
 	"\x19CreateBackupPolicyRequest\x124\n" +
 	"\x06policy\x18\x01 \x01(\v2\x14.tms.v1.BackupPolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\"7\n" +
 	"\x16GetBackupPolicyRequest\x12\x1d\n" +

@@ -537,6 +537,143 @@ func (x *SaveReleaseRequest) GetOrigin() string {
 	return ""
 }
 
+// CaptureReleaseRequest names what is captured.
+type CaptureReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version that the release becomes: "0.8.3".
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// What index names of the release begin with: "083".
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Name of the tenant in the cluster; it need not be registered.
+	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Cluster where it lives; empty for the default one.
+	Cluster       string `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureReleaseRequest) Reset() {
+	*x = CaptureReleaseRequest{}
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureReleaseRequest) ProtoMessage() {}
+
+func (x *CaptureReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureReleaseRequest.ProtoReflect.Descriptor instead.
+func (*CaptureReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CaptureReleaseRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *CaptureReleaseRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *CaptureReleaseRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *CaptureReleaseRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+// CaptureReleaseResponse is a release that was captured.
+type CaptureReleaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A zip file as for Save; what is wrong with it is said when it is saved.
+	Bundle []byte `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// Release that it follows; may be empty.
+	Previous string `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
+	// What had to be guessed, and what was left out.
+	Notes         []string `protobuf:"bytes,3,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureReleaseResponse) Reset() {
+	*x = CaptureReleaseResponse{}
+	mi := &file_tms_v1_release_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureReleaseResponse) ProtoMessage() {}
+
+func (x *CaptureReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureReleaseResponse.ProtoReflect.Descriptor instead.
+func (*CaptureReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CaptureReleaseResponse) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+func (x *CaptureReleaseResponse) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *CaptureReleaseResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
 // RemoveReleaseRequest names a saved release.
 type RemoveReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -548,7 +685,7 @@ type RemoveReleaseRequest struct {
 
 func (x *RemoveReleaseRequest) Reset() {
 	*x = RemoveReleaseRequest{}
-	mi := &file_tms_v1_release_proto_msgTypes[8]
+	mi := &file_tms_v1_release_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +697,7 @@ func (x *RemoveReleaseRequest) String() string {
 func (*RemoveReleaseRequest) ProtoMessage() {}
 
 func (x *RemoveReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[8]
+	mi := &file_tms_v1_release_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +710,7 @@ func (x *RemoveReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReleaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveReleaseRequest) GetVersion() string {
@@ -592,7 +729,7 @@ type RemoveReleaseResponse struct {
 
 func (x *RemoveReleaseResponse) Reset() {
 	*x = RemoveReleaseResponse{}
-	mi := &file_tms_v1_release_proto_msgTypes[9]
+	mi := &file_tms_v1_release_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +741,7 @@ func (x *RemoveReleaseResponse) String() string {
 func (*RemoveReleaseResponse) ProtoMessage() {}
 
 func (x *RemoveReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[9]
+	mi := &file_tms_v1_release_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +754,7 @@ func (x *RemoveReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReleaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{11}
 }
 
 var File_tms_v1_release_proto protoreflect.FileDescriptor
@@ -659,14 +796,24 @@ const file_tms_v1_release_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\\\n" +
 	"\x12SaveReleaseRequest\x12$\n" +
 	"\x06bundle\x18\x01 \x01(\fB\f\xbaH\tz\a\x10\x01\x18\x80\x80\xc0\x01R\x06bundle\x12 \n" +
-	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin\";\n" +
+	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin\"\xd9\x01\n" +
+	"\x15CaptureReleaseRequest\x127\n" +
+	"\aversion\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x18 2\x14^[0-9]+([.][0-9]+)+$R\aversion\x12,\n" +
+	"\x06prefix\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18 2\v^[a-z0-9]+$R\x06prefix\x126\n" +
+	"\x06tenant\x18\x03 \x01(\tB\x1e\xbaH\x1br\x19\x18?2\x15^[a-z0-9][a-z0-9_-]*$R\x06tenant\x12!\n" +
+	"\acluster\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18?R\acluster\"b\n" +
+	"\x16CaptureReleaseResponse\x12\x16\n" +
+	"\x06bundle\x18\x01 \x01(\fR\x06bundle\x12\x1a\n" +
+	"\bprevious\x18\x02 \x01(\tR\bprevious\x12\x14\n" +
+	"\x05notes\x18\x03 \x03(\tR\x05notes\";\n" +
 	"\x14RemoveReleaseRequest\x12#\n" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\x17\n" +
-	"\x15RemoveReleaseResponse2\xf1\x02\n" +
+	"\x15RemoveReleaseResponse2\xdc\x03\n" +
 	"\x0eReleaseService\x12W\n" +
 	"\x04List\x12\x1b.tms.v1.ListReleasesRequest\x1a\x1c.tms.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12Q\n" +
 	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}\x12L\n" +
-	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releases\x12e\n" +
+	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releases\x12i\n" +
+	"\aCapture\x12\x1d.tms.v1.CaptureReleaseRequest\x1a\x1e.tms.v1.CaptureReleaseResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/releases:capture\x12e\n" +
 	"\x06Remove\x12\x1c.tms.v1.RemoveReleaseRequest\x1a\x1d.tms.v1.RemoveReleaseResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/releases/{version}B,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
 
 var (
@@ -681,39 +828,43 @@ func file_tms_v1_release_proto_rawDescGZIP() []byte {
 	return file_tms_v1_release_proto_rawDescData
 }
 
-var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tms_v1_release_proto_goTypes = []any{
-	(*Release)(nil),               // 0: tms.v1.Release
-	(*Resource)(nil),              // 1: tms.v1.Resource
-	(*MigrationStep)(nil),         // 2: tms.v1.MigrationStep
-	(*DroppedField)(nil),          // 3: tms.v1.DroppedField
-	(*ListReleasesRequest)(nil),   // 4: tms.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil),  // 5: tms.v1.ListReleasesResponse
-	(*GetReleaseRequest)(nil),     // 6: tms.v1.GetReleaseRequest
-	(*SaveReleaseRequest)(nil),    // 7: tms.v1.SaveReleaseRequest
-	(*RemoveReleaseRequest)(nil),  // 8: tms.v1.RemoveReleaseRequest
-	(*RemoveReleaseResponse)(nil), // 9: tms.v1.RemoveReleaseResponse
-	nil,                           // 10: tms.v1.Release.GoneEntry
-	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
+	(*Release)(nil),                // 0: tms.v1.Release
+	(*Resource)(nil),               // 1: tms.v1.Resource
+	(*MigrationStep)(nil),          // 2: tms.v1.MigrationStep
+	(*DroppedField)(nil),           // 3: tms.v1.DroppedField
+	(*ListReleasesRequest)(nil),    // 4: tms.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),   // 5: tms.v1.ListReleasesResponse
+	(*GetReleaseRequest)(nil),      // 6: tms.v1.GetReleaseRequest
+	(*SaveReleaseRequest)(nil),     // 7: tms.v1.SaveReleaseRequest
+	(*CaptureReleaseRequest)(nil),  // 8: tms.v1.CaptureReleaseRequest
+	(*CaptureReleaseResponse)(nil), // 9: tms.v1.CaptureReleaseResponse
+	(*RemoveReleaseRequest)(nil),   // 10: tms.v1.RemoveReleaseRequest
+	(*RemoveReleaseResponse)(nil),  // 11: tms.v1.RemoveReleaseResponse
+	nil,                            // 12: tms.v1.Release.GoneEntry
+	(*structpb.Struct)(nil),        // 13: google.protobuf.Struct
 }
 var file_tms_v1_release_proto_depIdxs = []int32{
 	1,  // 0: tms.v1.Release.resources:type_name -> tms.v1.Resource
 	2,  // 1: tms.v1.Release.steps:type_name -> tms.v1.MigrationStep
-	10, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
-	11, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
-	11, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
+	12, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
+	13, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
+	13, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
 	3,  // 5: tms.v1.MigrationStep.drops:type_name -> tms.v1.DroppedField
 	0,  // 6: tms.v1.ListReleasesResponse.releases:type_name -> tms.v1.Release
 	4,  // 7: tms.v1.ReleaseService.List:input_type -> tms.v1.ListReleasesRequest
 	6,  // 8: tms.v1.ReleaseService.Get:input_type -> tms.v1.GetReleaseRequest
 	7,  // 9: tms.v1.ReleaseService.Save:input_type -> tms.v1.SaveReleaseRequest
-	8,  // 10: tms.v1.ReleaseService.Remove:input_type -> tms.v1.RemoveReleaseRequest
-	5,  // 11: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
-	0,  // 12: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
-	0,  // 13: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
-	9,  // 14: tms.v1.ReleaseService.Remove:output_type -> tms.v1.RemoveReleaseResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
+	8,  // 10: tms.v1.ReleaseService.Capture:input_type -> tms.v1.CaptureReleaseRequest
+	10, // 11: tms.v1.ReleaseService.Remove:input_type -> tms.v1.RemoveReleaseRequest
+	5,  // 12: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
+	0,  // 13: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
+	0,  // 14: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
+	9,  // 15: tms.v1.ReleaseService.Capture:output_type -> tms.v1.CaptureReleaseResponse
+	11, // 16: tms.v1.ReleaseService.Remove:output_type -> tms.v1.RemoveReleaseResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -730,7 +881,7 @@ func file_tms_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_release_proto_rawDesc), len(file_tms_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ReleaseService_List_FullMethodName   = "/tms.v1.ReleaseService/List"
-	ReleaseService_Get_FullMethodName    = "/tms.v1.ReleaseService/Get"
-	ReleaseService_Save_FullMethodName   = "/tms.v1.ReleaseService/Save"
-	ReleaseService_Remove_FullMethodName = "/tms.v1.ReleaseService/Remove"
+	ReleaseService_List_FullMethodName    = "/tms.v1.ReleaseService/List"
+	ReleaseService_Get_FullMethodName     = "/tms.v1.ReleaseService/Get"
+	ReleaseService_Save_FullMethodName    = "/tms.v1.ReleaseService/Save"
+	ReleaseService_Capture_FullMethodName = "/tms.v1.ReleaseService/Capture"
+	ReleaseService_Remove_FullMethodName  = "/tms.v1.ReleaseService/Remove"
 )
 
 // ReleaseServiceClient is the client API for ReleaseService service.
@@ -40,6 +41,9 @@ type ReleaseServiceClient interface {
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
 	Save(ctx context.Context, in *SaveReleaseRequest, opts ...grpc.CallOption) (*Release, error)
+	// Capture makes a release of what its own installer has made for a tenant, in
+	// any cluster that TMS knows. It only reads, and saves nothing.
+	Capture(ctx context.Context, in *CaptureReleaseRequest, opts ...grpc.CallOption) (*CaptureReleaseResponse, error)
 	// Remove takes a saved release away, for all processes of this TMS. It is
 	// refused while a tenant is on it, a rollout names it or another release
 	// follows it, and for those that are built in.
@@ -84,6 +88,16 @@ func (c *releaseServiceClient) Save(ctx context.Context, in *SaveReleaseRequest,
 	return out, nil
 }
 
+func (c *releaseServiceClient) Capture(ctx context.Context, in *CaptureReleaseRequest, opts ...grpc.CallOption) (*CaptureReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CaptureReleaseResponse)
+	err := c.cc.Invoke(ctx, ReleaseService_Capture_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *releaseServiceClient) Remove(ctx context.Context, in *RemoveReleaseRequest, opts ...grpc.CallOption) (*RemoveReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveReleaseResponse)
@@ -109,6 +123,9 @@ type ReleaseServiceServer interface {
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
 	Save(context.Context, *SaveReleaseRequest) (*Release, error)
+	// Capture makes a release of what its own installer has made for a tenant, in
+	// any cluster that TMS knows. It only reads, and saves nothing.
+	Capture(context.Context, *CaptureReleaseRequest) (*CaptureReleaseResponse, error)
 	// Remove takes a saved release away, for all processes of this TMS. It is
 	// refused while a tenant is on it, a rollout names it or another release
 	// follows it, and for those that are built in.
@@ -130,6 +147,9 @@ func (UnimplementedReleaseServiceServer) Get(context.Context, *GetReleaseRequest
 }
 func (UnimplementedReleaseServiceServer) Save(context.Context, *SaveReleaseRequest) (*Release, error) {
 	return nil, status.Error(codes.Unimplemented, "method Save not implemented")
+}
+func (UnimplementedReleaseServiceServer) Capture(context.Context, *CaptureReleaseRequest) (*CaptureReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Capture not implemented")
 }
 func (UnimplementedReleaseServiceServer) Remove(context.Context, *RemoveReleaseRequest) (*RemoveReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
@@ -208,6 +228,24 @@ func _ReleaseService_Save_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ReleaseService_Capture_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CaptureReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReleaseServiceServer).Capture(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReleaseService_Capture_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReleaseServiceServer).Capture(ctx, req.(*CaptureReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ReleaseService_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveReleaseRequest)
 	if err := dec(in); err != nil {
@@ -244,6 +282,10 @@ var ReleaseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Save",
 			Handler:    _ReleaseService_Save_Handler,
+		},
+		{
+			MethodName: "Capture",
+			Handler:    _ReleaseService_Capture_Handler,
 		},
 		{
 			MethodName: "Remove",

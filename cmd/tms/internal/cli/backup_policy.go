@@ -185,13 +185,13 @@ they take does not count as a backup of any, and is not removed by TMS.`,
 		}
 		for _, p := range all.GetNative() {
 			rows = append(rows, []string{
-				p.GetName(), p.GetKind(), p.GetSchedule(), p.GetRepository(), "-", orDash(stamp(p.GetNextTime())),
+				p.GetName(), p.GetKind() + " of " + p.GetCluster(), p.GetSchedule(), p.GetRepository(), "-", orDash(stamp(p.GetNextTime())),
 				orDash(stamp(p.GetLastSuccess().GetTime())), orDash(stamp(p.GetLastFailure().GetTime())),
 			})
 		}
 		err = writeTable(a.out, []string{"policy", "run by", "schedule", "repository", "tenants", "next run", "last success", "last failure"}, rows)
 		if err == nil && all.GetNativeProblem() != "" {
-			_, err = fmt.Fprintf(a.err, "policies of the search engine's own are not shown: %s\n", all.GetNativeProblem())
+			_, err = fmt.Fprintf(a.err, "policies that search engines run on their own are not all shown: %s\n", all.GetNativeProblem())
 		}
 		return err
 	})

@@ -17,15 +17,15 @@ type keptBackups struct {
 	policies db.QueuePart
 }
 
-func keepBackups(database *db.DB, engine *elastic.Client, pool engines, catalogue backups.Catalogue, owner string, log *slog.Logger) keptBackups {
+func keepBackups(database *db.DB, engine *elastic.Client, where looked, catalogue backups.Catalogue, owner string, log *slog.Logger) keptBackups {
 	store := db.NewBackups(database)
-	runner := backups.NewRunner(store, engine, catalogue, owner, log).WithEngines(kept{pool})
-	service := backups.NewService(store, engine, catalogue, nil).WithEngines(kept{pool})
+	runner := backups.NewRunner(store, engine, catalogue, owner, log).WithEngines(kept{where})
+	service := backups.NewService(store, engine, catalogue, nil).WithEngines(kept{where})
 	return keptBackups{service, db.BackupWork(store, runner), db.PolicyWork(store, backups.NewScheduler(service, log))}
 }
 
 // kept are the clusters as backups see them.
-type kept struct{ engines }
+type kept struct{ looked }
 
 // For implements backups.Engines.
 func (k kept) For(ctx context.Context, cluster string) (backups.Engine, error) {

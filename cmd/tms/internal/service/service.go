@@ -178,7 +178,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	done.add("clients of search clusters", func(context.Context) error { pool.Close(); return nil })
 	named := clusters.NewService(clusters.Config{Store: clusterStore, Engines: pool, Catalogue: catalogue, Home: homeOf(s)})
 	self := owner()
-	kept := keepBackups(database, engine, pool, catalogue, self, log)
+	kept := keepBackups(database, engine, looked{pool, named}, catalogue, self, log)
 	steward, err := keepBudgets(ctx, s.Budget, rollouts, pool, self, log, done)
 	if err != nil {
 		return server.Config{}, err
@@ -221,7 +221,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Fleet:    fleetOf(pool, named, registered, registry, rollouts, catalogue),
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
-		Ready:    readiness(database, engine), DefaultRelease: s.DefaultRelease, Logger: log,
+		Ready:    (&readiness{database: database, clusters: looked{pool, named}, log: log}).ready, DefaultRelease: s.DefaultRelease, Logger: log,
 		Backups: kept.service, Cleanups: cleaned.service, Budgets: upgrader.NewBudgets(rollouts),
 		Clusters: named,
 	}, nil
@@ -240,19 +240,6 @@ func awaitMirror(ctx context.Context, m *tenants.Mirror, log *slog.Logger) error
 		log.Warn("registry not loaded yet; asking the database for every check", "waited", mirrorWait)
 	}
 	return nil
-}
-
-// readiness says why the process cannot do all of its work now.
-func readiness(database *db.DB, engine *elastic.Client) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if err := database.CheckVersion(ctx); err != nil {
-			return fmt.Errorf("database: %w", err)
-		}
-		if err := engine.Ping(ctx); err != nil {
-			return fmt.Errorf("search engine: %w", err)
-		}
-		return nil
-	}
 }
 
 // owner names this process in leases: machine and process for people, and
