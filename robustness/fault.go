@@ -50,6 +50,7 @@ func init() { // the functions refer to the catalogue
 		{"kill", "kill -9 of a TMS process, started again", hitsProcess, 12, 0, 2 * second, false, killProcess},
 		{"stop", "SIGSTOP of a TMS process for longer than its leases live", hitsProcess, 6, 5 * second, 12 * second, false, stopProcess},
 		{"late", "changes of a TMS process that is then frozen reach the engine after its leases ran out", hitsProcess, 6, 8 * second, 12 * second, false, lateChanges},
+		{"clock", "the clock of a TMS process jumps, by seconds or hours, and back", hitsProcess, 4, 2 * second, 12 * second, false, jumpClock},
 		{"postgres-kill", "kill -9 of all of Postgres, started again", hitsPostgres, 2, 0, 4 * second, false, killPostgres},
 		{"postgres-restart", "Postgres restarted in order", hitsPostgres, 1, 0, 0, false, restartPostgres},
 		{"node-kill", "kill -9 of an engine node, started again", hitsNode, 2, 0, 3 * second, false, killNode},

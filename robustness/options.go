@@ -74,6 +74,12 @@ func parse(args []string, out io.Writer) (options, error) {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
+	if o.binary != "" && slices.Contains(o.faults, "clock") {
+		if faults != "all" {
+			return o, fmt.Errorf("--faults %s with --binary %s: the clock of a program that is built already cannot be set; leave clock out, or --binary", faults, o.binary)
+		}
+		o.faults = slices.DeleteFunc(o.faults, func(f string) bool { return f == "clock" })
+	}
 	return o, o.check()
 }
 

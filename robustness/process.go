@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/internal/demo/child"
+	"github.com/tracardi/tms/robustness/skew"
 )
 
 // process is one tms serve with the network around it.
 type process struct {
 	number int
 	link   *link
+	clock  string // file that its clock follows, with the fault
 
 	mu     sync.Mutex // held while it is being stopped or started
 	server *child.Server
@@ -85,6 +87,13 @@ func stopProcess(ctx context.Context, s *site, k strike) (func(context.Context) 
 	}
 	takeover()
 	return func(context.Context) error { return p.server.Continue() }, nil
+}
+
+// jumpClock has a process's clock jump to and fro, for seconds or for hours.
+func jumpClock(_ context.Context, s *site, k strike) (func(context.Context) error, error) {
+	jumps := []time.Duration{-4 * time.Hour, -5 * time.Minute, -20 * time.Second, 20 * time.Second, 5 * time.Minute, 4 * time.Hour}
+	file := s.processes[k.Target].clock
+	return func(context.Context) error { return skew.Set(file, 0) }, skew.Set(file, jumps[k.Draw%uint64(len(jumps))])
 }
 
 // lateChanges freezes a process the moment that changes of it are on the way,

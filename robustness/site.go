@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/robustness/skew"
 )
 
 // The two releases between which the fleet goes forth and back.
@@ -91,6 +93,9 @@ func (s *site) build(ctx context.Context) error {
 		return nil
 	}
 	s.opts.binary = filepath.Join(s.dir, "tms")
+	if slices.Contains(s.opts.faults, "clock") {
+		return skew.Build(ctx, "cmd/tms", s.opts.binary, filepath.Join(s.dir, "clock"))
+	}
 	out, err := exec.CommandContext(ctx, "go", "build", "-o", s.opts.binary, "github.com/tracardi/tms/cmd/tms").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build tms: %w\n%s", err, out)
@@ -132,11 +137,13 @@ func (s *site) startProcesses(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		clock := filepath.Join(s.dir, fmt.Sprintf("clock-%d", i))
 		server := child.Serve(child.Config{
+			Env:    []string{skew.EnvFile + "=" + clock},
 			Binary: s.opts.binary, DatabaseURL: l.databaseURL(s.postgres.DSN()), ElasticURLs: l.engineURLs(), Keys: s.keys,
 			LogPath: filepath.Join(s.dir, fmt.Sprintf("serve-%d.log", i)),
 		})
-		p := &process{number: i, link: l, server: server}
+		p := &process{number: i, link: l, server: server, clock: clock}
 		s.processes = append(s.processes, p)
 		s.closers = append(s.closers, l.close, func() error { p.kill(); return nil })
 		if err := p.start(ctx); err != nil {
