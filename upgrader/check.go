@@ -59,10 +59,10 @@ func (r *Runner) checkWaves(ctx context.Context, v *View) (made bool, err error)
 	}
 	for i := range v.Rollout.Waves {
 		w := &v.Rollout.Waves[i]
-		if w.State != WaveChecking || w.CheckUntil.IsZero() || w.passed() || !r.now().Before(w.CheckUntil) {
+		if w.State != WaveChecking || w.CheckUntil.IsZero() || w.passed() || !r.calendar().Before(w.CheckUntil) {
 			continue
 		}
-		if len(w.Checks) > 0 && r.now().Sub(w.Checks[0].At) < roundEvery {
+		if len(w.Checks) > 0 && r.calendar().Sub(w.Checks[0].At) < roundEvery {
 			continue
 		}
 		mine, err := r.store.ClaimChecks(ctx, v.Rollout.ID, w.Number, claimFor)
@@ -83,7 +83,7 @@ func (r *Runner) checkWaves(ctx context.Context, v *View) (made bool, err error)
 func (r *Runner) round(ctx context.Context, ro *Rollout, w *Wave, tenants []FleetTenant) []CheckResult {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	at := r.now()
+	at := r.calendar()
 	var out []CheckResult
 	for i, c := range w.Rule.Between.Checks {
 		res := CheckResult{Name: c.name(i), At: at}

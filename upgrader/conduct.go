@@ -48,6 +48,13 @@ func (r *Runner) WithGates(g GateSources) *Runner {
 	return r
 }
 
+// WithCalendar has maintenance windows, and the times that pass between waves,
+// go by another clock than that of the process.
+func (r *Runner) WithCalendar(now func() time.Time) *Runner {
+	r.calendar = now
+	return r
+}
+
 // Conduct looks at a rollout as a whole: moves its waves on, makes checks that
 // are due, takes in tenants that came into being, and lets tenants start. Any
 // number of processes may do it at once, and may die at any instruction.
@@ -74,7 +81,7 @@ func (r *Runner) conductOnce(ctx context.Context, rollout string) (again bool, e
 	if len(v.Rollout.Waves) == 0 {
 		return false, nil // from before there were waves
 	}
-	a := admission{now: r.now()}
+	a := admission{now: r.calendar()}
 	if a.joins, err = r.joins(ctx, v); err != nil {
 		return false, err
 	}

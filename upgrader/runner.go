@@ -83,6 +83,7 @@ type Runner struct {
 	limits    Limits
 	log       *slog.Logger
 	now       func() time.Time
+	calendar  func() time.Time // that windows and soak times go by
 	room      *roomReader
 }
 
@@ -92,7 +93,7 @@ func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, room: &roomReader{}, tried: &attempts{}}
+	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, calendar: time.Now, room: &roomReader{}, tried: &attempts{}}
 }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to

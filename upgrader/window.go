@@ -126,6 +126,6 @@ func (s *session) fenceAllowed() bool {
 	if st == nil || st.FenceOutside != FenceWait {
 		return true
 	}
-	open, _ := openAt(st.Windows, s.r.now())
+	open, _ := openAt(st.Windows, s.r.calendar())
 	return open
 }
