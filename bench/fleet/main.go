@@ -135,6 +135,8 @@ func run(ctx context.Context, cfg config) (err error) {
 	if cfg.rounds > 0 {
 		fmt.Println()
 		r.print(os.Stdout)
+		fmt.Println()
+		r.printControl(os.Stdout)
 	}
 	return c.breakdowns(ctx, plan)
 }
@@ -173,6 +175,7 @@ func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Pl
 		if len(f.fences) > 0 {
 			s.fence = slices.Max(f.fences)
 		}
+		s.control = f.control
 	} else {
 		start := time.Now()
 		if variant == plainLoop {

@@ -14,6 +14,8 @@ type sample struct {
 	fence  time.Duration // longest of the run; 0 for the bare loop
 	own    time.Duration // CPU of this process
 	engine time.Duration // CPU of the engine
+
+	control control // of TMS only
 }
 
 // results are the samples of each variant, by round.

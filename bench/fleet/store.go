@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/tracardi/tms/upgrader"
@@ -80,11 +81,15 @@ type stepHandler struct {
 	slog.Handler
 	m      *meter
 	tenant string
+	steps  *atomic.Int64
 }
 
 func (h stepHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
 func (h stepHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "step" {
+		h.steps.Add(1)
+	}
 	if r.Message == "step" && h.m != nil {
 		var step string
 		var seconds float64

@@ -15,8 +15,9 @@ import (
 
 // finished is what a run of TMS leaves for the report.
 type finished struct {
-	took   time.Duration
-	fences []time.Duration
+	took    time.Duration
+	fences  []time.Duration
+	control control
 }
 
 // plan is what a rollout to the new release would do now.
@@ -44,7 +45,11 @@ func (c *cluster) upgrade(ctx context.Context, level string, m *meter) (finished
 	if m != nil {
 		engine, rows = meteredEngine{c.engine, m}, meteredStore{store, m}
 	}
-	log := slog.New(stepHandler{Handler: c.log.Handler(), m: m})
+	cost, err := c.controlMeter(ctx)
+	if err != nil {
+		return finished{}, err
+	}
+	log := slog.New(stepHandler{Handler: c.log.Handler(), m: m, steps: &cost.steps})
 	if seeded {
 		engine = c.seeds(engine, m)
 	}
@@ -74,6 +79,9 @@ func (c *cluster) upgrade(ctx context.Context, level string, m *meter) (finished
 		return finished{}, err
 	}
 	out := finished{took: took}
+	if out.control, err = cost.end(ctx); err != nil {
+		return out, err
+	}
 	for _, t := range ro.Tenants {
 		if t.Quarantined > 0 {
 			return out, fmt.Errorf("tenant %s has %d documents in quarantine: the fleet is meant to be clean", t.TenantID, t.Quarantined)
@@ -103,7 +111,7 @@ func (c *cluster) rollout(ctx context.Context, s *upgrader.Service, verify upgra
 	if err != nil {
 		return 0, "", err
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
