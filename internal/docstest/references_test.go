@@ -157,7 +157,9 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"cleanup/service.go", `(?:Code: |\.refuse\()"(\w+)"`, "docs/operations.md"},
 		{"cleanup/ports.go", `(?m)^\s*Claim\w+\s+= "(\w+)"`, "docs/operations.md"},
 		{"upgrader/acceptance.go", `(?m)^\s*code\w+Refused\s+= "(\w+)"`, "docs/what-if.md"},
-		{"upgrader/simulation.go", `\.refuse\("", "(\w+)"`, "docs/what-if.md"},
+		{"upgrader/simulation.go", `\brefuse\("(\w+)"`, "docs/what-if.md"},
+		{"upgrader/clusters.go", `\.refuse\("", "(\w+)"`, "docs/what-if.md"},
+		{"upgrader/selection.go", `\.refuse\("", "(\w+)"`, "docs/what-if.md"},
 		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, one.document))
