@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,7 +55,15 @@ func lockBudget(ctx context.Context, tx pgx.Tx, cluster string) (upgrader.Budget
 		return upgrader.BudgetState{}, err
 	}
 	s, err := pgx.CollectExactlyOneRow(rows, scanBudget)
-	return s, missing(err, "budget of cluster "+cluster)
+	return s, noBudget(err, cluster)
+}
+
+// noBudget turns "no rows" into errNoBudget.
+func noBudget(err error, cluster string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("cluster %s: %w", cluster, upgrader.ErrNoBudget)
+	}
+	return failure(err)
 }
 
 // putBudget stores a budget, and what is in force of it under its throttle.
@@ -131,7 +140,7 @@ func (r *Rollouts) Beat(ctx context.Context, b upgrader.Beat) (upgrader.Pulse, e
 		return p, failure(err)
 	}
 	if !found {
-		return p, missing(pgx.ErrNoRows, "budget of cluster "+b.Cluster)
+		return p, noBudget(pgx.ErrNoRows, b.Cluster)
 	}
 	return p, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // budget gives the default cluster one.
-func budget(t *testing.T, store *db.Rollouts, b upgrader.Budget) {
+func ensured(t *testing.T, store *db.Rollouts, b upgrader.Budget) {
 	t.Helper()
 	require.NoError(t, store.EnsureBudget(t.Context(), upgrader.DefaultCluster, b))
 }
@@ -28,10 +28,10 @@ func TestSlotsOfTwoOwners(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t)
 	_, err := store.Beat(t.Context(), upgrader.Beat{Cluster: upgrader.DefaultCluster, Owner: "a", TTL: time.Minute})
-	require.ErrorIs(t, err, upgrader.ErrNotFound)
+	require.ErrorIs(t, err, upgrader.ErrNoBudget)
 	b := upgrader.DefaultBudget()
 	b.CopyTasks, b.DocumentsPerSecond = 4, 900
-	budget(t, store, b)
+	ensured(t, store, b)
 
 	p := beat(t, store, "a", upgrader.Ask{Wants: 3, Spare: 1})
 	require.Equal(t, 4, p.Tasks, "all of it while nobody else wants any")
@@ -62,7 +62,7 @@ func TestSlotsOfTwoOwners(t *testing.T) {
 
 	// The environment of a process that starts later does not undo what was set.
 	b.CopyTasks, b.StateUpdates = 20, 5
-	budget(t, store, b)
+	ensured(t, store, b)
 	all, stop, err := store.Budgets(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, stop)
@@ -82,7 +82,7 @@ func TestSlotsUnderContention(t *testing.T) {
 	d, store := rollouts(t)
 	b := upgrader.DefaultBudget()
 	b.CopyTasks = 7
-	budget(t, store, b)
+	ensured(t, store, b)
 	var wg sync.WaitGroup
 	for _, owner := range []string{"a", "b", "c", "d"} {
 		wg.Go(func() {
@@ -112,7 +112,7 @@ func TestSampledOnceForAll(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme")
 	b := upgrader.DefaultBudget()
-	budget(t, store, b)
+	ensured(t, store, b)
 	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme"), nil, ""))
 	require.True(t, beat(t, store, "a", upgrader.Ask{}).Sample)
 	require.False(t, beat(t, store, "b", upgrader.Ask{}).Sample)
@@ -143,7 +143,7 @@ func TestTenantsOfAllRollouts(t *testing.T) {
 	d, store := rollouts(t, "acme", "beta", "gamma", "delta")
 	b := upgrader.DefaultBudget()
 	b.Tenants = 2
-	budget(t, store, b)
+	ensured(t, store, b)
 	for i, tenant := range []string{"acme", "beta", "gamma", "delta"} {
 		require.NoError(t, store.CreateRollout(t.Context(), newRollout("r"+string(rune('1'+i)), tenant), nil, ""))
 	}
@@ -184,7 +184,7 @@ func TestTenantsOfAllRollouts(t *testing.T) {
 func TestKillSwitch(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme")
-	budget(t, store, upgrader.DefaultBudget())
+	ensured(t, store, upgrader.DefaultBudget())
 	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme"), nil, ""))
 	wish := func() upgrader.Wish {
 		r, _, err := store.Load(t.Context(), "r1", "acme")

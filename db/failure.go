@@ -72,7 +72,7 @@ func ours(err error) bool {
 	if errors.As(err, &registry) || errors.As(err, &upgrade) || errors.As(err, &backup) {
 		return true
 	}
-	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost, backups.ErrNotFound, backups.ErrConflict, backups.ErrLeaseLost} {
+	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost, upgrader.ErrNoBudget, backups.ErrNotFound, backups.ErrConflict, backups.ErrLeaseLost} {
 		if errors.Is(err, s) {
 			return true
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -40,7 +41,7 @@ func (s *budgetService) Set(ctx context.Context, r *tmsv1.SetBudgetRequest) (*tm
 		d := r.GetSearchLatency().AsDuration()
 		change.SearchLatency = &d
 	}
-	b, err := s.budgets.Set(ctx, upgrader.BudgetCommand{Cluster: r.GetCluster(), Change: change, Reset: r.GetReset_(), Caller: callerOf(ctx).KeyID})
+	b, err := s.budgets.Set(ctx, upgrader.BudgetCommand{Cluster: cmp.Or(r.GetCluster(), upgrader.DefaultCluster), Change: change, Reset: r.GetReset_(), Caller: callerOf(ctx).KeyID})
 	if err != nil {
 		return nil, err
 	}

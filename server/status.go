@@ -62,6 +62,7 @@ func statusOf(err error) *status.Status {
 	}
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
+	var bounds *upgrader.BudgetError
 	var backup *backups.Error
 	var clean *cleanup.Error
 	var invalid *protovalidate.ValidationError
@@ -74,6 +75,8 @@ func statusOf(err error) *status.Status {
 		return registryStatus(registry)
 	case errors.As(err, &upgrade):
 		return upgradeStatus(upgrade)
+	case errors.As(err, &bounds):
+		return upgradeStatus(&upgrader.ServiceError{Reason: upgrader.ReasonInvalid, Field: bounds.Field, Message: bounds.Message, Remedy: bounds.Remedy, Err: bounds})
 	case errors.As(err, &backup):
 		return backupStatus(backup)
 	case errors.As(err, &clean):

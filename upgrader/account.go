@@ -355,8 +355,8 @@ func (r *reader) present(a *account) {
 }
 
 // read counts documents that were read to be copied or compared, and waits
-// until the budget allows further ones. It ends early when everything is to
-// stop.
+// until the budget allows further ones. It ends early, with ErrStopped, when
+// everything is to stop.
 func (a *account) read(ctx context.Context, r *reader, n int) error {
 	if a == nil || n == 0 {
 		return nil
@@ -378,7 +378,7 @@ func (a *account) read(ctx context.Context, r *reader, n int) error {
 	}
 	a.done.Add(int64(n))
 	if a.stopped() != nil {
-		return errSteered
+		return ErrStopped
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -31,12 +33,13 @@ type Budget struct {
 	HeapPercent  int `json:"heap_percent"`
 }
 
-// DefaultBudget lets through what a cluster of any size bears: four tenants of
-// sixteen updates each (Limits), and no more copy tasks than a search node has
-// threads for. Adapting to pressure does the rest.
+// DefaultBudget lets through what a cluster of any size bears: as many tenants as
+// one rollout may work on at once, four of sixteen updates each, and no more
+// copy tasks than a search node has threads for. Adapting to pressure does the
+// rest.
 func DefaultBudget() Budget {
 	return Budget{
-		Tenants: MaxMaxTenants, CopyTasks: 32, StateUpdates: 64, Adapt: true,
+		Tenants: 64, CopyTasks: 32, StateUpdates: 64, Adapt: true,
 		SearchLatency: time.Second, PendingTasks: 200, HeapPercent: 92,
 	}
 }
@@ -52,7 +55,7 @@ const (
 // Validate names the first field that is out of bounds.
 func (b Budget) Validate() error {
 	wrong := func(field, message, remedy string) error {
-		return &ServiceError{Reason: ReasonInvalid, Field: field, Message: message, Remedy: remedy}
+		return &BudgetError{Field: field, Message: message, Remedy: remedy}
 	}
 	for _, n := range []struct {
 		field     string
@@ -109,7 +112,7 @@ func (c BudgetChange) Fields() []string {
 	if err := json.Unmarshal(raw, &said); err != nil {
 		panic(err) // of our own making
 	}
-	return sortedKeys(said)
+	return slices.Sorted(maps.Keys(said))
 }
 
 // Over is b with what the change says.
@@ -266,8 +269,8 @@ type BudgetStore interface {
 	// values; what operators have set stays.
 	EnsureBudget(ctx context.Context, cluster string, defaults Budget) error
 	// Beat renews the process's share and hands out slots: never more than the
-	// allowance over all living shares, except for those in use. ErrNotFound:
-	// the cluster has no budget.
+	// allowance over all living shares, except for those in use. ErrNoBudget:
+	// the cluster has none.
 	Beat(ctx context.Context, b Beat) (Pulse, error)
 	// Leave gives a share back.
 	Leave(ctx context.Context, cluster, owner string) error
@@ -279,7 +282,7 @@ type BudgetStore interface {
 	// is off.
 	Budgets(ctx context.Context) ([]BudgetState, *Stop, error)
 	// ChangeBudget locks the budget and stores what change makes of what was
-	// set, in the audit trail under the caller. ErrNotFound: no such cluster.
+	// set, in the audit trail under the caller. ErrNoBudget: no such cluster.
 	ChangeBudget(ctx context.Context, cluster, caller string, change func(BudgetState) (BudgetChange, error)) error
 	// StopAll turns the kill switch on, or ResumeAll off and wakes the workers;
 	// false says that it was already. Both are in the audit trail.

@@ -22,7 +22,7 @@ func (b *Budgets) List(ctx context.Context) ([]BudgetState, *Stop, error) {
 
 // BudgetCommand changes a cluster's budget. It is idempotent.
 type BudgetCommand struct {
-	Cluster string // "" is DefaultCluster
+	Cluster string 
 	Change  BudgetChange
 	// Reset gives up first what was set before: the environment counts again.
 	Reset  bool
@@ -31,11 +31,8 @@ type BudgetCommand struct {
 
 // Set changes a budget for all processes, which obey within two seconds.
 func (b *Budgets) Set(ctx context.Context, c BudgetCommand) (*BudgetState, error) {
-	if c.Cluster == "" {
-		c.Cluster = DefaultCluster
-	}
 	if !c.Reset && c.Change == (BudgetChange{}) {
-		return nil, &ServiceError{Reason: ReasonInvalid, Field: "budget", Message: "nothing is to be changed", Remedy: "name a value, or reset"}
+		return nil, &BudgetError{Field: "budget", Message: "nothing is to be changed", Remedy: "name a value, or reset"}
 	}
 	err := b.store.ChangeBudget(ctx, c.Cluster, c.Caller, func(s BudgetState) (BudgetChange, error) {
 		if c.Reset {
@@ -44,9 +41,9 @@ func (b *Budgets) Set(ctx context.Context, c BudgetCommand) (*BudgetState, error
 		set := s.Set.And(c.Change)
 		return set, set.Over(s.Defaults).Validate()
 	})
-	if errors.Is(err, ErrNotFound) {
-		return nil, &ServiceError{
-			Reason: ReasonInvalid, Field: "cluster", Message: fmt.Sprintf("%q has no budget: it is not registered, or nothing has been upgraded in it", c.Cluster),
+	if errors.Is(err, ErrNoBudget) {
+		return nil, &BudgetError{
+			Field: "cluster", Message: fmt.Sprintf("%q has no budget: it is not registered, or nothing has been upgraded in it", c.Cluster),
 			Remedy: "see `tms budget show`", Err: err,
 		}
 	}
@@ -71,9 +68,9 @@ const maxStopReason = 500
 func (b *Budgets) StopAll(ctx context.Context, caller, reason string) (*Stop, error) {
 	switch reason = strings.TrimSpace(reason); {
 	case reason == "":
-		return nil, &ServiceError{Reason: ReasonInvalid, Field: "reason", Message: "is empty", Remedy: "say why, for all who find their rollouts stopped"}
+		return nil, &BudgetError{Field: "reason", Message: "is empty", Remedy: "say why, for all who find their rollouts stopped"}
 	case utf8.RuneCountInString(reason) > maxStopReason:
-		return nil, &ServiceError{Reason: ReasonInvalid, Field: "reason", Message: fmt.Sprintf("has %d characters", utf8.RuneCountInString(reason)), Remedy: fmt.Sprintf("use at most %d", maxStopReason)}
+		return nil, &BudgetError{Field: "reason", Message: fmt.Sprintf("has %d characters", utf8.RuneCountInString(reason)), Remedy: fmt.Sprintf("use at most %d", maxStopReason)}
 	}
 	if _, err := b.store.StopAll(ctx, caller, reason); err != nil {
 		return nil, err

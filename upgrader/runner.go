@@ -182,3 +182,9 @@ func outcomeOf(err error) Outcome {
 	}
 	return OutcomeRetry
 }
+
+// WithSteward has a runner keep to the budgets of the clusters.
+func (r *Runner) WithSteward(s *Steward) *Runner {
+	r.steward = s
+	return r
+}

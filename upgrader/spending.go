@@ -1,6 +1,9 @@
 package upgrader
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // spending is a tenant's use of its cluster's budget. The zero value is not
 // limited.
@@ -27,7 +30,11 @@ func (s *spending) count(ctx context.Context, n int) error {
 	if s.account == nil || s.hurries() {
 		return nil
 	}
-	return s.account.read(ctx, &s.reader, n)
+	err := s.account.read(ctx, &s.reader, n)
+	if errors.Is(err, ErrStopped) {
+		return errSteered
+	}
+	return err
 }
 
 // Page reads at the pace that the cluster's budget allows.
@@ -46,4 +53,19 @@ func (e *leasedEngine) Fetch(ctx context.Context, shard, most int, indices ...st
 		return docs, whole, err
 	}
 	return docs, whole, e.count(ctx, len(docs))
+}
+
+// VitalsOf has a budget's steward look at clusters.
+func VitalsOf(engines Engines) BudgetClusters {
+	return func(ctx context.Context, name string) (VitalsSource, error) {
+		engine, err := engines.For(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		source, ok := engine.(VitalsSource)
+		if !ok {
+			return nil, nil //nolint:nilnil // none is a value
+		}
+		return source, nil
+	}
 }

@@ -96,10 +96,10 @@ func setOptions(r *Rollout, s Settings, now time.Time) error {
 		return &ServiceError{Reason: ReasonInvalid, Field: "requests_per_second", Message: fmt.Sprintf("%g is outside 0..%d", *s.RequestsPerSecond, maxDocuments), Remedy: "give documents per second of each copy, 0 for no limit"}
 	}
 	o := r.Options
-	over(s.MaxTenants, &o.MaxTenants)
-	over(s.RequestsPerSecond, &o.RequestsPerSecond)
-	over(s.FenceTimeout, &o.FenceTimeout)
-	over(s.HoldSwitch, &o.HoldSwitch)
+	override(s.MaxTenants, &o.MaxTenants)
+	override(s.RequestsPerSecond, &o.RequestsPerSecond)
+	override(s.FenceTimeout, &o.FenceTimeout)
+	override(s.HoldSwitch, &o.HoldSwitch)
 	if err := (Request{ToRelease: r.ToRelease, Options: o}).validate(); err != nil {
 		return err
 	}
@@ -113,4 +113,11 @@ func setOptions(r *Rollout, s Settings, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// override has a setting that the operator has named count.
+func override[T any](v *T, to *T) {
+	if v != nil {
+		*to = *v
+	}
 }

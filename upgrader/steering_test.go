@@ -9,6 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
+// noon is when the tests of commands take place.
+var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
 // What every command does to a tenant in every state, one column per state in
 // their order: L it is legal and changes something, a it is so already and
 // nothing changes, - it is refused with the reason.

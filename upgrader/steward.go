@@ -14,7 +14,7 @@ import (
 // for concurrent use; a nil Steward limits nothing.
 type Steward struct {
 	store    BudgetStore
-	engines  Engines
+	clusters BudgetClusters
 	defaults Budget
 	owner    string
 	log      *slog.Logger
@@ -43,23 +43,17 @@ const (
 
 // NewSteward wires a Steward; owner names the process, defaults are the budget
 // of a cluster for which nothing else was set.
-func NewSteward(store BudgetStore, engines Engines, defaults Budget, owner string, log *slog.Logger) *Steward {
+func NewSteward(store BudgetStore, clusters BudgetClusters, defaults Budget, owner string, log *slog.Logger) *Steward {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Steward{store: store, engines: engines, defaults: defaults, owner: owner, log: log, accounts: map[string]*account{}, closing: make(chan struct{})}
+	return &Steward{store: store, clusters: clusters, defaults: defaults, owner: owner, log: log, accounts: map[string]*account{}, closing: make(chan struct{})}
 }
 
-// Begin makes the budget of the default cluster known; those of others are when
-// the first tenant is worked on.
-func (s *Steward) Begin(ctx context.Context) error {
-	return s.store.EnsureBudget(ctx, DefaultCluster, s.defaults)
-}
-
-// WithSteward has a runner keep to the budgets of the clusters.
-func (r *Runner) WithSteward(s *Steward) *Runner {
-	r.steward = s
-	return r
+// Begin makes the budget of a cluster known before the first tenant is worked on
+// there; that of others is then.
+func (s *Steward) Begin(ctx context.Context, cluster string) error {
+	return s.store.EnsureBudget(ctx, cluster, s.defaults)
 }
 
 // open joins the account of a cluster, which is opened where there is none. It
@@ -146,7 +140,7 @@ func (a *account) beat() {
 	asked := time.Now()
 	said := a.state(asked)
 	pulse, err := a.s.store.Beat(ctx, said)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNoBudget) {
 		if err = a.s.store.EnsureBudget(ctx, a.cluster, a.s.defaults); err == nil {
 			pulse, err = a.s.store.Beat(ctx, said)
 		}
@@ -188,10 +182,9 @@ func (a *account) sample() {
 }
 
 func (a *account) vitals(ctx context.Context) (v Vitals, failed string) {
-	engine, err := a.s.engines.For(ctx, a.cluster)
+	source, err := a.s.clusters(ctx, a.cluster)
 	if err == nil {
-		source, ok := engine.(VitalsSource)
-		if !ok {
+		if source == nil {
 			return v, ""
 		}
 		v, err = source.ClusterVitals(ctx, a.probed())

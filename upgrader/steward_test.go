@@ -55,13 +55,16 @@ func (l *ledger) set(f func()) {
 	f()
 }
 
+// nowhere has no cluster that could be asked.
+func nowhere(context.Context, string) (VitalsSource, error) { return nil, nil }
+
 // stewardOf runs f with an account on a budget, in a time of its own.
 func stewardOf(t *testing.T, b Budget, f func(*testing.T, *ledger, *account)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{budget: b}
-		s := NewSteward(l, Only(nil), b, "me", nil)
-		a := s.open(t.Context(), DefaultCluster)
+		s := NewSteward(l, nowhere, b, "me", nil)
+		a := s.open(t.Context(), "default")
 		f(t, l, a)
 		a.part()
 		require.NoError(t, s.Close(context.Background()))
@@ -188,7 +191,7 @@ func TestStopReachesReaders(t *testing.T) {
 		pass(10 * time.Second)
 		l.set(func() { l.stop = &Stop{Reason: "fire"} })
 		before := time.Now()
-		require.ErrorIs(t, <-ended, errSteered)
+		require.ErrorIs(t, <-ended, ErrStopped)
 		require.Less(t, time.Since(before), 2*time.Second)
 		<-news
 		require.Equal(t, "fire", a.stopped().Reason)
@@ -221,7 +224,7 @@ func TestAccountsEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{budget: DefaultBudget()}
-		s := NewSteward(l, Only(nil), DefaultBudget(), "me", nil)
+		s := NewSteward(l, nowhere, DefaultBudget(), "me", nil)
 		s.open(t.Context(), "a").part()
 		again := s.open(t.Context(), "a")
 		s.open(t.Context(), "b").part()
@@ -241,7 +244,7 @@ func TestAccountsEnd(t *testing.T) {
 func TestNoSteward(t *testing.T) {
 	t.Parallel()
 	var s *Steward
-	a := s.open(t.Context(), DefaultCluster)
+	a := s.open(t.Context(), "default")
 	for _, take := range []func() (func(), error){
 		func() (func(), error) { return a.takeTask(t.Context(), nil) },
 		func() (func(), error) { return a.takeUpdate(t.Context()) },

@@ -36,6 +36,10 @@ type VitalsSource interface {
 	ClusterVitals(ctx context.Context, probe string) (Vitals, error)
 }
 
+// BudgetClusters finds a cluster that can be asked how it is; nil for one that
+// cannot. Safe for concurrent use.
+type BudgetClusters func(ctx context.Context, name string) (VitalsSource, error)
+
 // Throttle is how far a budget is adapted to the state of its cluster. Each
 // sample makes a new one of it (Adapt): under pressure the level is halved, in
 // calm it grows by a fixed step, as congestion control does.

@@ -8,14 +8,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+var midday = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // One row per reason to slow down, and what is left of it.
 func TestAdaptTo(t *testing.T) {
 	t.Parallel()
 	b := DefaultBudget()
 	b.SearchSlowdown = 1.5
-	before := Throttle{Level: 1, Best: 2 * time.Millisecond, Seen: Vitals{At: noon.Add(-time.Second), RejectedWrites: 7}}
+	before := Throttle{Level: 1, Best: 2 * time.Millisecond, Seen: Vitals{At: midday.Add(-time.Second), RejectedWrites: 7}}
 	for _, c := range []struct {
 		name   string
 		v      Vitals
@@ -44,7 +44,7 @@ func TestAdaptTo(t *testing.T) {
 	} {
 		was := before
 		was.HighHeap = c.high
-		got := Adapt(b, was, c.v, c.failed, 1000, noon)
+		got := Adapt(b, was, c.v, c.failed, 1000, midday)
 		require.Equal(t, c.why, got.Reason, c.name)
 		require.Equal(t, c.hold, got.Hold, c.name)
 		if c.why == "" {
@@ -54,7 +54,7 @@ func TestAdaptTo(t *testing.T) {
 			continue
 		}
 		require.InDelta(t, 0.5, got.Level, 0, c.name)
-		require.Equal(t, noon, got.SlowedAt, c.name)
+		require.Equal(t, midday, got.SlowedAt, c.name)
 		a := b.Under(got)
 		require.Equal(t, Allowance{Tenants: 32, Hold: c.hold, CopyTasks: 16, StateUpdates: 32, DocumentsPerSecond: 1000}, a, c.name)
 		require.Contains(t, got.Sentence(a), "slowed to 50% (1000 documents per second): "+c.why, c.name)
@@ -67,7 +67,7 @@ func TestAdaptOverTime(t *testing.T) {
 	t.Parallel()
 	b := DefaultBudget()
 	b.DocumentsPerSecond = 1000
-	x, now := Throttle{}, noon
+	x, now := Throttle{}, midday
 	sample := func(pending int) {
 		now = now.Add(SampleInterval)
 		x = Adapt(b, x, Vitals{PendingTasks: pending}, "", 900, now)
@@ -120,7 +120,7 @@ func TestAdaptBounds(t *testing.T) {
 		b := DefaultBudget()
 		b.Tenants, b.DocumentsPerSecond = rapid.IntRange(1, 100).Draw(t, "tenants"), rapid.Float64Range(0, 1e5).Draw(t, "documents")
 		b.SearchSlowdown = rapid.SampledFrom([]float64{0, 1.5}).Draw(t, "slowdown")
-		x, now := Throttle{}, noon
+		x, now := Throttle{}, midday
 		for range rapid.IntRange(1, 60).Draw(t, "samples") {
 			now = now.Add(rapid.SampledFrom([]time.Duration{time.Second, 3 * time.Second, time.Hour}).Draw(t, "pause"))
 			v := Vitals{

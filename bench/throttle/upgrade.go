@@ -56,8 +56,8 @@ func open(ctx context.Context, cfg config, url, dsn string) (*bench, error) {
 	b.store = db.NewRollouts(b.db)
 	b.service = upgrader.NewService(b.store, engine, b.all, nil)
 	b.budgets = upgrader.NewBudgets(b.store)
-	b.steward = upgrader.NewSteward(b.store, upgrader.Only(engine), upgrader.DefaultBudget(), "throttle", log)
-	if err := b.steward.Begin(ctx); err != nil {
+	b.steward = upgrader.NewSteward(b.store, upgrader.VitalsOf(upgrader.Only(engine)), upgrader.DefaultBudget(), "throttle", log)
+	if err := b.steward.Begin(ctx, upgrader.DefaultCluster); err != nil {
 		return nil, err
 	}
 	runner := upgrader.NewRunner(b.store, engine, b.all, "throttle", upgrader.Limits{}, log).WithSteward(b.steward)
@@ -131,7 +131,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		if err := rest(); err != nil {
 			return err
 		}
-		if _, err := b.budgets.Set(ctx, upgrader.BudgetCommand{Reset: true, Change: p.change, Caller: "throttle"}); err != nil {
+		if _, err := b.budgets.Set(ctx, upgrader.BudgetCommand{Cluster: upgrader.DefaultCluster, Reset: true, Change: p.change, Caller: "throttle"}); err != nil {
 			return err
 		}
 		s, err := r.during(ctx, p.name, func(ctx context.Context) (time.Duration, error) { return b.upgrade(ctx, p.tenant) })

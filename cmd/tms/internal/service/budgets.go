@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -19,14 +18,10 @@ func keepBudgets(ctx context.Context, s config.Budget, store *db.Rollouts, engin
 		PendingTasks: s.BudgetPendingTasks, HeapPercent: s.BudgetHeap,
 	}
 	if err := defaults.Validate(); err != nil {
-		var wrong *upgrader.ServiceError
-		if errors.As(err, &wrong) {
-			return nil, fmt.Errorf("budget (TMS_BUDGET_*): %w", wrong)
-		}
-		return nil, err
+		return nil, fmt.Errorf("budget (TMS_BUDGET_*): %w", err)
 	}
-	steward := upgrader.NewSteward(store, engines, defaults, owner, log)
-	if err := steward.Begin(ctx); err != nil {
+	steward := upgrader.NewSteward(store, upgrader.VitalsOf(engines), defaults, owner, log)
+	if err := steward.Begin(ctx, upgrader.DefaultCluster); err != nil {
 		return nil, err
 	}
 	done.add("budgets", steward.Close)
