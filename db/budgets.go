@@ -10,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/tenants"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
-var _ upgrader.BudgetStore = (*Rollouts)(nil)
+var _ budget.Store = (*Rollouts)(nil)
 
-// EnsureBudget implements upgrader.BudgetStore.
-func (r *Rollouts) EnsureBudget(ctx context.Context, cluster string, defaults upgrader.Budget) error {
+// EnsureBudget implements budget.Store.
+func (r *Rollouts) EnsureBudget(ctx context.Context, cluster string, defaults budget.Budget) error {
 	return r.db.inTx(ctx, func(tx pgx.Tx) error {
 		raw, err := json.Marshal(defaults)
 		if err != nil {
@@ -38,8 +38,8 @@ func (r *Rollouts) EnsureBudget(ctx context.Context, cluster string, defaults up
 
 const budgetColumns = `cluster, defaults, settings, throttle, tenants, hold, copy_tasks, state_updates, documents_per_second, changed_at, changed_by`
 
-func scanBudget(row pgx.CollectableRow) (upgrader.BudgetState, error) {
-	var s upgrader.BudgetState
+func scanBudget(row pgx.CollectableRow) (budget.State, error) {
+	var s budget.State
 	var defaults, set, throttle []byte
 	a := &s.Allowance
 	err := row.Scan(&s.Cluster, &defaults, &set, &throttle, &a.Tenants, &a.Hold, &a.CopyTasks, &a.StateUpdates, &a.DocumentsPerSecond, &s.ChangedAt, &s.ChangedBy)
@@ -49,25 +49,25 @@ func scanBudget(row pgx.CollectableRow) (upgrader.BudgetState, error) {
 	return s, errors.Join(json.Unmarshal(defaults, &s.Defaults), json.Unmarshal(set, &s.Set), json.Unmarshal(throttle, &s.Throttle))
 }
 
-func lockBudget(ctx context.Context, tx pgx.Tx, cluster string) (upgrader.BudgetState, error) {
+func lockBudget(ctx context.Context, tx pgx.Tx, cluster string) (budget.State, error) {
 	rows, err := tx.Query(ctx, `select `+budgetColumns+` from budgets where cluster = $1 for update`, cluster)
 	if err != nil {
-		return upgrader.BudgetState{}, err
+		return budget.State{}, err
 	}
 	s, err := pgx.CollectExactlyOneRow(rows, scanBudget)
 	return s, noBudget(err, cluster)
 }
 
-// noBudget turns "no rows" into errNoBudget.
+// noBudget turns "no rows" into budget.ErrNone.
 func noBudget(err error, cluster string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("cluster %s: %w", cluster, upgrader.ErrNoBudget)
+		return fmt.Errorf("cluster %s: %w", cluster, budget.ErrNone)
 	}
 	return failure(err)
 }
 
 // putBudget stores a budget, and what is in force of it under its throttle.
-func putBudget(ctx context.Context, tx pgx.Tx, s upgrader.BudgetState) error {
+func putBudget(ctx context.Context, tx pgx.Tx, s budget.State) error {
 	set, err := json.Marshal(s.Set)
 	if err != nil {
 		return err
@@ -114,10 +114,10 @@ const giveShares = `
 		flows = excluded.flows, documents_rate = excluded.documents_rate, until = excluded.until
 	returning copy_tasks, state_updates`
 
-// Beat implements upgrader.BudgetStore, in one round trip: the statements of a
+// Beat implements budget.Store, in one round trip: the statements of a
 // batch are one transaction, the lock of the first holds for all of them.
-func (r *Rollouts) Beat(ctx context.Context, b upgrader.Beat) (upgrader.Pulse, error) {
-	var p upgrader.Pulse
+func (r *Rollouts) Beat(ctx context.Context, b budget.Beat) (budget.Pulse, error) {
+	var p budget.Pulse
 	found := false
 	batch := &pgx.Batch{}
 	batch.Queue(loose)
@@ -133,7 +133,7 @@ func (r *Rollouts) Beat(ctx context.Context, b upgrader.Beat) (upgrader.Pulse, e
 		QueryRow(func(row pgx.Row) error { return noRows(row.Scan(&p.Tasks, &p.Updates)) })
 	batch.Queue(`select coalesce(sum(flows), 0) from budget_shares where cluster = $1 and until > now()`, b.Cluster).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&p.Flows) })
-	batch.Queue(`update budgets set sampled_at = now() where cluster = $1 and sampled_at <= now() - $2::interval returning true`, b.Cluster, upgrader.SampleInterval).
+	batch.Queue(`update budgets set sampled_at = now() where cluster = $1 and sampled_at <= now() - $2::interval returning true`, b.Cluster, budget.SampleInterval).
 		QueryRow(func(row pgx.Row) error { return noRows(row.Scan(&p.Sample)) })
 	batch.Queue(stopInForce).QueryRow(func(row pgx.Row) (err error) { p.Stop, err = scanStop(row); return err })
 	if err := r.db.pool.SendBatch(ctx, batch).Close(); err != nil {
@@ -152,16 +152,16 @@ func noRows(err error) error {
 	return err
 }
 
-// Leave implements upgrader.BudgetStore.
+// Leave implements budget.Store.
 func (r *Rollouts) Leave(ctx context.Context, cluster, owner string) error {
 	// Shares of processes that died long ago go as well.
 	_, err := r.db.pool.Exec(ctx, `delete from budget_shares where cluster = $1 and (owner = $2 or until < now() - interval '1 hour')`, cluster, owner)
 	return failure(err)
 }
 
-// AdaptBudget implements upgrader.BudgetStore. A new sentence is news of every
+// AdaptBudget implements budget.Store. A new sentence is news of every
 // rollout that is under way.
-func (r *Rollouts) AdaptBudget(ctx context.Context, cluster string, next func(upgrader.Budget, upgrader.Throttle, float64) upgrader.Throttle) error {
+func (r *Rollouts) AdaptBudget(ctx context.Context, cluster string, next func(budget.Budget, budget.Throttle, float64) budget.Throttle) error {
 	return r.db.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, loose); err != nil {
 			return err
@@ -192,10 +192,10 @@ func touchRunning(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// Budgets implements upgrader.BudgetStore.
-func (r *Rollouts) Budgets(ctx context.Context) ([]upgrader.BudgetState, *upgrader.Stop, error) {
-	var all []upgrader.BudgetState
-	var stop *upgrader.Stop
+// Budgets implements budget.Store.
+func (r *Rollouts) Budgets(ctx context.Context) ([]budget.State, *budget.Stop, error) {
+	var all []budget.State
+	var stop *budget.Stop
 	at := map[string]int{}
 	batch := &pgx.Batch{}
 	batch.Queue(`select ` + budgetColumns + ` from budgets order by cluster`).Query(func(rows pgx.Rows) (err error) {
@@ -210,7 +210,7 @@ func (r *Rollouts) Budgets(ctx context.Context) ([]upgrader.BudgetState, *upgrad
 		from budget_shares where until > now() order by cluster, owner`).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var cluster string
-			var h upgrader.Share
+			var h budget.Share
 			if err := rows.Scan(&cluster, &h.Owner, &h.Tenants, &h.CopyTasks, &h.StateUpdates, &h.WantsTasks, &h.WantsUpdates, &h.Flows, &h.DocumentsRate); err != nil {
 				return err
 			}
@@ -238,8 +238,8 @@ func (r *Rollouts) Budgets(ctx context.Context) ([]upgrader.BudgetState, *upgrad
 	return all, stop, failure(err)
 }
 
-// ChangeBudget implements upgrader.BudgetStore.
-func (r *Rollouts) ChangeBudget(ctx context.Context, cluster, caller string, change func(upgrader.BudgetState) (upgrader.BudgetChange, error)) error {
+// ChangeBudget implements budget.Store.
+func (r *Rollouts) ChangeBudget(ctx context.Context, cluster, caller string, change func(budget.State) (budget.Change, error)) error {
 	return r.db.inTx(ctx, func(tx pgx.Tx) error {
 		s, err := lockBudget(ctx, tx, cluster)
 		if err != nil {

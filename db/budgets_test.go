@@ -9,17 +9,18 @@ import (
 
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // budget gives the default cluster one.
-func ensured(t *testing.T, store *db.Rollouts, b upgrader.Budget) {
+func ensured(t *testing.T, store *db.Rollouts, b budget.Budget) {
 	t.Helper()
 	require.NoError(t, store.EnsureBudget(t.Context(), upgrader.DefaultCluster, b))
 }
 
-func beat(t *testing.T, store *db.Rollouts, owner string, tasks upgrader.Ask) upgrader.Pulse {
+func beat(t *testing.T, store *db.Rollouts, owner string, tasks budget.Ask) budget.Pulse {
 	t.Helper()
-	p, err := store.Beat(t.Context(), upgrader.Beat{Cluster: upgrader.DefaultCluster, Owner: owner, TTL: time.Minute, Tenants: 1, Tasks: tasks, Flows: tasks.Uses, DocumentsRate: 10})
+	p, err := store.Beat(t.Context(), budget.Beat{Cluster: upgrader.DefaultCluster, Owner: owner, TTL: time.Minute, Tenants: 1, Tasks: tasks, Flows: tasks.Uses, DocumentsRate: 10})
 	require.NoError(t, err)
 	return p
 }
@@ -27,38 +28,38 @@ func beat(t *testing.T, store *db.Rollouts, owner string, tasks upgrader.Ask) up
 func TestSlotsOfTwoOwners(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t)
-	_, err := store.Beat(t.Context(), upgrader.Beat{Cluster: upgrader.DefaultCluster, Owner: "a", TTL: time.Minute})
-	require.ErrorIs(t, err, upgrader.ErrNoBudget)
-	b := upgrader.DefaultBudget()
+	_, err := store.Beat(t.Context(), budget.Beat{Cluster: upgrader.DefaultCluster, Owner: "a", TTL: time.Minute})
+	require.ErrorIs(t, err, budget.ErrNone)
+	b := budget.Default()
 	b.CopyTasks, b.DocumentsPerSecond = 4, 900
 	ensured(t, store, b)
 
-	p := beat(t, store, "a", upgrader.Ask{Wants: 3, Spare: 1})
+	p := beat(t, store, "a", budget.Ask{Wants: 3, Spare: 1})
 	require.Equal(t, 4, p.Tasks, "all of it while nobody else wants any")
 	require.InDelta(t, 900, p.Allowance.DocumentsPerSecond, 0)
-	require.Equal(t, 0, beat(t, store, "b", upgrader.Ask{Wants: 3}).Tasks, "there is nothing left")
-	require.Equal(t, 3, beat(t, store, "a", upgrader.Ask{Uses: 3, Wants: 3, Spare: 1}).Tasks, "what is only good to have goes to who wants it")
-	require.Equal(t, 1, beat(t, store, "b", upgrader.Ask{Wants: 3}).Tasks)
-	require.Equal(t, 2, beat(t, store, "a", upgrader.Ask{Uses: 2, Wants: 4}).Tasks, "no more than a fair part when others want some")
-	p = beat(t, store, "b", upgrader.Ask{Uses: 1, Wants: 3})
+	require.Equal(t, 0, beat(t, store, "b", budget.Ask{Wants: 3}).Tasks, "there is nothing left")
+	require.Equal(t, 3, beat(t, store, "a", budget.Ask{Uses: 3, Wants: 3, Spare: 1}).Tasks, "what is only good to have goes to who wants it")
+	require.Equal(t, 1, beat(t, store, "b", budget.Ask{Wants: 3}).Tasks)
+	require.Equal(t, 2, beat(t, store, "a", budget.Ask{Uses: 2, Wants: 4}).Tasks, "no more than a fair part when others want some")
+	p = beat(t, store, "b", budget.Ask{Uses: 1, Wants: 3})
 	require.Equal(t, 2, p.Tasks)
 	require.Equal(t, 3, p.Flows)
 
 	// Less is allowed from now on: what is in use stays, nothing is added.
-	require.NoError(t, store.ChangeBudget(t.Context(), upgrader.DefaultCluster, "me", func(s upgrader.BudgetState) (upgrader.BudgetChange, error) {
+	require.NoError(t, store.ChangeBudget(t.Context(), upgrader.DefaultCluster, "me", func(s budget.State) (budget.Change, error) {
 		one := 1
-		return s.Set.And(upgrader.BudgetChange{CopyTasks: &one}), nil
+		return s.Set.And(budget.Change{CopyTasks: &one}), nil
 	}))
-	require.Equal(t, 2, beat(t, store, "a", upgrader.Ask{Uses: 2, Wants: 4}).Tasks)
-	require.Equal(t, 0, beat(t, store, "b", upgrader.Ask{Wants: 3}).Tasks)
+	require.Equal(t, 2, beat(t, store, "a", budget.Ask{Uses: 2, Wants: 4}).Tasks)
+	require.Equal(t, 0, beat(t, store, "b", budget.Ask{Wants: 3}).Tasks)
 
 	// An owner that dies leaves its slots to the others, in time.
 	_, err = d.Pool().Exec(t.Context(), `update budget_shares set until = now() - interval '1 s' where owner = 'a'`)
 	require.NoError(t, err)
-	require.Equal(t, 1, beat(t, store, "b", upgrader.Ask{Wants: 3}).Tasks)
-	require.Equal(t, 0, beat(t, store, "a", upgrader.Ask{Wants: 1}).Tasks, "who wakes up late finds them gone")
+	require.Equal(t, 1, beat(t, store, "b", budget.Ask{Wants: 3}).Tasks)
+	require.Equal(t, 0, beat(t, store, "a", budget.Ask{Wants: 1}).Tasks, "who wakes up late finds them gone")
 	require.NoError(t, store.Leave(t.Context(), upgrader.DefaultCluster, "b"))
-	require.Equal(t, 1, beat(t, store, "a", upgrader.Ask{Wants: 1}).Tasks)
+	require.Equal(t, 1, beat(t, store, "a", budget.Ask{Wants: 1}).Tasks)
 
 	// The environment of a process that starts later does not undo what was set.
 	b.CopyTasks, b.StateUpdates = 20, 5
@@ -80,7 +81,7 @@ func TestSlotsOfTwoOwners(t *testing.T) {
 func TestSlotsUnderContention(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t)
-	b := upgrader.DefaultBudget()
+	b := budget.Default()
 	b.CopyTasks = 7
 	ensured(t, store, b)
 	var wg sync.WaitGroup
@@ -88,8 +89,8 @@ func TestSlotsUnderContention(t *testing.T) {
 		wg.Go(func() {
 			have := 0
 			for i := range 25 {
-				p, err := store.Beat(t.Context(), upgrader.Beat{
-					Cluster: upgrader.DefaultCluster, Owner: owner, TTL: time.Minute, Tenants: 1, Tasks: upgrader.Ask{Uses: have, Wants: have + i%3, Spare: 1},
+				p, err := store.Beat(t.Context(), budget.Beat{
+					Cluster: upgrader.DefaultCluster, Owner: owner, TTL: time.Minute, Tenants: 1, Tasks: budget.Ask{Uses: have, Wants: have + i%3, Spare: 1},
 				})
 				if err != nil {
 					t.Error(err)
@@ -111,26 +112,26 @@ func TestSlotsUnderContention(t *testing.T) {
 func TestSampledOnceForAll(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme")
-	b := upgrader.DefaultBudget()
+	b := budget.Default()
 	ensured(t, store, b)
 	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme"), nil, ""))
-	require.True(t, beat(t, store, "a", upgrader.Ask{}).Sample)
-	require.False(t, beat(t, store, "b", upgrader.Ask{}).Sample)
-	require.False(t, beat(t, store, "a", upgrader.Ask{}).Sample)
+	require.True(t, beat(t, store, "a", budget.Ask{}).Sample)
+	require.False(t, beat(t, store, "b", budget.Ask{}).Sample)
+	require.False(t, beat(t, store, "a", budget.Ask{}).Sample)
 	_, err := d.Pool().Exec(t.Context(), `update budgets set sampled_at = now() - interval '2 s'`)
 	require.NoError(t, err)
-	require.True(t, beat(t, store, "b", upgrader.Ask{}).Sample)
+	require.True(t, beat(t, store, "b", budget.Ask{}).Sample)
 	revision := func() int64 {
 		r, err := store.Rollout(t.Context(), "r1")
 		require.NoError(t, err)
 		return r.Revision
 	}
 	was := revision()
-	require.NoError(t, store.AdaptBudget(t.Context(), upgrader.DefaultCluster, func(b upgrader.Budget, was upgrader.Throttle, rate float64) upgrader.Throttle {
+	require.NoError(t, store.AdaptBudget(t.Context(), upgrader.DefaultCluster, func(b budget.Budget, was budget.Throttle, rate float64) budget.Throttle {
 		require.InDelta(t, 20, rate, 0, "of all processes")
-		return upgrader.Adapt(b, was, upgrader.Vitals{PendingTasks: 1000}, "", rate, time.Now())
+		return budget.Adapt(b, was, budget.Vitals{PendingTasks: 1000}, "", rate, time.Now())
 	}))
-	p := beat(t, store, "a", upgrader.Ask{Wants: 100})
+	p := beat(t, store, "a", budget.Ask{Wants: 100})
 	require.Equal(t, 16, p.Tasks)
 	require.Contains(t, p.Reason, "1000 cluster tasks are pending")
 	require.Greater(t, revision(), was, "whoever watches hears of it")
@@ -141,7 +142,7 @@ func TestSampledOnceForAll(t *testing.T) {
 func TestTenantsOfAllRollouts(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme", "beta", "gamma", "delta")
-	b := upgrader.DefaultBudget()
+	b := budget.Default()
 	b.Tenants = 2
 	ensured(t, store, b)
 	for i, tenant := range []string{"acme", "beta", "gamma", "delta"} {
@@ -184,7 +185,7 @@ func TestTenantsOfAllRollouts(t *testing.T) {
 func TestKillSwitch(t *testing.T) {
 	t.Parallel()
 	d, store := rollouts(t, "acme")
-	ensured(t, store, upgrader.DefaultBudget())
+	ensured(t, store, budget.Default())
 	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme"), nil, ""))
 	wish := func() upgrader.Wish {
 		r, _, err := store.Load(t.Context(), "r1", "acme")
@@ -199,7 +200,7 @@ func TestKillSwitch(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, on, "it is on already")
 	require.Equal(t, upgrader.WishStop, wish())
-	p := beat(t, store, "a", upgrader.Ask{})
+	p := beat(t, store, "a", budget.Ask{})
 	require.Equal(t, "the cluster burns", p.Stop.Reason)
 	require.Equal(t, "me", p.Stop.StoppedBy)
 	_, stop, err := store.Budgets(t.Context())
@@ -215,7 +216,7 @@ func TestKillSwitch(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, off)
 	require.Equal(t, upgrader.WishRun, wish())
-	require.Nil(t, beat(t, store, "a", upgrader.Ask{}).Stop)
+	require.Nil(t, beat(t, store, "a", budget.Ask{}).Stop)
 	work, err := store.Due(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, work, 1, "everybody looks again at once")

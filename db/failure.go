@@ -11,6 +11,7 @@ import (
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // SQLSTATEs that mean something to us (PostgreSQL, appendix A).
@@ -72,7 +73,7 @@ func ours(err error) bool {
 	if errors.As(err, &registry) || errors.As(err, &upgrade) || errors.As(err, &backup) {
 		return true
 	}
-	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost, upgrader.ErrNoBudget, backups.ErrNotFound, backups.ErrConflict, backups.ErrLeaseLost} {
+	for _, s := range []error{upgrader.ErrNotFound, upgrader.ErrAlreadyExists, upgrader.ErrConflict, upgrader.ErrLeaseLost, budget.ErrNone, backups.ErrNotFound, backups.ErrConflict, backups.ErrLeaseLost} {
 		if errors.Is(err, s) {
 			return true
 		}

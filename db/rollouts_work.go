@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // Due implements upgrader.Store. Of each rollout it returns no more tenants of
@@ -115,7 +116,7 @@ func (r *Rollouts) Release(ctx context.Context, l *upgrader.Lease, next time.Tim
 func (r *Rollouts) Load(ctx context.Context, rollout, tenant string) (*upgrader.Rollout, *upgrader.RolloutTenant, error) {
 	var ro *upgrader.Rollout
 	var t upgrader.RolloutTenant
-	var stop *upgrader.Stop
+	var stop *budget.Stop
 	batch := &pgx.Batch{}
 	batch.Queue(`select `+rolloutColumns+` from rollouts where id = $1`, rollout).Query(func(rows pgx.Rows) (err error) {
 		if ro, err = pgx.CollectExactlyOneRow(rows, scanRollout); err != nil {

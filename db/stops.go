@@ -7,14 +7,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // stopInForce reads the kill switch.
 const stopInForce = `select reason, stopped_by, stopped_at from stops where resumed_at is null`
 
 // scanStop returns nil when the kill switch is off.
-func scanStop(row pgx.Row) (*upgrader.Stop, error) {
-	var s upgrader.Stop
+func scanStop(row pgx.Row) (*budget.Stop, error) {
+	var s budget.Stop
 	err := row.Scan(&s.Reason, &s.StoppedBy, &s.StoppedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
@@ -25,7 +26,7 @@ func scanStop(row pgx.Row) (*upgrader.Stop, error) {
 	return &s, nil
 }
 
-// StopAll implements upgrader.BudgetStore.
+// StopAll implements budget.Store.
 func (r *Rollouts) StopAll(ctx context.Context, caller, reason string) (bool, error) {
 	on := false
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
@@ -42,7 +43,7 @@ func (r *Rollouts) StopAll(ctx context.Context, caller, reason string) (bool, er
 	return on, err
 }
 
-// ResumeAll implements upgrader.BudgetStore.
+// ResumeAll implements budget.Store.
 func (r *Rollouts) ResumeAll(ctx context.Context, caller string) (bool, error) {
 	off := false
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 var _ upgrader.WaveStore = (*Rollouts)(nil)
@@ -205,7 +206,7 @@ func addStop(ctx context.Context, q querier, v *upgrader.View) error {
 	if err != nil {
 		return failure(err)
 	}
-	stops, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*upgrader.Stop, error) { return scanStop(row) })
+	stops, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*budget.Stop, error) { return scanStop(row) })
 	if err == nil && len(stops) > 0 {
 		v.Stop, v.Rollout.Wish = stops[0], upgrader.WishStop
 	}

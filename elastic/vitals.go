@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
-var _ upgrader.VitalsSource = (*Client)(nil)
+var _ budget.VitalsSource = (*Client)(nil)
 
 // Looking for the search latency.
 const (
@@ -71,8 +71,8 @@ func (n nodeStats) holdsData() bool {
 
 // ClusterVitals implements upgrader.VitalsSource with two requests about the
 // cluster and, given a probe, a few small searches.
-func (c *Client) ClusterVitals(ctx context.Context, probe string) (upgrader.Vitals, error) {
-	v := upgrader.Vitals{At: time.Now()}
+func (c *Client) ClusterVitals(ctx context.Context, probe string) (budget.Vitals, error) {
+	v := budget.Vitals{At: time.Now()}
 	nodes, err := c.nodeStats(ctx)
 	if err != nil {
 		return v, err
@@ -119,7 +119,7 @@ func (c *Client) nodeStats(ctx context.Context) (map[string]nodeStats, error) {
 // fullestDisk finds the data node that is closest to the watermark at which the
 // engine begins to move shards away, or, where there is but one node, at which
 // it stops writing.
-func (c *Client) fullestDisk(ctx context.Context, nodes map[string]nodeStats, v *upgrader.Vitals) error {
+func (c *Client) fullestDisk(ctx context.Context, nodes map[string]nodeStats, v *budget.Vitals) error {
 	w, err := c.recentWatermarks(ctx)
 	if err != nil {
 		return err

@@ -8,13 +8,14 @@ import (
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
-// Budgets bounds what rollouts ask of clusters, *upgrader.Budgets.
+// Budgets bounds what rollouts ask of clusters, *budget.Service.
 type Budgets interface {
-	List(context.Context) ([]upgrader.BudgetState, *upgrader.Stop, error)
-	Set(context.Context, upgrader.BudgetCommand) (*upgrader.BudgetState, error)
-	StopAll(ctx context.Context, caller, reason string) (*upgrader.Stop, error)
+	List(context.Context) ([]budget.State, *budget.Stop, error)
+	Set(context.Context, budget.Command) (*budget.State, error)
+	StopAll(ctx context.Context, caller, reason string) (*budget.Stop, error)
 	ResumeAll(ctx context.Context, caller string) error
 }
 
@@ -33,7 +34,7 @@ func (s *budgetService) List(ctx context.Context, _ *tmsv1.ListBudgetsRequest) (
 }
 
 func (s *budgetService) Set(ctx context.Context, r *tmsv1.SetBudgetRequest) (*tmsv1.Budget, error) {
-	change := upgrader.BudgetChange{
+	change := budget.Change{
 		Tenants: intOf(r.Tenants), CopyTasks: intOf(r.CopyTasks), StateUpdates: intOf(r.StateUpdates), DocumentsPerSecond: r.DocumentsPerSecond,
 		Adapt: r.Adapt, SearchSlowdown: r.SearchSlowdown, PendingTasks: intOf(r.PendingTasks), HeapPercent: intOf(r.HeapPercent),
 	}
@@ -41,7 +42,7 @@ func (s *budgetService) Set(ctx context.Context, r *tmsv1.SetBudgetRequest) (*tm
 		d := r.GetSearchLatency().AsDuration()
 		change.SearchLatency = &d
 	}
-	b, err := s.budgets.Set(ctx, upgrader.BudgetCommand{Cluster: cmp.Or(r.GetCluster(), upgrader.DefaultCluster), Change: change, Reset: r.GetReset_(), Caller: callerOf(ctx).KeyID})
+	b, err := s.budgets.Set(ctx, budget.Command{Cluster: cmp.Or(r.GetCluster(), upgrader.DefaultCluster), Change: change, Reset: r.GetReset_(), Caller: callerOf(ctx).KeyID})
 	if err != nil {
 		return nil, err
 	}
@@ -71,14 +72,14 @@ func (s *budgetService) ResumeAll(ctx context.Context, _ *tmsv1.ResumeAllRequest
 	return &tmsv1.ResumeAllResponse{}, nil
 }
 
-func stopToProto(s *upgrader.Stop) *tmsv1.Stop {
+func stopToProto(s *budget.Stop) *tmsv1.Stop {
 	if s == nil {
 		return nil
 	}
 	return &tmsv1.Stop{Reason: s.Reason, StoppedBy: s.StoppedBy, StopTime: stamp(s.StoppedAt)}
 }
 
-func budgetToProto(s *upgrader.BudgetState) *tmsv1.Budget {
+func budgetToProto(s *budget.State) *tmsv1.Budget {
 	b, a, t := s.Budget(), s.Allowance, s.Throttle
 	level := 1.0
 	if b.Adapt && t.Slowed() {
@@ -98,7 +99,7 @@ func budgetToProto(s *upgrader.BudgetState) *tmsv1.Budget {
 	return out
 }
 
-func useToProto(s *upgrader.BudgetState) *tmsv1.BudgetUse {
+func useToProto(s *budget.State) *tmsv1.BudgetUse {
 	use := &tmsv1.BudgetUse{Tenants: int32(s.Tenants)}
 	for _, h := range s.Shares {
 		use.CopyTasks += int32(h.CopyTasks)
@@ -113,7 +114,7 @@ func useToProto(s *upgrader.BudgetState) *tmsv1.BudgetUse {
 	return use
 }
 
-func vitalsToProto(t upgrader.Throttle) *tmsv1.ClusterVitals {
+func vitalsToProto(t budget.Throttle) *tmsv1.ClusterVitals {
 	v := t.Seen
 	if v.At.IsZero() {
 		return nil

@@ -33,6 +33,7 @@ import (
 	"github.com/tracardi/tms/server"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 const (
@@ -170,7 +171,7 @@ func setupWith(t testing.TB, o options) *bundle {
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),
-		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: named, Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: upgrader.NewBudgets(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: func(ctx context.Context) ([]string, error) { return nil, d.CheckVersion(ctx) }, DefaultRelease: "0.8.1", Logger: log,
+		Purges: b.purges, Trail: tenants.NewTrail(store, nil), Fleet: emptyFleet{}, Clusters: named, Backups: scriptedBackups{}, Cleanups: cleanup.NewService(cleanup.Config{Engine: emptyLand{}, Registry: store, Catalogue: catalogue, Store: db.NewCleanups(d), Owner: "test", Now: b.clock.now, Log: log}), RateLimit: o.rateLimit, StrangerLimit: o.strangers, Auth: keyring, Catalogue: catalogue, Library: library, Upgrades: b.upgrades, Budgets: budget.NewService(db.NewRollouts(d)), Verification: scriptedVerification{}, Ready: func(ctx context.Context) ([]string, error) { return nil, d.CheckVersion(ctx) }, DefaultRelease: "0.8.1", Logger: log,
 	})
 	require.NoError(t, err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")

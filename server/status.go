@@ -17,6 +17,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // errorDomain names us in ErrorInfo (AIP-193).
@@ -62,7 +63,7 @@ func statusOf(err error) *status.Status {
 	}
 	var registry *tenants.Error
 	var upgrade *upgrader.ServiceError
-	var bounds *upgrader.BudgetError
+	var bounds *budget.Error
 	var backup *backups.Error
 	var clean *cleanup.Error
 	var invalid *protovalidate.ValidationError

@@ -195,7 +195,7 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 	defer back()
 	wait, dog, pace := newPoller(s.r.limits.Poll), &watchdog{}, &throttled{}
 	for {
-		news := s.guard.account.news()
+		news := s.guard.account.News()
 		if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 			return errors.Join(err, map[bool]error{true: errSteered}[away])
 		}
@@ -217,7 +217,7 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 		case err != nil:
 			return err
 		}
-		s.guard.account.copied(t.Created + t.Updated - c.Copied)
+		s.guard.account.Copied(t.Created + t.Updated - c.Copied)
 		s.advance(c, t.Created+t.Updated)
 		if !t.Completed {
 			if err := s.unstall(ctx, m, c, t, dog, pace.rate); err != nil {

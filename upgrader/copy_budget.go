@@ -10,9 +10,9 @@ import (
 // budgeted has the tenant spend from its cluster's budget until the returned
 // function is called.
 func (s *session) budgeted(ctx context.Context) (end func()) {
-	account := s.r.steward.open(ctx, s.lease.Cluster)
+	account := s.r.steward.Open(ctx, s.lease.Cluster)
 	s.guard.account, s.guard.urgent = account, s.urgent
-	return account.part
+	return account.Part
 }
 
 // urgent says that writes to the tenant are refused, or are about to be; or that
@@ -41,17 +41,17 @@ func (s *session) taskRate() float64 {
 	s.mu.Lock()
 	most := s.perSecond
 	s.mu.Unlock()
-	return s.guard.account.taskRate(most)
+	return s.guard.account.TaskRate(most)
 }
 
 // taskSlot waits until the cluster's budget has room for one more copy task,
 // and says so in the tenant's reason. A task that runs already has its slot.
 func (s *session) taskSlot(ctx context.Context, c *Copy) (back func(), err error) {
 	if c.Task != "" {
-		return s.guard.account.adoptTask(), nil
+		return s.guard.account.AdoptTask(), nil
 	}
 	said := false
-	back, err = s.guard.account.takeTask(ctx, func() error {
+	back, err = s.guard.account.TakeTask(ctx, func() error {
 		if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 			return errors.Join(err, map[bool]error{true: errSteered}[away])
 		}

@@ -174,7 +174,7 @@ func (s *session) runErrand(ctx context.Context) (Outcome, error) {
 	}
 	s.log.Info("errand", "kind", e.Kind, "errand", e.ID, "verdict", e.Report.Verdict, "seconds", s.r.now().Sub(started).Seconds(), "error", err)
 	switch {
-	case errors.Is(err, errSteered) && s.guard.account.stopped() != nil:
+	case errors.Is(err, errSteered) && s.guard.account.Stopped() != nil:
 		return OutcomeWaitSteered, nil // it goes on when everything does
 	case errors.Is(err, errSteered):
 		return OutcomeDone, s.endErrand(ctx, nil) // its row has been ended by whoever wants something else

@@ -3,12 +3,14 @@ package upgrader
 import (
 	"context"
 	"strings"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // WithBudgets has the service say what of a rollout is slowed or stopped by
 // the budgets of the clusters, and refuse to start anything while all is
 // stopped.
-func (s *Service) WithBudgets(b BudgetStore) *Service {
+func (s *Service) WithBudgets(b budget.Store) *Service {
 	s.budgets = b
 	return s
 }
@@ -37,7 +39,7 @@ func (r *Rollout) working() bool {
 }
 
 // explain is pure.
-func explain(r *Rollout, budgets []BudgetState, stop *Stop) {
+func explain(r *Rollout, budgets []budget.State, stop *budget.Stop) {
 	var reasons []string
 	if r.Reason != "" {
 		reasons = append(reasons, r.Reason)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // A gate answers one part of the question "may this tenant start now, and if
@@ -64,7 +66,7 @@ type Facts struct {
 	// Rollout has its waves, but not its tenants.
 	Rollout *Rollout
 	Tenant  Candidate
-	Stop    *Stop // the kill switch; nil when it is off
+	Stop    *budget.Stop // the kill switch; nil when it is off
 	// Load and Cluster are those of the cluster where the tenant lives.
 	Load    ClusterLoad
 	Cluster ClusterFacts

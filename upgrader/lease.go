@@ -173,7 +173,7 @@ func (e *leasedEngine) UnblockWrites(ctx context.Context, names ...string) error
 }
 
 func (e *leasedEngine) UpdateAliases(ctx context.Context, actions []AliasAction) error {
-	defer e.account.countUpdate()() // guards need it while others wait for them
+	defer e.account.CountUpdate()() // guards need it while others wait for them
 	return e.change(ctx, func() error { return e.Engine.UpdateAliases(ctx, actions) })
 }
 

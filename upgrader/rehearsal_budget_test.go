@@ -10,16 +10,17 @@ import (
 
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // hog is another process that holds all of a budget.
 const hog = "hog"
 
 // budgeted gives the default cluster a budget, and a process that keeps to it.
-func (b *bundle) budgeted(owner string, change upgrader.BudgetChange) *upgrader.Steward {
+func (b *bundle) budgeted(owner string, change budget.Change) *budget.Steward {
 	b.t.Helper()
-	steward := upgrader.NewSteward(b.store, upgrader.Only(b.engine), change.Over(upgrader.DefaultBudget()), owner, b.log)
-	require.NoError(b.t, steward.Begin(b.t.Context()))
+	steward := budget.NewSteward(b.store, upgrader.VitalsOf(upgrader.Only(b.engine)), change.Over(budget.Default()), owner, b.log)
+	require.NoError(b.t, steward.Begin(b.t.Context(), upgrader.DefaultCluster))
 	b.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -30,9 +31,9 @@ func (b *bundle) budgeted(owner string, change upgrader.BudgetChange) *upgrader.
 
 func (b *bundle) takeAll(tasks, updates int) {
 	b.t.Helper()
-	_, err := b.store.Beat(b.t.Context(), upgrader.Beat{
+	_, err := b.store.Beat(b.t.Context(), budget.Beat{
 		Cluster: upgrader.DefaultCluster, Owner: hog, TTL: time.Hour, Tenants: 1,
-		Tasks: upgrader.Ask{Uses: tasks, Wants: tasks}, Updates: upgrader.Ask{Uses: updates, Wants: updates},
+		Tasks: budget.Ask{Uses: tasks, Wants: tasks}, Updates: budget.Ask{Uses: updates, Wants: updates},
 	})
 	require.NoError(b.t, err)
 }
@@ -55,10 +56,10 @@ func TestRehearsalKeepsToTheBudget(t *testing.T) {
 	b := setup(t)
 	store, _ := b.rehearsing()
 	one, adapt := 1, false
-	steward := b.budgeted("rehearser", upgrader.BudgetChange{CopyTasks: &one, Adapt: &adapt})
+	steward := b.budgeted("rehearser", budget.Change{CopyTasks: &one, Adapt: &adapt})
 	runner := upgrader.NewRunner(b.store, b.engine, b.catalogue, "rehearser", upgrader.Limits{StreamDocs: 10}, b.log).WithSteward(steward)
 	rehearser := upgrader.NewRehearser(store, runner)
-	budgets := upgrader.NewBudgets(b.store)
+	budgets := budget.NewService(b.store)
 	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 300))
 	b.takeAll(1, 0)
@@ -119,7 +120,7 @@ func TestSeedsKeepToTheBudget(t *testing.T) {
 	repository := b.repository()
 	b.mould(repository)
 	one, adapt := 1, false
-	steward := b.budgeted("gardener", upgrader.BudgetChange{StateUpdates: &one, Adapt: &adapt})
+	steward := b.budgeted("gardener", budget.Change{StateUpdates: &one, Adapt: &adapt})
 	client := b.engine.(*elastic.Client)
 	var waited atomic.Bool
 	s := &oddSeeder{Seeder: client, look: func() {

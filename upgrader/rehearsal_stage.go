@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // stage is where a rehearsal plays: a store that holds one tenant in memory. A
@@ -16,7 +18,7 @@ type stage struct {
 	rehearsals RehearsalStore
 	owner      string
 	rollout    *Rollout
-	account    *account // that the rehearsal spends from; may be nil
+	account    *budget.Account // that the rehearsal spends from; may be nil
 
 	mu         sync.Mutex
 	rehearsal  *Rehearsal
@@ -46,7 +48,7 @@ func (s *stage) Load(context.Context, string, string) (*Rollout, *RolloutTenant,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ro, t := *s.rollout, s.tenant
-	if s.account.stopped() != nil {
+	if s.account.Stopped() != nil {
 		ro.Wish = WishStop
 	}
 	return &ro, &t, nil

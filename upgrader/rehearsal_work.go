@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // Rehearser carries rehearsals out. It is safe for concurrent use.
@@ -48,8 +49,8 @@ func (r *Rehearser) Work(ctx context.Context, id string) error {
 	if err != nil {
 		return r.book(ctx, one, err, log)
 	}
-	account := run.steward.open(ctx, one.Cluster)
-	defer account.part()
+	account := run.steward.Open(ctx, one.Cluster)
+	defer account.Part()
 	engine, one.Reason = &tidying{engine, account}, ""
 	st := newStage(r.runner.store, r.store, one, run.owner)
 	st.account = account
@@ -105,7 +106,7 @@ func (r *Rehearser) book(ctx context.Context, one *Rehearsal, err error, log *sl
 }
 
 // stoppedError ends a turn of a rehearsal while everything is to stop.
-type stoppedError struct{ stop *Stop }
+type stoppedError struct{ stop *budget.Stop }
 
 func (e *stoppedError) Error() string { return e.stop.Sentence() }
 
@@ -114,16 +115,16 @@ func (e *stoppedError) Error() string { return e.stop.Sentence() }
 // stopped.
 type tidying struct {
 	Engine
-	account *account
+	account *budget.Account
 }
 
 // DeleteIndices implements Engine.
 func (e *tidying) DeleteIndices(ctx context.Context, names ...string) error {
-	if e.account.stopped() != nil {
-		defer e.account.countUpdate()()
+	if e.account.Stopped() != nil {
+		defer e.account.CountUpdate()()
 		return e.Engine.DeleteIndices(ctx, names...)
 	}
-	back, err := e.account.takeUpdate(ctx)
+	back, err := e.account.TakeUpdate(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 		return err
 	}
 	s.guard.account, s.guard.urgent = st.account, s.urgent
-	if err := st.account.resumed(ctx); err != nil { // its row was due, so nothing is stopped any more
+	if err := st.account.Resumed(ctx); err != nil { // its row was due, so nothing is stopped any more
 		return err
 	}
 	for _, phase := range []struct {
@@ -159,7 +160,7 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 			return errors.Join(s.compare(ctx), s.checkSchemas(ctx))
 		}},
 	} {
-		if stop := st.account.stopped(); stop != nil {
+		if stop := st.account.Stopped(); stop != nil {
 			return &stoppedError{stop}
 		}
 		one.Report.Phase = phase.name
@@ -167,7 +168,7 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 			return err
 		}
 		if err := timed(&one.Report, phase.name, func() error { return phase.do(ctx) }); err != nil {
-			stop := st.account.stopped()
+			stop := st.account.Stopped()
 			switch {
 			case ctx.Err() == nil && stop != nil:
 				return &stoppedError{stop}
@@ -321,8 +322,8 @@ func (r *Rehearser) sweep(ctx context.Context, cluster string) (int, error) {
 	if err != nil || len(there) == 0 {
 		return 0, err
 	}
-	account := r.runner.steward.open(ctx, cluster)
-	defer account.part()
+	account := r.runner.steward.Open(ctx, cluster)
+	defer account.Part()
 	ids := map[string]bool{}
 	for _, ix := range there {
 		if id, _, ok := rehearsalOf(ix.Name); ok {

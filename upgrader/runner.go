@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // Limits of one worker. The zero value of a field means its default.
@@ -75,9 +76,9 @@ type Runner struct {
 	engines   Engines
 	catalogue *releases.Catalogue
 	owner     string
-	snapshots Snapshots  // nil: no rollout waits for any
-	steward   *Steward   // nil: nothing is limited
-	seeds     *nurseries // nil: targets are created one by one
+	snapshots Snapshots       // nil: no rollout waits for any
+	steward   *budget.Steward // nil: nothing is limited
+	seeds     *nurseries      // nil: targets are created one by one
 	gates     GateSources
 	tried     *attempts
 	limits    Limits
@@ -184,7 +185,7 @@ func outcomeOf(err error) Outcome {
 }
 
 // WithSteward has a runner keep to the budgets of the clusters.
-func (r *Runner) WithSteward(s *Steward) *Runner {
+func (r *Runner) WithSteward(s *budget.Steward) *Runner {
 	r.steward = s
 	return r
 }

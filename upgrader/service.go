@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // Reason is the machine-readable cause of a ServiceError.
@@ -65,7 +66,7 @@ func (e *ServiceError) Unwrap() error { return e.Err }
 // Service is what operators ask for. It is safe for concurrent use; every
 // command changes rows and returns, workers do the rest.
 type Service struct {
-	budgets    BudgetStore // nil: nothing is slowed or stopped
+	budgets    budget.Store // nil: nothing is slowed or stopped
 	store      Store
 	engines    Engines
 	clusters   ClusterNames // nil: the default one only

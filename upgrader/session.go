@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/tracardi/tms/upgrader/naming"
 	"log/slog"
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // session is one worker's turn on one tenant. It is used by one goroutine,
@@ -102,7 +103,7 @@ func (s *session) run(ctx context.Context) (next time.Time, err error) {
 			return s.r.now().Add(pausedPause), s.halt(ctx)
 		}
 		if s.rollout.Wish != WishStop {
-			if err := s.guard.account.resumed(ctx); err != nil {
+			if err := s.guard.account.Resumed(ctx); err != nil {
 				return s.r.now().Add(time.Second), err
 			}
 		}
@@ -148,7 +149,7 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	s.aside = newQuarantine(docs)
-	s.guard.account.look(s.largestSource())
+	s.guard.account.Look(s.largestSource())
 	return nil
 }
 

@@ -3,13 +3,15 @@ package upgrader
 import (
 	"context"
 	"errors"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // spending is a tenant's use of its cluster's budget. The zero value is not
 // limited.
 type spending struct {
-	account *account
-	reader  reader
+	account *budget.Account
+	reader  budget.Reader
 	// urgent says that somebody's writes are refused: such work waits for no
 	// budget. Set before the engine is used.
 	urgent func() bool
@@ -22,7 +24,7 @@ func (s *spending) turn(ctx context.Context) (func(), error) {
 	if s.account == nil || s.hurries() {
 		return func() {}, nil
 	}
-	return s.account.takeUpdate(ctx)
+	return s.account.TakeUpdate(ctx)
 }
 
 // count accounts for documents that were read.
@@ -30,8 +32,8 @@ func (s *spending) count(ctx context.Context, n int) error {
 	if s.account == nil || s.hurries() {
 		return nil
 	}
-	err := s.account.read(ctx, &s.reader, n)
-	if errors.Is(err, ErrStopped) {
+	err := s.account.Read(ctx, &s.reader, n)
+	if errors.Is(err, budget.ErrStopped) {
 		return errSteered
 	}
 	return err
@@ -56,13 +58,13 @@ func (e *leasedEngine) Fetch(ctx context.Context, shard, most int, indices ...st
 }
 
 // VitalsOf has a budget's steward look at clusters.
-func VitalsOf(engines Engines) BudgetClusters {
-	return func(ctx context.Context, name string) (VitalsSource, error) {
+func VitalsOf(engines Engines) budget.Clusters {
+	return func(ctx context.Context, name string) (budget.VitalsSource, error) {
 		engine, err := engines.For(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		source, ok := engine.(VitalsSource)
+		source, ok := engine.(budget.VitalsSource)
 		if !ok {
 			return nil, nil //nolint:nilnil // none is a value
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // Settings are the options of a rollout that can be changed while it runs; nil
@@ -92,8 +94,8 @@ func setOptions(r *Rollout, s Settings, now time.Time) error {
 		return wrongState(r, "it has ended, there is nothing to set")
 	case r.Wish == WishCancel:
 		return wrongState(r, "it is being cancelled")
-	case s.RequestsPerSecond != nil && !(*s.RequestsPerSecond >= 0 && *s.RequestsPerSecond <= maxDocuments):
-		return &ServiceError{Reason: ReasonInvalid, Field: "requests_per_second", Message: fmt.Sprintf("%g is outside 0..%d", *s.RequestsPerSecond, maxDocuments), Remedy: "give documents per second of each copy, 0 for no limit"}
+	case s.RequestsPerSecond != nil && !(*s.RequestsPerSecond >= 0 && *s.RequestsPerSecond <= budget.MaxDocumentsPerSecond):
+		return &ServiceError{Reason: ReasonInvalid, Field: "requests_per_second", Message: fmt.Sprintf("%g is outside 0..%d", *s.RequestsPerSecond, budget.MaxDocumentsPerSecond), Remedy: "give documents per second of each copy, 0 for no limit"}
 	}
 	o := r.Options
 	override(s.MaxTenants, &o.MaxTenants)

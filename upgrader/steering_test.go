@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // noon is when the tests of commands take place.
@@ -183,10 +185,10 @@ func TestExplain(t *testing.T) {
 		}}
 	}
 	x := r()
-	explain(x, []BudgetState{{Cluster: "default", Defaults: DefaultBudget()}}, nil)
+	explain(x, []budget.State{{Cluster: "default", Defaults: budget.Default()}}, nil)
 	require.Equal(t, r(), x, "nothing is slowed")
-	slow := BudgetState{Cluster: "default", Defaults: DefaultBudget(), Throttle: Throttle{Level: 0.5, Reason: "it burns"}, Allowance: Allowance{DocumentsPerSecond: 70}}
-	explain(x, []BudgetState{slow, {Cluster: "eu", Defaults: DefaultBudget()}}, nil)
+	slow := budget.State{Cluster: "default", Defaults: budget.Default(), Throttle: budget.Throttle{Level: 0.5, Reason: "it burns"}, Allowance: budget.Allowance{DocumentsPerSecond: 70}}
+	explain(x, []budget.State{slow, {Cluster: "eu", Defaults: budget.Default()}}, nil)
 	require.Equal(t, "cluster default is slowed to 50% (70 documents per second): it burns", x.Reason)
 	require.Equal(t, "slowed to 50% (70 documents per second): it burns", x.Tenants[0].Reason)
 	for _, i := range []int{1, 2, 3, 5} {
@@ -195,7 +197,7 @@ func TestExplain(t *testing.T) {
 	require.Equal(t, "its own", x.Tenants[4].Reason)
 
 	x = r()
-	explain(x, []BudgetState{{Cluster: "default"}, {Cluster: "eu"}}, &Stop{Reason: "fire", StoppedBy: "me", StoppedAt: noon})
+	explain(x, []budget.State{{Cluster: "default"}, {Cluster: "eu"}}, &budget.Stop{Reason: "fire", StoppedBy: "me", StoppedAt: noon})
 	require.Equal(t, "all rollouts are stopped since 2026-07-01T12:00:00Z by me: fire (`tms upgrade resume-all` lets them go on)", x.Reason)
 	require.Equal(t, "stopped: fire", x.Tenants[3].Reason)
 	require.Equal(t, "stopped: fire", x.Tenants[5].Reason)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 var sunday = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) // a Sunday
@@ -362,7 +364,7 @@ func TestGatesSay(t *testing.T) {
 		gate, says string
 		change     func(*Facts)
 	}{
-		{GateKillSwitch, "all rollouts are stopped", func(f *Facts) { f.Stop = &Stop{Reason: "fire"} }},
+		{GateKillSwitch, "all rollouts are stopped", func(f *Facts) { f.Stop = &budget.Stop{Reason: "fire"} }},
 		{GateNotPaused, "is paused: why", func(f *Facts) { f.Rollout.Wish, f.Rollout.Reason = WishPause, "why" }},
 		{GateNotPaused, "being cancelled", func(f *Facts) { f.Rollout.Wish = WishCancel }},
 		{GateFailureBudget, "1 of 3 tenants of wave 2 failed", func(f *Facts) { f.Rollout.Waves[1].Tally = WaveTally{Tenants: 3, Failed: 1} }},

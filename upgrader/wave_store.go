@@ -3,6 +3,8 @@ package upgrader
 import (
 	"context"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // WaveStore keeps waves and lets tenants in.
@@ -27,7 +29,7 @@ type WaveStore interface {
 type View struct {
 	// Rollout has its waves with their tallies, but not its tenants.
 	Rollout *Rollout
-	Stop    *Stop // the kill switch; nil when it is off. Rollout.Wish is WishStop then
+	Stop    *budget.Stop // the kill switch; nil when it is off. Rollout.Wish is WishStop then
 	// Candidates wait in waves that have begun, in the order in which they are
 	// to start; at most MostCandidates of each cluster.
 	Candidates []Candidate

@@ -13,6 +13,7 @@ import (
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // The upgrade that is measured.
@@ -30,8 +31,8 @@ type bench struct {
 	db      *db.DB
 	store   *db.Rollouts
 	service *upgrader.Service
-	budgets *upgrader.Budgets
-	steward *upgrader.Steward
+	budgets *budget.Service
+	steward *budget.Steward
 	queue   *db.Queue
 	all     *releases.Catalogue
 }
@@ -55,8 +56,8 @@ func open(ctx context.Context, cfg config, url, dsn string) (*bench, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b.store = db.NewRollouts(b.db)
 	b.service = upgrader.NewService(b.store, engine, b.all, nil)
-	b.budgets = upgrader.NewBudgets(b.store)
-	b.steward = upgrader.NewSteward(b.store, upgrader.VitalsOf(upgrader.Only(engine)), upgrader.DefaultBudget(), "throttle", log)
+	b.budgets = budget.NewService(b.store)
+	b.steward = budget.NewSteward(b.store, upgrader.VitalsOf(upgrader.Only(engine)), budget.Default(), "throttle", log)
 	if err := b.steward.Begin(ctx, upgrader.DefaultCluster); err != nil {
 		return nil, err
 	}
@@ -83,18 +84,18 @@ func (b *bench) install(ctx context.Context, id string, docs int) error {
 type part struct {
 	name   string
 	tenant string
-	change upgrader.BudgetChange
+	change budget.Change
 }
 
 func (b *bench) parts() []part {
 	off, slowdown := false, 1.5
 	one := 1
 	return []part{
-		{"unlimited", "throttlefree", upgrader.BudgetChange{Adapt: &off}},
-		{fmt.Sprintf("%.0f documents/s", b.cfg.perSecond), "throttlefixed", upgrader.BudgetChange{
+		{"unlimited", "throttlefree", budget.Change{Adapt: &off}},
+		{fmt.Sprintf("%.0f documents/s", b.cfg.perSecond), "throttlefixed", budget.Change{
 			Adapt: &off, DocumentsPerSecond: &b.cfg.perSecond, StateUpdates: &b.cfg.updates, CopyTasks: &one,
 		}},
-		{"adapting, slowdown 1.5", "throttleadapt", upgrader.BudgetChange{SearchSlowdown: &slowdown}},
+		{"adapting, slowdown 1.5", "throttleadapt", budget.Change{SearchSlowdown: &slowdown}},
 	}
 }
 
@@ -131,7 +132,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		if err := rest(); err != nil {
 			return err
 		}
-		if _, err := b.budgets.Set(ctx, upgrader.BudgetCommand{Cluster: upgrader.DefaultCluster, Reset: true, Change: p.change, Caller: "throttle"}); err != nil {
+		if _, err := b.budgets.Set(ctx, budget.Command{Cluster: upgrader.DefaultCluster, Reset: true, Change: p.change, Caller: "throttle"}); err != nil {
 			return err
 		}
 		s, err := r.during(ctx, p.name, func(ctx context.Context) (time.Duration, error) { return b.upgrade(ctx, p.tenant) })

@@ -23,6 +23,7 @@ import (
 	"github.com/tracardi/tms/server"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/budget"
 )
 
 // opaqueID names TMS in the engine's task list and slow log.
@@ -222,7 +223,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),
 		Ready:    (&readiness{database: database, clusters: looked{pool, named}, log: log}).ready, DefaultRelease: s.DefaultRelease, Logger: log,
-		Backups: kept.service, Cleanups: cleaned.service, Budgets: upgrader.NewBudgets(rollouts),
+		Backups: kept.service, Cleanups: cleaned.service, Budgets: budget.NewService(rollouts),
 		Clusters: named,
 	}, nil
 }

@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // ledger is a budget of which one process has all there is. What processes
 // share is tested on Postgres (package db).
 type ledger struct {
-	BudgetStore
+	Store
 	mu     sync.Mutex
 	budget Budget
 	stop   *Stop
@@ -59,14 +59,14 @@ func (l *ledger) set(f func()) {
 func nowhere(context.Context, string) (VitalsSource, error) { return nil, nil }
 
 // stewardOf runs f with an account on a budget, in a time of its own.
-func stewardOf(t *testing.T, b Budget, f func(*testing.T, *ledger, *account)) {
+func stewardOf(t *testing.T, b Budget, f func(*testing.T, *ledger, *Account)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{budget: b}
 		s := NewSteward(l, nowhere, b, "me", nil)
-		a := s.open(t.Context(), "default")
+		a := s.Open(t.Context(), "default")
 		f(t, l, a)
-		a.part()
+		a.Part()
 		require.NoError(t, s.Close(context.Background()))
 		require.True(t, l.left, "the share was given back")
 	})
@@ -77,16 +77,16 @@ func pass(d time.Duration) { <-time.After(d) }
 
 func TestSlotsAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.CopyTasks = 2
-	stewardOf(t, b, func(t *testing.T, l *ledger, a *account) {
-		one, err := a.takeTask(t.Context(), nil)
+	stewardOf(t, b, func(t *testing.T, l *ledger, a *Account) {
+		one, err := a.TakeTask(t.Context(), nil)
 		require.NoError(t, err)
-		_, err = a.takeTask(t.Context(), nil)
+		_, err = a.TakeTask(t.Context(), nil)
 		require.NoError(t, err)
 		third := make(chan func())
 		go func() {
-			back, _ := a.takeTask(t.Context(), nil)
+			back, _ := a.TakeTask(t.Context(), nil)
 			third <- back
 		}()
 		synctest.Wait()
@@ -103,21 +103,21 @@ func TestSlotsAreWaitedFor(t *testing.T) {
 		require.Less(t, time.Since(before), time.Millisecond, "who waits here is first")
 		back()
 
-		_, err = a.takeTask(t.Context(), nil)
+		_, err = a.TakeTask(t.Context(), nil)
 		require.NoError(t, err)
 		stop := errors.New("something else")
 		before = time.Now()
-		_, err = a.takeTask(t.Context(), func() error { return stop })
+		_, err = a.TakeTask(t.Context(), func() error { return stop })
 		require.ErrorIs(t, err, stop)
 		require.LessOrEqual(t, time.Since(before), beatInterval)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = a.takeTask(ctx, nil)
+		_, err = a.TakeTask(ctx, nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		l.set(func() { l.budget.CopyTasks = 5 })
 		before = time.Now()
-		_, err = a.takeTask(t.Context(), nil)
+		_, err = a.TakeTask(t.Context(), nil)
 		require.NoError(t, err)
 		require.LessOrEqual(t, time.Since(before), beatInterval, "a larger budget is heard of soon")
 	})
@@ -126,12 +126,12 @@ func TestSlotsAreWaitedFor(t *testing.T) {
 // While nothing is limited, slots cost no call of the store.
 func TestNothingIsAskedForInTheNormalCase(t *testing.T) {
 	t.Parallel()
-	stewardOf(t, DefaultBudget(), func(t *testing.T, l *ledger, a *account) {
+	stewardOf(t, Default(), func(t *testing.T, l *ledger, a *Account) {
 		for range 10_000 {
-			back, err := a.takeUpdate(t.Context())
+			back, err := a.TakeUpdate(t.Context())
 			require.NoError(t, err)
 			back()
-			require.NoError(t, a.read(t.Context(), &reader{}, 1000))
+			require.NoError(t, a.Read(t.Context(), &Reader{}, 1000))
 		}
 		l.set(func() { require.Equal(t, 1, l.beats) })
 	})
@@ -139,9 +139,9 @@ func TestNothingIsAskedForInTheNormalCase(t *testing.T) {
 
 func TestDocumentsPerSecond(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.DocumentsPerSecond = 1000
-	stewardOf(t, b, func(t *testing.T, l *ledger, a *account) {
+	stewardOf(t, b, func(t *testing.T, l *ledger, a *Account) {
 		run := func(readers int, each time.Duration) float64 {
 			var done atomic.Int64
 			ctx, cancel := context.WithTimeout(t.Context(), each)
@@ -149,7 +149,7 @@ func TestDocumentsPerSecond(t *testing.T) {
 			var wg sync.WaitGroup
 			for range readers {
 				wg.Go(func() {
-					for r := (&reader{}); a.read(ctx, r, 500) == nil; {
+					for r := (&Reader{}); a.Read(ctx, r, 500) == nil; {
 						done.Add(500)
 					}
 				})
@@ -161,11 +161,11 @@ func TestDocumentsPerSecond(t *testing.T) {
 		require.InDelta(t, 1000, run(4, time.Minute), 80, "several share it")
 
 		// An engine's task is a flow like another one.
-		back := a.adoptTask()
+		back := a.AdoptTask()
 		pass(2 * beatInterval)
 		require.InDelta(t, 500, run(1, time.Minute), 30)
-		require.InDelta(t, 500, a.taskRate(0), 1e-9)
-		require.InDelta(t, 100, a.taskRate(100), 0, "the rollout wants less")
+		require.InDelta(t, 500, a.TaskRate(0), 1e-9)
+		require.InDelta(t, 100, a.TaskRate(100), 0, "the rollout wants less")
 		back()
 
 		l.set(func() { l.budget.DocumentsPerSecond = 100 })
@@ -174,7 +174,7 @@ func TestDocumentsPerSecond(t *testing.T) {
 		l.set(func() { l.budget.DocumentsPerSecond = 0 })
 		pass(2 * beatInterval)
 		before := time.Now()
-		require.NoError(t, a.read(t.Context(), &reader{}, 1_000_000))
+		require.NoError(t, a.Read(t.Context(), &Reader{}, 1_000_000))
 		require.Zero(t, time.Since(before))
 	})
 }
@@ -182,22 +182,22 @@ func TestDocumentsPerSecond(t *testing.T) {
 // Whoever reads slowly is stopped in the middle of it.
 func TestStopReachesReaders(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.DocumentsPerSecond = 1
-	stewardOf(t, b, func(t *testing.T, l *ledger, a *account) {
+	stewardOf(t, b, func(t *testing.T, l *ledger, a *Account) {
 		ended := make(chan error)
-		go func() { ended <- a.read(t.Context(), &reader{}, 1000) }()
-		news := a.news()
+		go func() { ended <- a.Read(t.Context(), &Reader{}, 1000) }()
+		news := a.News()
 		pass(10 * time.Second)
 		l.set(func() { l.stop = &Stop{Reason: "fire"} })
 		before := time.Now()
 		require.ErrorIs(t, <-ended, ErrStopped)
 		require.Less(t, time.Since(before), 2*time.Second)
 		<-news
-		require.Equal(t, "fire", a.stopped().Reason)
+		require.Equal(t, "fire", a.Stopped().Reason)
 		l.set(func() { l.stop = nil })
 		pass(2 * beatInterval)
-		require.Nil(t, a.stopped())
+		require.Nil(t, a.Stopped())
 	})
 }
 
@@ -205,17 +205,17 @@ func TestStopReachesReaders(t *testing.T) {
 // the share nothing at all.
 func TestNoDatabase(t *testing.T) {
 	t.Parallel()
-	stewardOf(t, DefaultBudget(), func(t *testing.T, l *ledger, a *account) {
+	stewardOf(t, Default(), func(t *testing.T, l *ledger, a *Account) {
 		l.set(func() { l.away = true })
-		_, err := a.takeTask(t.Context(), nil)
+		_, err := a.TakeTask(t.Context(), nil)
 		require.NoError(t, err, "it was given already")
 		pass(2 * shareTTL)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err = a.takeUpdate(ctx)
+		_, err = a.TakeUpdate(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		l.set(func() { l.away = false })
-		_, err = a.takeUpdate(t.Context())
+		_, err = a.TakeUpdate(t.Context())
 		require.NoError(t, err)
 	})
 }
@@ -223,17 +223,17 @@ func TestNoDatabase(t *testing.T) {
 func TestAccountsEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{budget: DefaultBudget()}
-		s := NewSteward(l, nowhere, DefaultBudget(), "me", nil)
-		s.open(t.Context(), "a").part()
-		again := s.open(t.Context(), "a")
-		s.open(t.Context(), "b").part()
+		l := &ledger{budget: Default()}
+		s := NewSteward(l, nowhere, Default(), "me", nil)
+		s.Open(t.Context(), "a").Part()
+		again := s.Open(t.Context(), "a")
+		s.Open(t.Context(), "b").Part()
 		pass(time.Minute)
 		s.mu.Lock()
 		require.Len(t, s.accounts, 1, "one that nobody uses has ended")
 		require.Same(t, again, s.accounts["a"])
 		s.mu.Unlock()
-		again.part()
+		again.Part()
 		pass(time.Minute)
 		require.NoError(t, s.Close(t.Context()))
 		require.Empty(t, s.accounts)
@@ -244,21 +244,21 @@ func TestAccountsEnd(t *testing.T) {
 func TestNoSteward(t *testing.T) {
 	t.Parallel()
 	var s *Steward
-	a := s.open(t.Context(), "default")
+	a := s.Open(t.Context(), "default")
 	for _, take := range []func() (func(), error){
-		func() (func(), error) { return a.takeTask(t.Context(), nil) },
-		func() (func(), error) { return a.takeUpdate(t.Context()) },
-		func() (func(), error) { return a.adoptTask(), nil },
-		func() (func(), error) { return a.countUpdate(), nil },
+		func() (func(), error) { return a.TakeTask(t.Context(), nil) },
+		func() (func(), error) { return a.TakeUpdate(t.Context()) },
+		func() (func(), error) { return a.AdoptTask(), nil },
+		func() (func(), error) { return a.CountUpdate(), nil },
 	} {
 		back, err := take()
 		require.NoError(t, err)
 		back()
 	}
-	require.NoError(t, a.read(t.Context(), &reader{}, 10))
-	require.InDelta(t, 7, a.taskRate(7), 0)
-	require.Nil(t, a.stopped())
-	a.look("x")
-	a.copied(3)
-	a.part()
+	require.NoError(t, a.Read(t.Context(), &Reader{}, 10))
+	require.InDelta(t, 7, a.TaskRate(7), 0)
+	require.Nil(t, a.Stopped())
+	a.Look("x")
+	a.Copied(3)
+	a.Part()
 }

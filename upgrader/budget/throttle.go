@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"context"
@@ -36,9 +36,9 @@ type VitalsSource interface {
 	ClusterVitals(ctx context.Context, probe string) (Vitals, error)
 }
 
-// BudgetClusters finds a cluster that can be asked how it is; nil for one that
+// Clusters finds a cluster that can be asked how it is; nil for one that
 // cannot. Safe for concurrent use.
-type BudgetClusters func(ctx context.Context, name string) (VitalsSource, error)
+type Clusters func(ctx context.Context, name string) (VitalsSource, error)
 
 // Throttle is how far a budget is adapted to the state of its cluster. Each
 // sample makes a new one of it (Adapt): under pressure the level is halved, in

@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// account is this process's share of one cluster's budget. A nil account
+// Account is this process's share of one cluster's budget. A nil account
 // limits nothing. Safe for concurrent use.
-type account struct {
+type Account struct {
 	s       *Steward
 	cluster string
 	ready   chan struct{} // closed after the first beat
@@ -50,8 +50,8 @@ type slots struct {
 	freed chan struct{} // closed when one may be free
 }
 
-func newAccount(s *Steward, cluster string) *account {
-	return &account{
+func newAccount(s *Steward, cluster string) *Account {
+	return &Account{
 		s: s, cluster: cluster, ready: make(chan struct{}), wanting: make(chan struct{}, 1),
 		limiter: rate.NewLimiter(rate.Inf, 1), first: true, changed: make(chan struct{}),
 		tasks: slots{ahead: 1, freed: make(chan struct{})}, updates: slots{ahead: 16, freed: make(chan struct{})},
@@ -59,14 +59,14 @@ func newAccount(s *Steward, cluster string) *account {
 	}
 }
 
-func (a *account) join() {
+func (a *Account) join() {
 	a.mu.Lock()
 	a.tenants++
 	a.mu.Unlock()
 }
 
 // part ends what open began.
-func (a *account) part() {
+func (a *Account) Part() {
 	if a == nil {
 		return
 	}
@@ -75,14 +75,14 @@ func (a *account) part() {
 	a.mu.Unlock()
 }
 
-func (a *account) busy() bool {
+func (a *Account) busy() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.tenants > 0
 }
 
 // look names an index that the cluster's search latency may be measured with.
-func (a *account) look(index string) {
+func (a *Account) Look(index string) {
 	if a == nil || index == "" {
 		return
 	}
@@ -91,14 +91,14 @@ func (a *account) look(index string) {
 	a.mu.Unlock()
 }
 
-func (a *account) probed() string {
+func (a *Account) probed() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.probe
 }
 
 // state is what the process tells in a beat.
-func (a *account) state(now time.Time) Beat {
+func (a *Account) state(now time.Time) Beat {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if span := now.Sub(a.since).Seconds(); span >= beatInterval.Seconds()/2 {
@@ -124,7 +124,7 @@ func (s *slots) ask(tenants int) Ask {
 }
 
 // hear takes over what the store has answered.
-func (a *account) hear(p Pulse, at time.Time) {
+func (a *Account) hear(p Pulse, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heard = at
@@ -146,7 +146,7 @@ func (a *account) hear(p Pulse, at time.Time) {
 
 // limitReads sets the pace of what the process itself reads: that of as many
 // flows as read at the moment.
-func (a *account) limitReads() {
+func (a *Account) limitReads() {
 	limit := rate.Inf
 	if a.perFlow > 0 {
 		limit = rate.Limit(a.perFlow * float64(max(1, a.readers)))
@@ -167,7 +167,7 @@ func burst(limit rate.Limit) int {
 }
 
 // begin says that the first beat is over.
-func (a *account) begin() {
+func (a *Account) begin() {
 	if a.first {
 		a.first = false
 		close(a.ready)
@@ -176,7 +176,7 @@ func (a *account) begin() {
 
 // doubt keeps what is in use, and gives out nothing more when the store has not
 // answered for as long as a share lives.
-func (a *account) doubt(err error) {
+func (a *Account) doubt(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if time.Since(a.heard) >= shareTTL {
@@ -198,7 +198,7 @@ func (s *slots) free() {
 }
 
 // want asks for a beat now.
-func (a *account) want() {
+func (a *Account) want() {
 	select {
 	case a.wanting <- struct{}{}:
 	default:
@@ -207,7 +207,7 @@ func (a *account) want() {
 
 // takeTask waits for a slot of a copy task until ctx ends, or until giveUp,
 // asked a few times a second, is not nil. It returns what gives it back.
-func (a *account) takeTask(ctx context.Context, giveUp func() error) (func(), error) {
+func (a *Account) TakeTask(ctx context.Context, giveUp func() error) (func(), error) {
 	if a == nil {
 		return func() {}, nil
 	}
@@ -216,7 +216,7 @@ func (a *account) takeTask(ctx context.Context, giveUp func() error) (func(), er
 
 // adoptTask takes a slot whether there is one or not: a task that a dead worker
 // has started runs.
-func (a *account) adoptTask() func() {
+func (a *Account) AdoptTask() func() {
 	if a == nil {
 		return func() {}
 	}
@@ -224,14 +224,14 @@ func (a *account) adoptTask() func() {
 }
 
 // countUpdate takes a slot of an update that does not wait.
-func (a *account) countUpdate() func() {
+func (a *Account) CountUpdate() func() {
 	if a == nil {
 		return func() {}
 	}
 	return a.force(&a.updates)
 }
 
-func (a *account) force(s *slots) func() {
+func (a *Account) force(s *slots) func() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.used++
@@ -239,14 +239,14 @@ func (a *account) force(s *slots) func() {
 }
 
 // takeUpdate waits for a slot of a cluster-state update.
-func (a *account) takeUpdate(ctx context.Context) (func(), error) {
+func (a *Account) TakeUpdate(ctx context.Context) (func(), error) {
 	if a == nil {
 		return func() {}, nil
 	}
 	return a.take(ctx, &a.updates, nil)
 }
 
-func (a *account) take(ctx context.Context, s *slots, giveUp func() error) (func(), error) {
+func (a *Account) take(ctx context.Context, s *slots, giveUp func() error) (func(), error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for first := true; s.used >= s.given; first = false {
@@ -266,7 +266,7 @@ func (a *account) take(ctx context.Context, s *slots, giveUp func() error) (func
 	return func() { a.back(s) }, nil
 }
 
-func (a *account) pause(ctx context.Context, freed <-chan struct{}, giveUp func() error) error {
+func (a *Account) pause(ctx context.Context, freed <-chan struct{}, giveUp func() error) error {
 	t := time.NewTimer(beatInterval / 2)
 	defer t.Stop()
 	select {
@@ -281,7 +281,7 @@ func (a *account) pause(ctx context.Context, freed <-chan struct{}, giveUp func(
 	return nil
 }
 
-func (a *account) back(s *slots) {
+func (a *Account) back(s *slots) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.used--; s.waiting > 0 && s.used < s.given {
@@ -290,7 +290,7 @@ func (a *account) back(s *slots) {
 }
 
 // stopped is the kill switch, as far as heard.
-func (a *account) stopped() *Stop {
+func (a *Account) Stopped() *Stop {
 	if a == nil {
 		return nil
 	}
@@ -301,7 +301,7 @@ func (a *account) stopped() *Stop {
 
 // taskRate is documents per second of a copy task, when its rollout wants no
 // more than most; 0 is not limited in both.
-func (a *account) taskRate(most float64) float64 {
+func (a *Account) TaskRate(most float64) float64 {
 	if a == nil {
 		return most
 	}
@@ -314,7 +314,7 @@ func (a *account) taskRate(most float64) float64 {
 }
 
 // copied counts documents that the engine has copied.
-func (a *account) copied(n int64) {
+func (a *Account) Copied(n int64) {
 	if a != nil && n > 0 {
 		a.done.Add(n)
 	}
@@ -322,17 +322,17 @@ func (a *account) copied(n int64) {
 
 // resumed waits, no longer than until the next beat, to hear that a stop is
 // over of which the rows say so already.
-func (a *account) resumed(ctx context.Context) error {
-	if a.stopped() == nil {
+func (a *Account) Resumed(ctx context.Context) error {
+	if a.Stopped() == nil {
 		return nil
 	}
-	news := a.news()
+	news := a.News()
 	a.want()
 	return a.pause(ctx, news, nil)
 }
 
 // news is closed when the pace of copies has changed, or everything is to stop.
-func (a *account) news() <-chan struct{} {
+func (a *Account) News() <-chan struct{} {
 	if a == nil {
 		return nil
 	}
@@ -341,14 +341,14 @@ func (a *account) news() <-chan struct{} {
 	return a.changed
 }
 
-// reader is one tenant that reads documents; it counts as one flow, however
+// Reader is one tenant that reads documents; it counts as one flow, however
 // many of its indices are read at once.
-type reader struct {
+type Reader struct {
 	period atomic.Int64 // in which it was counted last
 }
 
 // present has the reader counted in this period.
-func (r *reader) present(a *account) {
+func (r *Reader) present(a *Account) {
 	if now := a.period.Load() + 1; r.period.Swap(now) != now {
 		a.reading.Add(1)
 	}
@@ -357,11 +357,11 @@ func (r *reader) present(a *account) {
 // read counts documents that were read to be copied or compared, and waits
 // until the budget allows further ones. It ends early, with ErrStopped, when
 // everything is to stop.
-func (a *account) read(ctx context.Context, r *reader, n int) error {
+func (a *Account) Read(ctx context.Context, r *Reader, n int) error {
 	if a == nil || n == 0 {
 		return nil
 	}
-	for r.present(a); n > 0 && a.limiter.Limit() != rate.Inf && a.stopped() == nil; r.present(a) {
+	for r.present(a); n > 0 && a.limiter.Limit() != rate.Inf && a.Stopped() == nil; r.present(a) {
 		part := min(n, a.limiter.Burst())
 		err := a.limiter.WaitN(ctx, part)
 		switch {
@@ -377,7 +377,7 @@ func (a *account) read(ctx context.Context, r *reader, n int) error {
 		}
 	}
 	a.done.Add(int64(n))
-	if a.stopped() != nil {
+	if a.Stopped() != nil {
 		return ErrStopped
 	}
 	return nil

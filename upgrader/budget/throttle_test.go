@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ var midday = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 // One row per reason to slow down, and what is left of it.
 func TestAdaptTo(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.SearchSlowdown = 1.5
 	before := Throttle{Level: 1, Best: 2 * time.Millisecond, Seen: Vitals{At: midday.Add(-time.Second), RejectedWrites: 7}}
 	for _, c := range []struct {
@@ -65,7 +65,7 @@ func TestAdaptTo(t *testing.T) {
 // steps once there is calm.
 func TestAdaptOverTime(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.DocumentsPerSecond = 1000
 	x, now := Throttle{}, midday
 	sample := func(pending int) {
@@ -107,7 +107,7 @@ func TestAdaptOverTime(t *testing.T) {
 
 func TestAdaptOff(t *testing.T) {
 	t.Parallel()
-	b := DefaultBudget()
+	b := Default()
 	b.Adapt = false
 	require.Equal(t, Allowance{Tenants: 64, CopyTasks: 32, StateUpdates: 64}, b.Under(Throttle{Level: 0.1, Hold: true}))
 }
@@ -117,7 +117,7 @@ func TestAdaptOff(t *testing.T) {
 func TestAdaptBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		b := DefaultBudget()
+		b := Default()
 		b.Tenants, b.DocumentsPerSecond = rapid.IntRange(1, 100).Draw(t, "tenants"), rapid.Float64Range(0, 1e5).Draw(t, "documents")
 		b.SearchSlowdown = rapid.SampledFrom([]float64{0, 1.5}).Draw(t, "slowdown")
 		x, now := Throttle{}, midday

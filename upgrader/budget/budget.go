@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"context"
@@ -33,11 +33,11 @@ type Budget struct {
 	HeapPercent  int `json:"heap_percent"`
 }
 
-// DefaultBudget lets through what a cluster of any size bears: as many tenants as
+// Default lets through what a cluster of any size bears: as many tenants as
 // one rollout may work on at once, four of sixteen updates each, and no more
 // copy tasks than a search node has threads for. Adapting to pressure does the
 // rest.
-func DefaultBudget() Budget {
+func Default() Budget {
 	return Budget{
 		Tenants: 64, CopyTasks: 32, StateUpdates: 64, Adapt: true,
 		SearchLatency: time.Second, PendingTasks: 200, HeapPercent: 92,
@@ -46,16 +46,16 @@ func DefaultBudget() Budget {
 
 // Bounds of a Budget.
 const (
-	maxBudgetTenants = 1_000
-	maxBudgetTasks   = 1_000
-	maxBudgetUpdates = 1_000
-	maxDocuments     = 100_000_000
+	maxBudgetTenants      = 1_000
+	maxBudgetTasks        = 1_000
+	maxBudgetUpdates      = 1_000
+	MaxDocumentsPerSecond = 100_000_000
 )
 
 // Validate names the first field that is out of bounds.
 func (b Budget) Validate() error {
 	wrong := func(field, message, remedy string) error {
-		return &BudgetError{Field: field, Message: message, Remedy: remedy}
+		return &Error{Field: field, Message: message, Remedy: remedy}
 	}
 	for _, n := range []struct {
 		field     string
@@ -73,8 +73,8 @@ func (b Budget) Validate() error {
 		}
 	}
 	switch {
-	case !(b.DocumentsPerSecond >= 0 && b.DocumentsPerSecond <= maxDocuments):
-		return wrong("documents_per_second", fmt.Sprintf("%g is outside 0..%d", b.DocumentsPerSecond, maxDocuments), "give documents per second, 0 for no limit")
+	case !(b.DocumentsPerSecond >= 0 && b.DocumentsPerSecond <= MaxDocumentsPerSecond):
+		return wrong("documents_per_second", fmt.Sprintf("%g is outside 0..%d", b.DocumentsPerSecond, MaxDocumentsPerSecond), "give documents per second, 0 for no limit")
 	case b.SearchLatency < 0 || b.SearchLatency > time.Minute:
 		return wrong("search_latency", fmt.Sprintf("%s is outside 0..1m", b.SearchLatency), "give a time such as 250ms, 0 not to look")
 	case b.SearchSlowdown != 0 && !(b.SearchSlowdown > 1 && b.SearchSlowdown <= 1000):
@@ -83,8 +83,8 @@ func (b Budget) Validate() error {
 	return nil
 }
 
-// BudgetChange is what an operator has set; nil fields follow the environment.
-type BudgetChange struct {
+// Change is what an operator has set; nil fields follow the environment.
+type Change struct {
 	Tenants            *int           `json:"tenants,omitempty"`
 	CopyTasks          *int           `json:"copy_tasks,omitempty"`
 	StateUpdates       *int           `json:"state_updates,omitempty"`
@@ -103,7 +103,7 @@ func over[T any](v *T, to *T) {
 }
 
 // Fields names what the change says, as in JSON, sorted.
-func (c BudgetChange) Fields() []string {
+func (c Change) Fields() []string {
 	raw, err := json.Marshal(c)
 	if err != nil {
 		panic(err) // numbers and booleans
@@ -116,7 +116,7 @@ func (c BudgetChange) Fields() []string {
 }
 
 // Over is b with what the change says.
-func (c BudgetChange) Over(b Budget) Budget {
+func (c Change) Over(b Budget) Budget {
 	over(c.Tenants, &b.Tenants)
 	over(c.CopyTasks, &b.CopyTasks)
 	over(c.StateUpdates, &b.StateUpdates)
@@ -130,7 +130,7 @@ func (c BudgetChange) Over(b Budget) Budget {
 }
 
 // And is c with what a later change says.
-func (c BudgetChange) And(later BudgetChange) BudgetChange {
+func (c Change) And(later Change) Change {
 	keep := func(dst, src **int) {
 		if *src != nil {
 			*dst = *src
@@ -206,11 +206,11 @@ func (s *Stop) Sentence() string {
 	return fmt.Sprintf("all rollouts are stopped since %s by %s: %s (`tms upgrade resume-all` lets them go on)", s.StoppedAt.UTC().Format(time.RFC3339), s.StoppedBy, s.Reason)
 }
 
-// BudgetState is a cluster's budget as it is in force, and its use.
-type BudgetState struct {
+// State is a cluster's budget as it is in force, and its use.
+type State struct {
 	Cluster   string
-	Defaults  Budget       // of the environment
-	Set       BudgetChange // by operators since
+	Defaults  Budget // of the environment
+	Set       Change // by operators since
 	Throttle  Throttle
 	Allowance Allowance
 	Shares    []Share // of living processes, by owner
@@ -221,7 +221,7 @@ type BudgetState struct {
 }
 
 // Budget is what was chosen, without the throttle.
-func (s *BudgetState) Budget() Budget { return s.Set.Over(s.Defaults) }
+func (s *State) Budget() Budget { return s.Set.Over(s.Defaults) }
 
 // Share is a process's part of a budget, and its use of it.
 type Share struct {
@@ -262,14 +262,14 @@ type Pulse struct {
 	Sample bool
 }
 
-// BudgetStore keeps budgets. The adapter lives in package db. Safe for
+// Store keeps budgets. The adapter lives in package db. Safe for
 // concurrent use.
-type BudgetStore interface {
+type Store interface {
 	// EnsureBudget makes the cluster's budget known, with the environment's
 	// values; what operators have set stays.
 	EnsureBudget(ctx context.Context, cluster string, defaults Budget) error
 	// Beat renews the process's share and hands out slots: never more than the
-	// allowance over all living shares, except for those in use. ErrNoBudget:
+	// allowance over all living shares, except for those in use. ErrNone:
 	// the cluster has none.
 	Beat(ctx context.Context, b Beat) (Pulse, error)
 	// Leave gives a share back.
@@ -280,10 +280,10 @@ type BudgetStore interface {
 
 	// Budgets returns all of them, by cluster, and the kill switch, nil when it
 	// is off.
-	Budgets(ctx context.Context) ([]BudgetState, *Stop, error)
+	Budgets(ctx context.Context) ([]State, *Stop, error)
 	// ChangeBudget locks the budget and stores what change makes of what was
-	// set, in the audit trail under the caller. ErrNoBudget: no such cluster.
-	ChangeBudget(ctx context.Context, cluster, caller string, change func(BudgetState) (BudgetChange, error)) error
+	// set, in the audit trail under the caller. ErrNone: no such cluster.
+	ChangeBudget(ctx context.Context, cluster, caller string, change func(State) (Change, error)) error
 	// StopAll turns the kill switch on, or ResumeAll off and wakes the workers;
 	// false says that it was already. Both are in the audit trail.
 	StopAll(ctx context.Context, caller, reason string) (bool, error)

@@ -1,4 +1,4 @@
-package upgrader
+package budget
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 // out slots of what it was given from memory: a step costs no round trip. Safe
 // for concurrent use; a nil Steward limits nothing.
 type Steward struct {
-	store    BudgetStore
-	clusters BudgetClusters
+	store    Store
+	clusters Clusters
 	defaults Budget
 	owner    string
 	log      *slog.Logger
 
 	mu       sync.Mutex
-	accounts map[string]*account
+	accounts map[string]*Account
 	running  sync.WaitGroup
 	closing  chan struct{}
 	once     sync.Once
@@ -43,11 +43,11 @@ const (
 
 // NewSteward wires a Steward; owner names the process, defaults are the budget
 // of a cluster for which nothing else was set.
-func NewSteward(store BudgetStore, clusters BudgetClusters, defaults Budget, owner string, log *slog.Logger) *Steward {
+func NewSteward(store Store, clusters Clusters, defaults Budget, owner string, log *slog.Logger) *Steward {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Steward{store: store, clusters: clusters, defaults: defaults, owner: owner, log: log, accounts: map[string]*account{}, closing: make(chan struct{})}
+	return &Steward{store: store, clusters: clusters, defaults: defaults, owner: owner, log: log, accounts: map[string]*Account{}, closing: make(chan struct{})}
 }
 
 // Begin makes the budget of a cluster known before the first tenant is worked on
@@ -59,7 +59,7 @@ func (s *Steward) Begin(ctx context.Context, cluster string) error {
 // open joins the account of a cluster, which is opened where there is none. It
 // returns when the process has a share, or the store has no answer in time:
 // then the tenant begins with nothing, and gets it when there is one.
-func (s *Steward) open(ctx context.Context, cluster string) *account {
+func (s *Steward) Open(ctx context.Context, cluster string) *Account {
 	if s == nil {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (s *Steward) Close(ctx context.Context) error {
 }
 
 // retire removes an account that nobody has joined; false says that somebody has.
-func (s *Steward) retire(a *account) bool {
+func (s *Steward) retire(a *Account) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.mu.Lock()
@@ -108,7 +108,7 @@ func (s *Steward) retire(a *account) bool {
 }
 
 // run beats until nobody needs the account.
-func (a *account) run() {
+func (a *Account) run() {
 	tick := time.NewTicker(beatInterval)
 	defer tick.Stop()
 	idle, linger, closing := time.Time{}, lingerTime, a.s.closing
@@ -134,13 +134,13 @@ func (a *account) run() {
 }
 
 // beat tells the store what the process uses and wants, and hears what it has.
-func (a *account) beat() {
+func (a *Account) beat() {
 	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
 	defer cancel()
 	asked := time.Now()
 	said := a.state(asked)
 	pulse, err := a.s.store.Beat(ctx, said)
-	if errors.Is(err, ErrNoBudget) {
+	if errors.Is(err, ErrNone) {
 		if err = a.s.store.EnsureBudget(ctx, a.cluster, a.s.defaults); err == nil {
 			pulse, err = a.s.store.Beat(ctx, said)
 		}
@@ -160,7 +160,7 @@ func (a *account) beat() {
 }
 
 // sample looks at the cluster for all processes, and adapts its budget.
-func (a *account) sample() {
+func (a *Account) sample() {
 	ctx, cancel := context.WithTimeout(context.Background(), sampleTimeout)
 	defer cancel()
 	v, failed := a.vitals(ctx)
@@ -181,7 +181,7 @@ func (a *account) sample() {
 	}
 }
 
-func (a *account) vitals(ctx context.Context) (v Vitals, failed string) {
+func (a *Account) vitals(ctx context.Context) (v Vitals, failed string) {
 	source, err := a.s.clusters(ctx, a.cluster)
 	if err == nil {
 		if source == nil {
@@ -195,7 +195,7 @@ func (a *account) vitals(ctx context.Context) (v Vitals, failed string) {
 	return v, ""
 }
 
-func (a *account) leave() {
+func (a *Account) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), beatTimeout)
 	defer cancel()
 	if err := a.s.store.Leave(ctx, a.cluster, a.s.owner); err != nil {
