@@ -233,6 +233,33 @@ func (l *Library) Remove(ctx context.Context, version, by string) error {
 	return l.Refresh(ctx)
 }
 
+// Export returns a release and its bundle as Pack makes it, whether it is built
+// in or stored. The error is an *UnknownReleaseError or the store's.
+func (l *Library) Export(ctx context.Context, version string) (*Release, []byte, error) {
+	r, err := l.catalogue.Get(version)
+	if err != nil {
+		return nil, nil, err
+	}
+	builtin, err := Builtin()
+	if err != nil {
+		return nil, nil, err
+	}
+	if same, err := builtin.exactly(r.Version); err == nil && same.Digest == r.Digest {
+		bundle, err := Pack(BuiltinFS(), r.Version)
+		return r, bundle, err
+	}
+	stored, err := l.store.Bundles(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("stored releases: %w", err)
+	}
+	for _, s := range stored {
+		if s.Version == r.Version && s.Digest == r.Digest {
+			return r, s.Bundle, nil
+		}
+	}
+	return nil, nil, l.catalogue.unknown(version) // removed this moment
+}
+
 // Bounds of a packed bundle. The built-in ones have 40 files of 3 KB; what is
 // packed has to fit into one message (gRPC allows 4 MiB).
 const (
@@ -294,6 +321,20 @@ func Unpack(bundle []byte) (fs.FS, error) {
 		return refuse("%d files of %d bytes, at most %d of %d are possible", len(z.File), size, maxBundleFiles, maxBundleUnpacked)
 	}
 	return z, nil
+}
+
+// PreviousOf returns the version of the release before the one bundle in fsys,
+// "" when there is none or when it cannot be read.
+func PreviousOf(fsys fs.FS) string {
+	dirs, err := fs.ReadDir(fsys, ".")
+	if err != nil || len(dirs) != 1 {
+		return ""
+	}
+	b := readBundle(fsys, dirs[0].Name(), &problems{})
+	if b == nil {
+		return ""
+	}
+	return b.release.Previous
 }
 
 // Identify returns version and digest of the one bundle in fsys.

@@ -142,6 +142,7 @@ var access = map[string]rule{
 
 	tmsv1.ReleaseService_List_FullMethodName:    {tenants.PermRead, free},
 	tmsv1.ReleaseService_Get_FullMethodName:     {tenants.PermRead, free},
+	tmsv1.ReleaseService_Export_FullMethodName:  {tenants.PermRead, free},
 	tmsv1.ReleaseService_Save_FullMethodName:    {tenants.PermUpgrades, fleet},
 	tmsv1.ReleaseService_Capture_FullMethodName: {tenants.PermUpgrades, fleet},
 	tmsv1.ReleaseService_Remove_FullMethodName:  {tenants.PermUpgrades, fleet},

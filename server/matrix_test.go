@@ -53,7 +53,7 @@ var mayCall = map[string]string{
 	"ClusterService.Get": readers, "ClusterService.List": readers, "ClusterService.Capacity": readers,
 	"BudgetService.List": readers, "BudgetService.Set": operators, "BudgetService.StopAll": operators, "BudgetService.ResumeAll": operators,
 	"CleanupService.Plan": readers, "CleanupService.Run": operators,
-	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Save": operators, "ReleaseService.Remove": operators, "ReleaseService.Capture": operators,
+	"ReleaseService.List": readers, "ReleaseService.Get": readers, "ReleaseService.Export": readers, "ReleaseService.Save": operators, "ReleaseService.Remove": operators, "ReleaseService.Capture": operators,
 	"UpgradeService.Plan": readers, "UpgradeService.Get": readers, "UpgradeService.List": readers, "UpgradeService.Watch": readers,
 	"UpgradeService.Start": operators, "UpgradeService.Pause": operators, "UpgradeService.Resume": operators, "UpgradeService.Cancel": operators,
 	"UpgradeService.Retry": operators, "UpgradeService.Switch": operators, "UpgradeService.Rollback": operators, "UpgradeService.Set": operators, "UpgradeService.Skip": operators, "UpgradeService.Finalize": operators, "UpgradeService.Retain": operators,
@@ -76,7 +76,7 @@ var mayCall = map[string]string{
 // unrestricted calls show a key that is restricted to other tenants nothing
 // of this one.
 var unrestricted = []string{
-	"TenantService.List", "TenantService.Resolve", "EventService.WatchTenants", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get",
+	"TenantService.List", "TenantService.Resolve", "EventService.WatchTenants", "OperationService.Get", "OperationService.List", "ReleaseService.List", "ReleaseService.Get", "ReleaseService.Export",
 	"BackupService.ListSnapshots", "BackupService.ListRestores", "RehearsalService.Get", "RehearsalService.Cancel",
 }
 

@@ -32,13 +32,26 @@ func (s *releaseService) List(context.Context, *tmsv1.ListReleasesRequest) (*tms
 func (s *releaseService) Get(_ context.Context, req *tmsv1.GetReleaseRequest) (*tmsv1.Release, error) {
 	r, err := s.catalogue.Get(req.GetVersion())
 	if err != nil {
-		var unknown *releases.UnknownReleaseError
-		if errors.As(err, &unknown) {
-			return nil, &tenants.Error{Code: tenants.CodeNotFound, Reason: tenants.ReasonUnknownRelease, Field: "version", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
-		}
-		return nil, err
+		return nil, noRelease(err)
 	}
 	return releaseInFull(r)
+}
+
+func (s *releaseService) Export(ctx context.Context, req *tmsv1.ExportReleaseRequest) (*tmsv1.ExportReleaseResponse, error) {
+	r, bundle, err := s.library.Export(ctx, req.GetVersion())
+	if err != nil {
+		return nil, noRelease(err)
+	}
+	return &tmsv1.ExportReleaseResponse{Version: r.Version, Digest: r.Digest, Bundle: bundle}, nil
+}
+
+// noRelease makes of an unknown version what callers are told.
+func noRelease(err error) error {
+	var unknown *releases.UnknownReleaseError
+	if errors.As(err, &unknown) {
+		return &tenants.Error{Code: tenants.CodeNotFound, Reason: tenants.ReasonUnknownRelease, Field: "version", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
+	}
+	return err
 }
 
 func (s *releaseService) Save(ctx context.Context, req *tmsv1.SaveReleaseRequest) (*tmsv1.Release, error) {
@@ -69,13 +82,8 @@ func (s *releaseService) Capture(ctx context.Context, req *tmsv1.CaptureReleaseR
 }
 
 func (s *releaseService) Remove(ctx context.Context, req *tmsv1.RemoveReleaseRequest) (*tmsv1.RemoveReleaseResponse, error) {
-	err := s.library.Remove(ctx, req.GetVersion(), callerOf(ctx).KeyID)
-	var unknown *releases.UnknownReleaseError
-	if errors.As(err, &unknown) {
-		return nil, &tenants.Error{Code: tenants.CodeNotFound, Reason: tenants.ReasonUnknownRelease, Field: "version", Message: err.Error(), Remedy: "see `tms release list`", Err: err}
-	}
-	if err != nil {
-		return nil, err
+	if err := s.library.Remove(ctx, req.GetVersion(), callerOf(ctx).KeyID); err != nil {
+		return nil, noRelease(err)
 	}
 	return &tmsv1.RemoveReleaseResponse{}, nil
 }

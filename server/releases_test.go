@@ -69,6 +69,21 @@ func TestSaveRelease(t *testing.T) {
 	_, err = b.releases.Save(b.admin(), &tmsv1.SaveReleaseRequest{Bundle: []byte("no zip")})
 	refused(t, err, codes.FailedPrecondition, "RELEASE_REFUSED")
 
+	// It comes out as it went in; so does one that is built in.
+	for version, digest := range map[string]string{"0.8.3": saved.GetDigest(), "0.8.1.3": ""} {
+		out, err := b.releases.Export(b.admin(), &tmsv1.ExportReleaseRequest{Version: version})
+		require.NoError(t, err)
+		files, err := releases.Unpack(out.GetBundle())
+		require.NoError(t, err)
+		named, sum, err := releases.Identify(files)
+		require.NoError(t, err)
+		require.Equal(t, out.GetVersion(), named)
+		require.Equal(t, out.GetDigest(), sum)
+		require.Contains(t, sum, digest)
+	}
+	_, err = b.releases.Export(b.admin(), &tmsv1.ExportReleaseRequest{Version: "0.9.9"})
+	refused(t, err, codes.NotFound, "UNKNOWN_RELEASE")
+
 	// What is used stays, what is not goes, for every process.
 	remove := func(version string) error {
 		_, err := b.releases.Remove(b.admin(), &tmsv1.RemoveReleaseRequest{Version: version})

@@ -103,6 +103,7 @@ type Catalogue interface {
 type Library interface {
 	Save(ctx context.Context, bundle []byte, origin, by string) (*releases.Release, error)
 	Remove(ctx context.Context, version, by string) error
+	Export(ctx context.Context, version string) (*releases.Release, []byte, error)
 }
 
 // Upgrades runs rollouts, *upgrader.Service.

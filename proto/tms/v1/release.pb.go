@@ -481,6 +481,116 @@ func (x *GetReleaseRequest) GetVersion() string {
 	return ""
 }
 
+// ExportReleaseRequest names a release.
+type ExportReleaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version, as in List.
+	Version       string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportReleaseRequest) Reset() {
+	*x = ExportReleaseRequest{}
+	mi := &file_tms_v1_release_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportReleaseRequest) ProtoMessage() {}
+
+func (x *ExportReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ExportReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ExportReleaseRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// ExportReleaseResponse is a release as files.
+type ExportReleaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the bundle, which is its directory's name: 0.8.1 for 0.8.1.3.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// SHA-256 of the definition, in hex.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The directory of the bundle, zipped.
+	Bundle        []byte `protobuf:"bytes,3,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportReleaseResponse) Reset() {
+	*x = ExportReleaseResponse{}
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportReleaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportReleaseResponse) ProtoMessage() {}
+
+func (x *ExportReleaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_release_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportReleaseResponse.ProtoReflect.Descriptor instead.
+func (*ExportReleaseResponse) Descriptor() ([]byte, []int) {
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExportReleaseResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ExportReleaseResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ExportReleaseResponse) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
 // SaveReleaseRequest brings a release.
 type SaveReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -495,7 +605,7 @@ type SaveReleaseRequest struct {
 
 func (x *SaveReleaseRequest) Reset() {
 	*x = SaveReleaseRequest{}
-	mi := &file_tms_v1_release_proto_msgTypes[7]
+	mi := &file_tms_v1_release_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +617,7 @@ func (x *SaveReleaseRequest) String() string {
 func (*SaveReleaseRequest) ProtoMessage() {}
 
 func (x *SaveReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[7]
+	mi := &file_tms_v1_release_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +630,7 @@ func (x *SaveReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveReleaseRequest.ProtoReflect.Descriptor instead.
 func (*SaveReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{7}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SaveReleaseRequest) GetBundle() []byte {
@@ -554,7 +664,7 @@ type CaptureReleaseRequest struct {
 
 func (x *CaptureReleaseRequest) Reset() {
 	*x = CaptureReleaseRequest{}
-	mi := &file_tms_v1_release_proto_msgTypes[8]
+	mi := &file_tms_v1_release_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +676,7 @@ func (x *CaptureReleaseRequest) String() string {
 func (*CaptureReleaseRequest) ProtoMessage() {}
 
 func (x *CaptureReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[8]
+	mi := &file_tms_v1_release_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +689,7 @@ func (x *CaptureReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureReleaseRequest.ProtoReflect.Descriptor instead.
 func (*CaptureReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{8}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CaptureReleaseRequest) GetVersion() string {
@@ -625,7 +735,7 @@ type CaptureReleaseResponse struct {
 
 func (x *CaptureReleaseResponse) Reset() {
 	*x = CaptureReleaseResponse{}
-	mi := &file_tms_v1_release_proto_msgTypes[9]
+	mi := &file_tms_v1_release_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +747,7 @@ func (x *CaptureReleaseResponse) String() string {
 func (*CaptureReleaseResponse) ProtoMessage() {}
 
 func (x *CaptureReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[9]
+	mi := &file_tms_v1_release_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +760,7 @@ func (x *CaptureReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureReleaseResponse.ProtoReflect.Descriptor instead.
 func (*CaptureReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{9}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CaptureReleaseResponse) GetBundle() []byte {
@@ -685,7 +795,7 @@ type RemoveReleaseRequest struct {
 
 func (x *RemoveReleaseRequest) Reset() {
 	*x = RemoveReleaseRequest{}
-	mi := &file_tms_v1_release_proto_msgTypes[10]
+	mi := &file_tms_v1_release_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +807,7 @@ func (x *RemoveReleaseRequest) String() string {
 func (*RemoveReleaseRequest) ProtoMessage() {}
 
 func (x *RemoveReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[10]
+	mi := &file_tms_v1_release_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +820,7 @@ func (x *RemoveReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReleaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveReleaseRequest) GetVersion() string {
@@ -729,7 +839,7 @@ type RemoveReleaseResponse struct {
 
 func (x *RemoveReleaseResponse) Reset() {
 	*x = RemoveReleaseResponse{}
-	mi := &file_tms_v1_release_proto_msgTypes[11]
+	mi := &file_tms_v1_release_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +851,7 @@ func (x *RemoveReleaseResponse) String() string {
 func (*RemoveReleaseResponse) ProtoMessage() {}
 
 func (x *RemoveReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_release_proto_msgTypes[11]
+	mi := &file_tms_v1_release_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +864,7 @@ func (x *RemoveReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReleaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_tms_v1_release_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_release_proto_rawDescGZIP(), []int{13}
 }
 
 var File_tms_v1_release_proto protoreflect.FileDescriptor
@@ -793,7 +903,13 @@ const file_tms_v1_release_proto_rawDesc = "" +
 	"\x14ListReleasesResponse\x12+\n" +
 	"\breleases\x18\x01 \x03(\v2\x0f.tms.v1.ReleaseR\breleases\"8\n" +
 	"\x11GetReleaseRequest\x12#\n" +
-	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\\\n" +
+	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\";\n" +
+	"\x14ExportReleaseRequest\x12#\n" +
+	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"a\n" +
+	"\x15ExportReleaseResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06bundle\x18\x03 \x01(\fR\x06bundle\"\\\n" +
 	"\x12SaveReleaseRequest\x12$\n" +
 	"\x06bundle\x18\x01 \x01(\fB\f\xbaH\tz\a\x10\x01\x18\x80\x80\xc0\x01R\x06bundle\x12 \n" +
 	"\x06origin\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06origin\"\xd9\x01\n" +
@@ -808,10 +924,11 @@ const file_tms_v1_release_proto_rawDesc = "" +
 	"\x05notes\x18\x03 \x03(\tR\x05notes\";\n" +
 	"\x14RemoveReleaseRequest\x12#\n" +
 	"\aversion\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\aversion\"\x17\n" +
-	"\x15RemoveReleaseResponse2\xdc\x03\n" +
+	"\x15RemoveReleaseResponse2\xca\x04\n" +
 	"\x0eReleaseService\x12W\n" +
 	"\x04List\x12\x1b.tms.v1.ListReleasesRequest\x1a\x1c.tms.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12Q\n" +
-	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}\x12L\n" +
+	"\x03Get\x12\x19.tms.v1.GetReleaseRequest\x1a\x0f.tms.v1.Release\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/releases/{version}\x12l\n" +
+	"\x06Export\x12\x1c.tms.v1.ExportReleaseRequest\x1a\x1d.tms.v1.ExportReleaseResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/releases/{version}:export\x12L\n" +
 	"\x04Save\x12\x1a.tms.v1.SaveReleaseRequest\x1a\x0f.tms.v1.Release\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/releases\x12i\n" +
 	"\aCapture\x12\x1d.tms.v1.CaptureReleaseRequest\x1a\x1e.tms.v1.CaptureReleaseResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/releases:capture\x12e\n" +
 	"\x06Remove\x12\x1c.tms.v1.RemoveReleaseRequest\x1a\x1d.tms.v1.RemoveReleaseResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/releases/{version}B,Z*github.com/tracardi/tms/proto/tms/v1;tmsv1b\x06proto3"
@@ -828,7 +945,7 @@ func file_tms_v1_release_proto_rawDescGZIP() []byte {
 	return file_tms_v1_release_proto_rawDescData
 }
 
-var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tms_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tms_v1_release_proto_goTypes = []any{
 	(*Release)(nil),                // 0: tms.v1.Release
 	(*Resource)(nil),               // 1: tms.v1.Resource
@@ -837,34 +954,38 @@ var file_tms_v1_release_proto_goTypes = []any{
 	(*ListReleasesRequest)(nil),    // 4: tms.v1.ListReleasesRequest
 	(*ListReleasesResponse)(nil),   // 5: tms.v1.ListReleasesResponse
 	(*GetReleaseRequest)(nil),      // 6: tms.v1.GetReleaseRequest
-	(*SaveReleaseRequest)(nil),     // 7: tms.v1.SaveReleaseRequest
-	(*CaptureReleaseRequest)(nil),  // 8: tms.v1.CaptureReleaseRequest
-	(*CaptureReleaseResponse)(nil), // 9: tms.v1.CaptureReleaseResponse
-	(*RemoveReleaseRequest)(nil),   // 10: tms.v1.RemoveReleaseRequest
-	(*RemoveReleaseResponse)(nil),  // 11: tms.v1.RemoveReleaseResponse
-	nil,                            // 12: tms.v1.Release.GoneEntry
-	(*structpb.Struct)(nil),        // 13: google.protobuf.Struct
+	(*ExportReleaseRequest)(nil),   // 7: tms.v1.ExportReleaseRequest
+	(*ExportReleaseResponse)(nil),  // 8: tms.v1.ExportReleaseResponse
+	(*SaveReleaseRequest)(nil),     // 9: tms.v1.SaveReleaseRequest
+	(*CaptureReleaseRequest)(nil),  // 10: tms.v1.CaptureReleaseRequest
+	(*CaptureReleaseResponse)(nil), // 11: tms.v1.CaptureReleaseResponse
+	(*RemoveReleaseRequest)(nil),   // 12: tms.v1.RemoveReleaseRequest
+	(*RemoveReleaseResponse)(nil),  // 13: tms.v1.RemoveReleaseResponse
+	nil,                            // 14: tms.v1.Release.GoneEntry
+	(*structpb.Struct)(nil),        // 15: google.protobuf.Struct
 }
 var file_tms_v1_release_proto_depIdxs = []int32{
 	1,  // 0: tms.v1.Release.resources:type_name -> tms.v1.Resource
 	2,  // 1: tms.v1.Release.steps:type_name -> tms.v1.MigrationStep
-	12, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
-	13, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
-	13, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
+	14, // 2: tms.v1.Release.gone:type_name -> tms.v1.Release.GoneEntry
+	15, // 3: tms.v1.Resource.settings:type_name -> google.protobuf.Struct
+	15, // 4: tms.v1.Resource.mapping:type_name -> google.protobuf.Struct
 	3,  // 5: tms.v1.MigrationStep.drops:type_name -> tms.v1.DroppedField
 	0,  // 6: tms.v1.ListReleasesResponse.releases:type_name -> tms.v1.Release
 	4,  // 7: tms.v1.ReleaseService.List:input_type -> tms.v1.ListReleasesRequest
 	6,  // 8: tms.v1.ReleaseService.Get:input_type -> tms.v1.GetReleaseRequest
-	7,  // 9: tms.v1.ReleaseService.Save:input_type -> tms.v1.SaveReleaseRequest
-	8,  // 10: tms.v1.ReleaseService.Capture:input_type -> tms.v1.CaptureReleaseRequest
-	10, // 11: tms.v1.ReleaseService.Remove:input_type -> tms.v1.RemoveReleaseRequest
-	5,  // 12: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
-	0,  // 13: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
-	0,  // 14: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
-	9,  // 15: tms.v1.ReleaseService.Capture:output_type -> tms.v1.CaptureReleaseResponse
-	11, // 16: tms.v1.ReleaseService.Remove:output_type -> tms.v1.RemoveReleaseResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
+	7,  // 9: tms.v1.ReleaseService.Export:input_type -> tms.v1.ExportReleaseRequest
+	9,  // 10: tms.v1.ReleaseService.Save:input_type -> tms.v1.SaveReleaseRequest
+	10, // 11: tms.v1.ReleaseService.Capture:input_type -> tms.v1.CaptureReleaseRequest
+	12, // 12: tms.v1.ReleaseService.Remove:input_type -> tms.v1.RemoveReleaseRequest
+	5,  // 13: tms.v1.ReleaseService.List:output_type -> tms.v1.ListReleasesResponse
+	0,  // 14: tms.v1.ReleaseService.Get:output_type -> tms.v1.Release
+	8,  // 15: tms.v1.ReleaseService.Export:output_type -> tms.v1.ExportReleaseResponse
+	0,  // 16: tms.v1.ReleaseService.Save:output_type -> tms.v1.Release
+	11, // 17: tms.v1.ReleaseService.Capture:output_type -> tms.v1.CaptureReleaseResponse
+	13, // 18: tms.v1.ReleaseService.Remove:output_type -> tms.v1.RemoveReleaseResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -881,7 +1002,7 @@ func file_tms_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_release_proto_rawDesc), len(file_tms_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

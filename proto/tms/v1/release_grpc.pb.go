@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ReleaseService_List_FullMethodName    = "/tms.v1.ReleaseService/List"
 	ReleaseService_Get_FullMethodName     = "/tms.v1.ReleaseService/Get"
+	ReleaseService_Export_FullMethodName  = "/tms.v1.ReleaseService/Export"
 	ReleaseService_Save_FullMethodName    = "/tms.v1.ReleaseService/Save"
 	ReleaseService_Capture_FullMethodName = "/tms.v1.ReleaseService/Capture"
 	ReleaseService_Remove_FullMethodName  = "/tms.v1.ReleaseService/Remove"
@@ -37,6 +38,9 @@ type ReleaseServiceClient interface {
 	List(ctx context.Context, in *ListReleasesRequest, opts ...grpc.CallOption) (*ListReleasesResponse, error)
 	// Get returns one release with its resources and migration.
 	Get(ctx context.Context, in *GetReleaseRequest, opts ...grpc.CallOption) (*Release, error)
+	// Export returns the files of a release, as Save takes them: those of a
+	// built-in one as well.
+	Export(ctx context.Context, in *ExportReleaseRequest, opts ...grpc.CallOption) (*ExportReleaseResponse, error)
 	// Save keeps a release that was imported, captured or written by hand, for
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
@@ -72,6 +76,16 @@ func (c *releaseServiceClient) Get(ctx context.Context, in *GetReleaseRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Release)
 	err := c.cc.Invoke(ctx, ReleaseService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *releaseServiceClient) Export(ctx context.Context, in *ExportReleaseRequest, opts ...grpc.CallOption) (*ExportReleaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportReleaseResponse)
+	err := c.cc.Invoke(ctx, ReleaseService_Export_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +133,9 @@ type ReleaseServiceServer interface {
 	List(context.Context, *ListReleasesRequest) (*ListReleasesResponse, error)
 	// Get returns one release with its resources and migration.
 	Get(context.Context, *GetReleaseRequest) (*Release, error)
+	// Export returns the files of a release, as Save takes them: those of a
+	// built-in one as well.
+	Export(context.Context, *ExportReleaseRequest) (*ExportReleaseResponse, error)
 	// Save keeps a release that was imported, captured or written by hand, for
 	// all processes of this TMS. The same one again changes nothing; a version
 	// that is known with other content is refused.
@@ -144,6 +161,9 @@ func (UnimplementedReleaseServiceServer) List(context.Context, *ListReleasesRequ
 }
 func (UnimplementedReleaseServiceServer) Get(context.Context, *GetReleaseRequest) (*Release, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedReleaseServiceServer) Export(context.Context, *ExportReleaseRequest) (*ExportReleaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedReleaseServiceServer) Save(context.Context, *SaveReleaseRequest) (*Release, error) {
 	return nil, status.Error(codes.Unimplemented, "method Save not implemented")
@@ -206,6 +226,24 @@ func _ReleaseService_Get_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReleaseServiceServer).Get(ctx, req.(*GetReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReleaseService_Export_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReleaseServiceServer).Export(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReleaseService_Export_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReleaseServiceServer).Export(ctx, req.(*ExportReleaseRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -278,6 +316,10 @@ var ReleaseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _ReleaseService_Get_Handler,
+		},
+		{
+			MethodName: "Export",
+			Handler:    _ReleaseService_Export_Handler,
 		},
 		{
 			MethodName: "Save",

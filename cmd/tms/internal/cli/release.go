@@ -15,7 +15,7 @@ func (a *app) releaseCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List releases, oldest first", RunE: a.remote(a.releaseList)},
 		&cobra.Command{Use: "show VERSION", Short: "Show a release: its resources and the way from its predecessor", Args: cobra.ExactArgs(1), RunE: a.remote(a.releaseShow)},
-		a.releaseImportCommand(), a.releaseCaptureCommand(), a.releaseNewCommand(), a.releaseDiffCommand(), a.releaseValidateCommand(), a.releaseTestCommand(), a.releaseSchemaCommand(), a.releaseSaveCommand(), a.releaseRemoveCommand(),
+		a.releaseImportCommand(), a.releaseCaptureCommand(), a.releaseNewCommand(), a.releaseDiffCommand(), a.releaseValidateCommand(), a.releaseTestCommand(), a.releaseSchemaCommand(), a.releaseSaveCommand(), a.releaseExportCommand(), a.releaseRemoveCommand(),
 	)
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader"
 )
 
 func (a *app) releaseNewCommand() *cobra.Command {
@@ -64,9 +65,12 @@ func (a *app) releaseDiffCommand() *cobra.Command {
 		Long: `List how two releases differ, and what that means for the documents of each
 resource: none, clone (a hard-linked copy), reindex (every document is written
 anew) or conflict (documents would be refused or lose something, so that a
-transform has to decide; "handled" when the migration between them does).
+transform has to decide; "handled" when the migration between them does). Below
+stands the method by which an upgrade from A to B would fill each resource, and
+why, as a plan says it: for large indices of a period that is over. What a plan
+knows of a tenant (the sizes, what is written to) may lead to another one.
 
-A and B are versions or directories of bundles.`,
+Each of A and B is ` + referenceHelp + `.`,
 		Example: "  tms release diff 0.8.1 0.8.2\n  tms release diff 0.8.2 bundles/0.8.3",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -81,50 +85,77 @@ A and B are versions or directories of bundles.`,
 			return usage(cmd, err)
 		}
 		both := make([]*releases.Release, len(args))
+		var known *releases.Catalogue // that of the second
 		for i, arg := range args {
-			if both[i], err = shelf.release(arg); err != nil {
-				var unknown *releases.UnknownReleaseError
-				if errors.As(err, &unknown) {
-					return usage(cmd, err)
-				}
-				return bundleRefused(err)
+			if known, both[i], err = a.release(cmd, shelf, arg); err != nil {
+				return err
 			}
 		}
 		diffs := releases.Diff(both[0], both[1])
 		worst := releases.Worst(diffs)
+		methods := foreseen(known, both[0], both[1])
 		if asJSON {
-			return writeJSON(a.out, map[string]any{"differences": diffs, "resources": worst})
+			return writeJSON(a.out, map[string]any{"differences": diffs, "resources": worst, "methods": methods})
 		}
-		return a.printDiff(diffs, worst)
+		return a.printDiff(diffs, worst, methods)
 	}
 	return cmd
 }
 
-func (a *app) printDiff(diffs []releases.Difference, worst map[string]releases.Consequence) error {
+// foreseen says by which methods an upgrade from a to b would fill the resources
+// of b; nothing when no way leads there.
+func foreseen(known *releases.Catalogue, a, b *releases.Release) []upgrader.Foreseen {
+	if same, err := known.Get(a.Version); err != nil || same.Digest != a.Digest || a.Version == b.Version {
+		return nil
+	}
+	out, err := upgrader.Foresee(known, a.Version, b.Version)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func (a *app) printDiff(diffs []releases.Difference, worst map[string]releases.Consequence, methods []upgrader.Foreseen) error {
 	if len(diffs) == 0 {
-		_, err := fmt.Fprintln(a.out, "no difference")
+		if _, err := fmt.Fprintln(a.out, "no difference"); err != nil {
+			return err
+		}
+	} else if err := writeTable(a.out, differenceColumns, rowsOf(diffs)); err != nil {
 		return err
 	}
-	if err := writeTable(a.out, differenceColumns, rowsOf(diffs)); err != nil {
-		return err
+	by := map[string]upgrader.Foreseen{}
+	for _, m := range methods {
+		by[m.Resource] = m
+	}
+	keys := map[string]bool{}
+	for key := range worst {
+		keys[key] = true
+	}
+	for key := range by {
+		keys[key] = true
+	}
+	if len(keys) == 0 {
+		return nil
 	}
 	var rows [][]string
-	for _, key := range slices.Sorted(maps.Keys(worst)) {
-		rows = append(rows, []string{key, string(worst[key])})
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		rows = append(rows, []string{key, orDash(string(worst[key])), orDash(string(by[key].Method)), orDash(by[key].Why)})
 	}
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
 	}
-	return writeTable(a.out, []string{"resource", "all together"}, rows)
+	return writeTable(a.out, []string{"resource", "all together", "method", "because"}, rows)
 }
 
 func (a *app) releaseValidateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "validate DIR", Short: "Check a bundle: its files, and its transforms against both mappings",
+		Use: "validate RELEASE", Short: "Check a bundle: its files, and its transforms against both mappings",
 		Long: `Check a bundle, and list everything that is wrong by file and line: what no
 engine would accept, fields that the target does not know, types that cannot
 hold the value, fields that are silently dropped, examples that come out
-otherwise than stated. Exit code 3 when something is.`,
+otherwise than stated. Exit code 3 when something is.
+
+RELEASE is ` + referenceHelp + `.`,
 		Args: cobra.ExactArgs(1),
 	}
 	with := withFlag(cmd)
@@ -133,7 +164,7 @@ otherwise than stated. Exit code 3 when something is.`,
 		if err != nil {
 			return err
 		}
-		r, err := a.oneBundle(cmd, args[0], *with)
+		r, err := a.oneRelease(cmd, args[0], *with)
 		if err != nil {
 			return err
 		}
@@ -151,18 +182,14 @@ otherwise than stated. Exit code 3 when something is.`,
 	return cmd
 }
 
-// oneBundle reads the bundle in a directory after the releases before it.
-func (a *app) oneBundle(cmd *cobra.Command, dir string, with []string) (*releases.Release, error) {
+// oneRelease reads a release by its reference.
+func (a *app) oneRelease(cmd *cobra.Command, ref string, with []string) (*releases.Release, error) {
 	shelf, err := openShelf(with)
 	if err != nil {
 		return nil, usage(cmd, err)
 	}
-	files, err := bundleDir(dir)
-	if err != nil {
-		return nil, usage(cmd, err)
-	}
-	_, r, err := releases.LoadAfter(files, shelf.sources...)
-	return r, bundleRefused(err)
+	_, r, err := a.release(cmd, shelf, ref)
+	return r, err
 }
 
 // faultsOf makes a refusal of the examples that came out wrong.

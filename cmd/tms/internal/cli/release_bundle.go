@@ -49,23 +49,6 @@ func bundleDir(dir string) (fs.FS, error) {
 	return releases.OneBundle(os.DirFS(filepath.Dir(abs)), filepath.Base(abs))
 }
 
-// release reads a release: a version that is known, or a bundle's directory.
-func (s *shelf) release(arg string) (*releases.Release, error) {
-	if _, err := os.Stat(filepath.Join(arg, "release.yaml")); err == nil {
-		files, err := bundleDir(arg)
-		if err != nil {
-			return nil, err
-		}
-		_, r, err := releases.LoadAfter(files, s.sources...)
-		return r, err
-	}
-	c, err := s.catalogue()
-	if err != nil {
-		return nil, err
-	}
-	return c.Get(arg)
-}
-
 // writeBundle puts the files of a bundle under dir. It changes no bundle that
 // is there with other content.
 func writeBundle(dir string, files fs.FS, version string) (string, error) {

@@ -22,12 +22,14 @@ const exampleWait = 2 * time.Minute
 func (a *app) releaseTestCommand() *cobra.Command {
 	var engine []string
 	cmd := &cobra.Command{
-		Use: "test DIR", Short: "Perform the examples of a bundle",
+		Use: "test RELEASE", Short: "Perform the examples of a bundle",
 		Long: `Perform the examples that stand beside the transforms of a bundle: here and,
 with --engine, in a search engine as Painless, against the mapping of the new
 release. The engine gets indices named tms-example-…, which are removed.
 
-Exit code 3 when an example comes out otherwise than stated.`,
+Exit code 3 when an example comes out otherwise than stated.
+
+RELEASE is ` + referenceHelp + `.`,
 		Example: "  tms release test bundles/0.8.3\n  tms release test bundles/0.8.3 --engine http://127.0.0.1:9200",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -38,7 +40,7 @@ Exit code 3 when an example comes out otherwise than stated.`,
 		if err != nil {
 			return err
 		}
-		r, err := a.oneBundle(cmd, args[0], *with)
+		r, err := a.oneRelease(cmd, args[0], *with)
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,26 @@ func TestReleaseSave(t *testing.T) {
 	}
 	shown := run(t, b.client, "release", "show", "0.8.3")
 	require.Zero(t, shown.code, shown.err)
+	// What lives in TMS alone is exported, and stands for a directory anywhere.
+	out := filepath.Join(dir, "out")
+	for _, version := range []string{"0.8.3", "0.8.2"} {
+		exported := run(t, b.client, "release", "export", version, "--dir", out)
+		require.Zero(t, exported.code, exported.err)
+		require.FileExists(t, filepath.Join(out, version, "release.yaml"))
+		again := run(t, b.client, "release", "export", version, "--dir", out)
+		require.Equal(t, 1, again.code, again.err)
+	}
+	for _, command := range [][]string{{"validate", "0.8.3"}, {"test", "0.8.3"}, {"validate", "0.8.1"}, {"diff", "0.8.2", "0.8.3"}, {"diff", "0.8.3", filepath.Join(out, "0.8.3")}} {
+		did := run(t, b.client, append([]string{"release"}, command...)...)
+		require.Zero(t, did.code, "%v: %s", command, did.err)
+	}
+	unknown := run(t, b.client, "release", "validate", "0.9.9")
+	require.NotZero(t, unknown.code)
+	require.Contains(t, unknown.err, "0.9.9")
+	nowhere := run(t, b.client, "release", "test", filepath.Join(dir, "nothing"))
+	require.Equal(t, 2, nowhere.code)
+	require.Contains(t, nowhere.err, "no release.yaml")
+
 	require.NoError(t, os.WriteFile(filepath.Join(bundle, "NOTES"), []byte("changed"), 0o600))
 	other := run(t, b.client, "release", "save", bundle)
 	require.Equal(t, 3, other.code, other.err)
