@@ -235,11 +235,9 @@ func (f *ShardForecast) peak(shards int) {
 // checkRoom refuses what the simulation shows not to fit into a cluster; several
 // says that it is not the only one.
 func (p *planner) checkRoom(c *ClusterPlan, several bool) {
-	refuse := func(code, message, remedy string) {
-		if several {
-			message = "cluster " + c.Cluster + ": " + message
-		}
-		p.refuse("", code, message, remedy)
+	where := ""
+	if several {
+		where = "cluster " + c.Cluster + ": "
 	}
 	f, s := c.Forecast, &c.Shards
 	switch {
@@ -253,12 +251,12 @@ func (p *planner) checkRoom(c *ClusterPlan, several bool) {
 			message = fmt.Sprintf("%d shards are open; with waves finalized as the strategy orders it, wave %d (%s) is what needs most: %d while both of its versions stand",
 				s.Now, w.Number, w.Name, f.ShardsPeak)
 		}
-		refuse("shard_limit", message+fmt.Sprintf(", but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)", s.Limit, s.MaxPerNode, s.DataNodes),
+		p.refuse("", "shard_limit", where+message+fmt.Sprintf(", but the limit is %d (cluster.max_shards_per_node %d on %d data nodes)", s.Limit, s.MaxPerNode, s.DataNodes),
 			fmt.Sprintf("set cluster.max_shards_per_node to %d or more, add data nodes, let TMS raise it with --raise-shard-limit, or take fewer tenants at once: %s", s.Needed, f.advice()))
 	}
 	if f.Disk.Limit > 0 && f.Bytes > 0 && f.Disk.Peak > f.Disk.Limit {
-		refuse("disk_headroom",
-			fmt.Sprintf("%d bytes of disk are used, and at most %d are while both versions stand, but the engine stops at %d (watermark %s)", f.Disk.Used, f.Disk.Peak, f.Disk.Limit, f.Disk.Watermark),
+		p.refuse("", "disk_headroom",
+			where+fmt.Sprintf("%d bytes of disk are used, and at most %d are while both versions stand, but the engine stops at %d (watermark %s)", f.Disk.Used, f.Disk.Peak, f.Disk.Limit, f.Disk.Watermark),
 			"add disk or data nodes, or take fewer tenants and finalize them before the next (--finalize-waves)")
 	}
 }
