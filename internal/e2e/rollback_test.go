@@ -14,8 +14,8 @@ import (
 func TestForthBackForth(t *testing.T) {
 	t.Parallel()
 	b := setup(t).serve(1)
-	often := b.tenant("0.8.1", 3, 1500, small...)
-	once := b.tenant("0.8.1", 3, 1500, small...)
+	often := b.tenant("0.8.1", 2, 500, small...)
+	once := b.tenant("0.8.1", 2, 500, small...)
 
 	first := b.upgrade("0.8.2", "--tenant", often.Name())
 	often.judge("0.8.2", first.GetId())
