@@ -191,7 +191,7 @@ func backupWake(id string) river.JobArgs { return backupArgs{Run: id, Slot: slot
 func (backupArgs) Kind() string { return "backup_run" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (backupArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (backupArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // backupWorker is a turn on one run.
 type backupWorker struct {

@@ -173,7 +173,7 @@ func cleanupWake(id string) river.JobArgs { return cleanupArgs{Operation: id, Sl
 func (cleanupArgs) Kind() string { return "version_cleanup" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (cleanupArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (cleanupArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // cleanupWorker does one turn of a cleanup.
 type cleanupWorker struct {

@@ -235,7 +235,7 @@ func policyWake(id string) river.JobArgs { return policyArgs{Policy: id, Slot: s
 func (policyArgs) Kind() string { return "backup_policy" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (policyArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (policyArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // policyWorker is a turn on one policy.
 type policyWorker struct {

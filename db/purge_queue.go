@@ -23,7 +23,7 @@ func purgeWake(id string) river.JobArgs { return purgeArgs{Operation: id, Slot: 
 func (purgeArgs) Kind() string { return "tenant_purge" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (purgeArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (purgeArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // purgesAtATime bounds how many automatic purges begin at one look.
 const purgesAtATime = 10

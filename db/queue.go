@@ -31,7 +31,8 @@ const (
 	// freshness of a wake-up: one that was handed to a process which died is
 	// repeated after that time, because River would rescue it much later.
 	freshness = 5 * time.Second
-	// workers per process; the rollout's own limit is what counts.
+	// workers per process for work that is not a turn on a tenant, and of how
+	// many things one look for due ones wakes.
 	workers = 64
 )
 
@@ -48,6 +49,18 @@ func (tenantArgs) Kind() string { return "rollout_tenant" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (tenantArgs) InsertOpts() river.InsertOpts {
+	opts := oncePerArgs()
+	opts.Queue = tenantQueue
+	return opts
+}
+
+// tenantQueue has the turns on tenants, which last: they must not keep short
+// work waiting, whatever a process is allowed of them.
+const tenantQueue = "tenants"
+
+// oncePerArgs inserts a job once and tries it once: its own row says when to
+// look again.
+func oncePerArgs() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
 		rivertype.JobStateRetryable, rivertype.JobStateScheduled,
@@ -92,7 +105,7 @@ func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger,
 			}
 		}
 		cfg.Workers = ws
-		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}
+		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}, tenantQueue: {MaxWorkers: runner.Tenants()}}
 	}
 	client, err := river.NewClient(riverpgxv5.New(d.pool), cfg)
 	if err != nil {

@@ -337,7 +337,7 @@ func rehearsalWake(id string) river.JobArgs { return rehearsalArgs{Operation: id
 func (rehearsalArgs) Kind() string { return "upgrade_rehearsal" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (rehearsalArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (rehearsalArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // rehearsalWorker does a rehearsal.
 type rehearsalWorker struct {
@@ -374,7 +374,7 @@ func (sweepArgs) Kind() string { return "rehearsal_sweep" }
 // InsertOpts implements river.JobArgsWithInsertOpts: one look in each slot,
 // whoever asks for it.
 func (sweepArgs) InsertOpts() river.InsertOpts {
-	opts := tenantArgs{}.InsertOpts()
+	opts := oncePerArgs()
 	opts.UniqueOpts.ByState = append(opts.UniqueOpts.ByState, rivertype.JobStateCompleted)
 	return opts
 }

@@ -158,7 +158,7 @@ func retentionWake(id string) river.JobArgs { return retentionArgs{Rollout: id, 
 func (retentionArgs) Kind() string { return "rollout_retention" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (retentionArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (retentionArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 type retentionWorker struct {
 	river.WorkerDefaults[retentionArgs]

@@ -213,7 +213,7 @@ func limitWake(cluster string) river.JobArgs { return limitArgs{Cluster: cluster
 func (limitArgs) Kind() string { return "shard_limit" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (limitArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (limitArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 type limitWorker struct {
 	river.WorkerDefaults[limitArgs]

@@ -22,7 +22,7 @@ func webhookWake(id string) river.JobArgs { return webhookArgs{Webhook: id, Slot
 func (webhookArgs) Kind() string { return "webhook_delivery" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (webhookArgs) InsertOpts() river.InsertOpts { return tenantArgs{}.InsertOpts() }
+func (webhookArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 // webhookWorker is a turn on one webhook.
 type webhookWorker struct {

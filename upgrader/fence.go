@@ -70,11 +70,11 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 	if s.t.FenceTries++; s.t.FenceTries > maxFences {
 		return OutcomeFail, failf("the fence was lifted %d times because the last delta did not fit into %s; slow the writers down, then retry; or cancel, and start again with a longer --fence-timeout", maxFences, s.rollout.Options.FenceTimeout)
 	}
-	if away, err := s.takePlace(ctx, TenantFenced, StepFence); err != nil || away {
-		if away {
+	if o, err := s.takePlace(ctx, TenantFenced, StepFence); err != nil || o != OutcomeDone {
+		if err == nil {
 			s.t.FenceTries--
 		}
-		return OutcomeWaitSteered, err
+		return o, err
 	}
 	if s.t.Record.BlockedAt.IsZero() {
 		if err := s.beforeBlock(ctx); err != nil {
@@ -123,31 +123,42 @@ func (s *session) reopen(ctx context.Context) error {
 	return nil
 }
 
+// placePatience is how long a worker waits for the place behind the fence
+// before it sees to other tenants: with few workers, the one that has the place
+// may be waiting for a worker.
+const placePatience = 20 * time.Second
+
 // takePlace waits until no other tenant is behind its fence. A tenant whose
-// writes are refused already does not wait for anybody. True means that the
-// operator wants something else.
-func (s *session) takePlace(ctx context.Context, fenced TenantState, step Step) (away bool, err error) {
+// writes are refused already does not wait for anybody. Anything but
+// OutcomeDone means that the tenant does not have the place: the operator wants
+// something else, or it waits without a worker for a while.
+func (s *session) takePlace(ctx context.Context, fenced TenantState, step Step) (Outcome, error) {
 	before := s.t.State
 	s.t.State = fenced
 	if s.t.Record.FencedAt.IsZero() {
 		s.t.Record.FencedAt = s.r.now()
 	}
 	if !s.t.Record.BlockedAt.IsZero() {
-		return false, s.r.store.SaveTenant(ctx, s.lease, s.t)
+		return OutcomeDone, s.r.store.SaveTenant(ctx, s.lease, s.t)
 	}
 	wait := newPoller(s.r.limits.Poll)
-	for {
+	for deadline := time.Now().Add(placePatience); ; {
 		err := s.r.store.TakeFence(ctx, s.lease, s.t)
 		if !errors.Is(err, ErrConflict) {
-			return false, err
+			return OutcomeDone, err
 		}
 		s.t.State = before
 		if away, err := s.steeredAway(ctx, step); err != nil || away {
 			s.t.Record.FencedAt = time.Time{}
-			return true, err
+			return OutcomeWaitSteered, err
+		}
+		if time.Now().After(deadline) {
+			s.t.Record.FencedAt = time.Time{}
+			s.t.Reason = "waiting: writes are refused for one tenant of a cluster at a time"
+			return OutcomeWait, nil
 		}
 		if err := wait.pause(ctx); err != nil {
-			return false, err
+			return OutcomeRetry, err
 		}
 		s.t.State, s.t.Record.FencedAt = fenced, s.r.now()
 	}

@@ -177,9 +177,9 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 	if r.Tries++; r.Tries > maxFences {
 		return OutcomeFail, failf("the fence was lifted %d times because the last writes did not fit into %s; slow the writers down, then roll back again", maxFences, s.rollout.Options.FenceTimeout)
 	}
-	if away, err := s.takePlace(ctx, TenantReturnFenced, StepRollback); err != nil || away {
+	if o, err := s.takePlace(ctx, TenantReturnFenced, StepRollback); err != nil || o != OutcomeDone {
 		r.Tries--
-		return OutcomeWaitSteered, err
+		return o, err
 	}
 	if s.t.Record.BlockedAt.IsZero() {
 		if err := s.beforeReturnBlock(ctx); err != nil {

@@ -32,6 +32,9 @@ type Limits struct {
 	// Stall is how long a copy task may copy nothing before it is cancelled
 	// and started again.
 	Stall time.Duration
+	// Tenants is the number of tenants that one process works on at once; the
+	// rollout's own limit is over all processes.
+	Tenants int
 	// QuarantineDocs is the number of documents that a rollout may keep aside,
 	// QuarantineBytes the size of each.
 	QuarantineDocs, QuarantineBytes int
@@ -48,6 +51,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Creates, 16)
 	def(&l.Tasks, 3)
 	def(&l.Streams, 16)
+	def(&l.Tenants, DefaultTenants)
 	def(&l.QuarantineDocs, MaxQuarantinePerRollout)
 	def(&l.QuarantineBytes, MaxQuarantinedBytes)
 	if l.LeaseTTL == 0 {
@@ -64,6 +68,10 @@ func (l Limits) withDefaults() Limits {
 	}
 	return l
 }
+
+// DefaultTenants is the number of tenants that one process works on at once:
+// as many as a rollout may have in flight.
+const DefaultTenants = 64
 
 // lightDocs is the number of documents up to which a target is created with
 // its final settings: restoring relaxed ones costs a cluster-state update.
@@ -96,6 +104,9 @@ func NewRunner(store Store, engine Engine, c *releases.Catalogue, owner string, 
 	}
 	return &Runner{store: store, engines: Only(engine), catalogue: c, owner: owner, limits: limits.withDefaults(), log: log, now: time.Now, calendar: time.Now, room: &roomReader{}, tried: &attempts{}}
 }
+
+// Tenants is the number of tenants that it works on at once.
+func (r *Runner) Tenants() int { return r.limits.Tenants }
 
 // Work acquires a tenant of a rollout and works on it until it has nothing to
 // do, has to wait, or ctx ends. A tenant that somebody else works on is no

@@ -204,6 +204,7 @@ func (c *cluster) measure(ctx context.Context, n int, r run) (s sample, err erro
 		one := child.Serve(child.Config{
 			Binary: c.binary, DatabaseURL: c.stack.Postgres.DSN(), ElasticURLs: []string{c.stack.Engine.URL()}, Keys: keys,
 			LogPath: filepath.Join(c.dir, fmt.Sprintf("serve-%d-%d.log", n, i)),
+			Env:     []string{fmt.Sprintf("TMS_WORKERS=%d", c.cfg.workers)},
 		})
 		if err := one.Start(ctx); err != nil {
 			return s, err

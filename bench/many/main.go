@@ -21,6 +21,7 @@ import (
 // config are the flags.
 type config struct {
 	tenants, docs, atOnce int
+	workers               int
 	runs                  []run
 }
 
@@ -44,12 +45,13 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.tenants, "tenants", 200, "number of tenants of each run")
 	f.IntVar(&c.docs, "docs", 60, "documents per tenant")
 	f.IntVar(&c.atOnce, "max-tenants", 16, "tenants in flight at once, over all processes")
+	f.IntVar(&c.workers, "workers", 2, "tenants that one process upgrades at once (TMS_WORKERS)")
 	f.StringVar(&processes, "processes", "1,2,4,4k", "runs by their number of processes, comma separated; with a k one process is killed")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	if c.tenants < 4 || c.tenants > 999 || c.docs < 0 || c.atOnce < 1 || c.atOnce > 64 {
-		return c, fmt.Errorf("tenants %d must be 4..999, docs %d not negative, max-tenants %d 1..64", c.tenants, c.docs, c.atOnce)
+	if c.tenants < 4 || c.tenants > 999 || c.docs < 0 || c.atOnce < 1 || c.atOnce > 64 || c.workers < 1 || c.workers > 64 {
+		return c, fmt.Errorf("tenants %d must be 4..999, docs %d not negative, max-tenants %d and workers %d 1..64", c.tenants, c.docs, c.atOnce, c.workers)
 	}
 	for _, text := range strings.Split(processes, ",") {
 		number, kill := strings.CutSuffix(text, "k")
@@ -84,7 +86,7 @@ func measure(ctx context.Context, cfg config) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d tenants of %d documents, %d at once, %s\n\n", cfg.tenants, cfg.docs, cfg.atOnce, c.stack.Engine.Kind())
+	fmt.Printf("%d tenants of %d documents, %d at once, %d in a process, %s\n\n", cfg.tenants, cfg.docs, cfg.atOnce, cfg.workers, c.stack.Engine.Kind())
 	fmt.Println("| processes | s | tenants/s | engine CPU cores | TMS CPU cores | TMS CPU ms a tenant | CPU cores of everything else | longest fence |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for i, r := range cfg.runs {

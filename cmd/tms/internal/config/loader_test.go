@@ -72,9 +72,9 @@ func TestValues(t *testing.T) {
 func TestWrongValuesAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, _, err := load(t, map[string]string{
-		"LOGGING_LEVEL": "loud", "TMS_SHUTDOWN_TIMEOUT": "-1s", "SECRET": "hunter2", "SECRET_FILE": "/nowhere", "API_KEY_FILE": "/nowhere",
+		"LOGGING_LEVEL": "loud", "TMS_SHUTDOWN_TIMEOUT": "-1s", "TMS_WORKERS": "0", "SECRET": "hunter2", "SECRET_FILE": "/nowhere", "API_KEY_FILE": "/nowhere",
 	}, "--migrate=true")
-	for _, want := range []string{`LOGGING_LEVEL): "loud": write debug`, "TMS_SHUTDOWN_TIMEOUT", "SECRET and SECRET_FILE are both set", "API_KEY_FILE"} {
+	for _, want := range []string{`LOGGING_LEVEL): "loud": write debug`, "TMS_SHUTDOWN_TIMEOUT", `--workers (TMS_WORKERS): "0"`, "SECRET and SECRET_FILE are both set", "API_KEY_FILE"} {
 		require.ErrorContains(t, err, want)
 	}
 	assert.NotContains(t, err.Error(), "hunter2")

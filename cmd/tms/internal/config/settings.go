@@ -22,6 +22,10 @@ type Database struct {
 	DatabaseWait time.Duration `flag:"database-wait" env:"TMS_DATABASE_WAIT" default:"30s" help:"how long to wait for Postgres at the start"`
 }
 
+// mostWorkers is upgrader.DefaultTenants: as many as a rollout may have in
+// flight.
+const mostWorkers = 64
+
 // Check says in one sentence which variable is missing.
 func (d Database) Check() error {
 	if d.DatabaseURL == "" {
@@ -93,6 +97,7 @@ type Serve struct {
 	WebhookNetworks []string  `flag:"webhook-allow-networks" env:"TMS_WEBHOOK_ALLOW_NETWORKS" help:"networks that webhooks may go to although they are not public, comma-separated, 10.1.0.0/16; within them also without TLS"`
 	StrangerLimit   float64   `flag:"stranger-rate-limit" env:"TMS_STRANGER_RATE_LIMIT" default:"50" help:"calls per second without a valid key that each address may make to each process; 0 for no limit"`
 	AutoPurge       bool      `flag:"auto-purge" env:"TMS_AUTO_PURGE" default:"true" help:"purge deleted tenants when their purge time has come, given a verified snapshot"`
+	Workers         int       `flag:"workers" env:"TMS_WORKERS" default:"64" help:"tenants that this process upgrades at once, 1 to 64; the limits of rollouts and budgets are over all processes"`
 	QuarantineDocs  int       `flag:"quarantine-docs" env:"TMS_QUARANTINE_DOCS" default:"200000" help:"documents that one rollout may keep aside in Postgres; past it a tenant fails"`
 	QuarantineBytes int       `flag:"quarantine-bytes" env:"TMS_QUARANTINE_BYTES" default:"16777216" help:"largest document that is kept aside, in bytes"`
 	SeedRepository  string    `flag:"seed-repository" env:"TMS_SEED_REPOSITORY" help:"snapshot repository of the engine in which TMS keeps the empty indices of releases, to restore the targets of upgrades from: several times quicker than creating them one by one"`
@@ -156,6 +161,9 @@ func (s Serve) Check() error {
 	}
 	if err := s.Secrets.Check(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if s.Workers < 1 || s.Workers > mostWorkers {
+		wrong = append(wrong, fmt.Errorf("--workers (TMS_WORKERS) is %d; set it to 1 to %d", s.Workers, mostWorkers))
 	}
 	if s.StallAfter < minStall {
 		wrong = append(wrong, fmt.Errorf("--stall-after (TMS_STALL_AFTER) is %s: merges and garbage collections hold a copy up for seconds; set it to %s or more", s.StallAfter, minStall))

@@ -191,7 +191,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	sender := hooks.NewSender(networks)
 	done.add("webhook connections", func(context.Context) error { sender.Close(); return nil })
 	gates := upgrader.GateSources{Probes: probes{sender}, Extend: upgrader.RehearsalFacts(db.NewRehearsals(database), catalogue)}
-	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes, Stall: s.StallAfter}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository).WithGates(gates)
+	runner := upgrader.NewRunner(rollouts, engine, catalogue, self, upgrader.Limits{Tenants: s.Workers, QuarantineDocs: s.QuarantineDocs, QuarantineBytes: s.QuarantineBytes, Stall: s.StallAfter}, log).WithSnapshots(kept.service).WithEngines(pool).WithSteward(steward).WithSeeds(s.SeedRepository).WithGates(gates)
 	rehearsed := rehearse(database, runner)
 	purgeStore := db.NewPurges(registry)
 	purges := tenants.NewPurges(tenants.PurgesConfig{
