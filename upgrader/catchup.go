@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Bounds of catching up without a fence. A delta of smallDelta documents is

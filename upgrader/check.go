@@ -11,8 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Probes make the checks between waves.

@@ -8,8 +8,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // maxFences bounds how often a fence is tried before the tenant fails: a

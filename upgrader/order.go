@@ -2,9 +2,10 @@ package upgrader
 
 import (
 	"cmp"
-	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // job is one source on its way into one target.

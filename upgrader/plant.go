@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 const (

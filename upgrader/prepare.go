@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // prepare clears the way and makes the target indices. It may be repeated at

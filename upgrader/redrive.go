@@ -3,9 +3,10 @@ package upgrader
 import (
 	"context"
 	"fmt"
-	"github.com/tracardi/tms/upgrader/naming"
 	"maps"
 	"slices"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // redrivePage is how many quarantined documents are read at once, each with

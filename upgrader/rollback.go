@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // A rollback is an upgrade in the other direction, with one difference: the

@@ -2,9 +2,10 @@ package upgrader
 
 import (
 	"encoding/json"
-	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // RolloutState is where a rollout as a whole stands. It follows from the

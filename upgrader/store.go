@@ -2,8 +2,9 @@ package upgrader
 
 import (
 	"context"
-	"github.com/tracardi/tms/upgrader/naming"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Store keeps rollouts, their tenants, moves and quarantine. The adapter lives

@@ -3,8 +3,9 @@ package upgrader
 import (
 	"context"
 	"fmt"
-	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // After the switch an old container that meets a new month still makes a

@@ -3,10 +3,11 @@ package upgrader
 import (
 	"context"
 	"fmt"
-	"github.com/tracardi/tms/upgrader/naming"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // switchAliases moves all aliases of the tenant in one call, after it has

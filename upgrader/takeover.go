@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+
 	"github.com/tracardi/tms/upgrader/naming"
 )
 

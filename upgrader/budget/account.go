@@ -65,7 +65,7 @@ func (a *Account) join() {
 	a.mu.Unlock()
 }
 
-// part ends what open began.
+// Part ends what open began.
 func (a *Account) Part() {
 	if a == nil {
 		return
@@ -81,7 +81,7 @@ func (a *Account) busy() bool {
 	return a.tenants > 0
 }
 
-// look names an index that the cluster's search latency may be measured with.
+// Look names an index that the cluster's search latency may be measured with.
 func (a *Account) Look(index string) {
 	if a == nil || index == "" {
 		return
@@ -205,7 +205,7 @@ func (a *Account) want() {
 	}
 }
 
-// takeTask waits for a slot of a copy task until ctx ends, or until giveUp,
+// TakeTask waits for a slot of a copy task until ctx ends, or until giveUp,
 // asked a few times a second, is not nil. It returns what gives it back.
 func (a *Account) TakeTask(ctx context.Context, giveUp func() error) (func(), error) {
 	if a == nil {
@@ -214,7 +214,7 @@ func (a *Account) TakeTask(ctx context.Context, giveUp func() error) (func(), er
 	return a.take(ctx, &a.tasks, giveUp)
 }
 
-// adoptTask takes a slot whether there is one or not: a task that a dead worker
+// AdoptTask takes a slot whether there is one or not: a task that a dead worker
 // has started runs.
 func (a *Account) AdoptTask() func() {
 	if a == nil {
@@ -223,7 +223,7 @@ func (a *Account) AdoptTask() func() {
 	return a.force(&a.tasks)
 }
 
-// countUpdate takes a slot of an update that does not wait.
+// CountUpdate takes a slot of an update that does not wait.
 func (a *Account) CountUpdate() func() {
 	if a == nil {
 		return func() {}
@@ -238,7 +238,7 @@ func (a *Account) force(s *slots) func() {
 	return func() { a.back(s) }
 }
 
-// takeUpdate waits for a slot of a cluster-state update.
+// TakeUpdate waits for a slot of a cluster-state update.
 func (a *Account) TakeUpdate(ctx context.Context) (func(), error) {
 	if a == nil {
 		return func() {}, nil
@@ -289,7 +289,7 @@ func (a *Account) back(s *slots) {
 	}
 }
 
-// stopped is the kill switch, as far as heard.
+// Stopped is the kill switch, as far as heard.
 func (a *Account) Stopped() *Stop {
 	if a == nil {
 		return nil
@@ -299,7 +299,7 @@ func (a *Account) Stopped() *Stop {
 	return a.stop
 }
 
-// taskRate is documents per second of a copy task, when its rollout wants no
+// TaskRate is documents per second of a copy task, when its rollout wants no
 // more than most; 0 is not limited in both.
 func (a *Account) TaskRate(most float64) float64 {
 	if a == nil {
@@ -313,14 +313,14 @@ func (a *Account) TaskRate(most float64) float64 {
 	return most
 }
 
-// copied counts documents that the engine has copied.
+// Copied counts documents that the engine has copied.
 func (a *Account) Copied(n int64) {
 	if a != nil && n > 0 {
 		a.done.Add(n)
 	}
 }
 
-// resumed waits, no longer than until the next beat, to hear that a stop is
+// Resumed waits, no longer than until the next beat, to hear that a stop is
 // over of which the rows say so already.
 func (a *Account) Resumed(ctx context.Context) error {
 	if a.Stopped() == nil {
@@ -331,7 +331,7 @@ func (a *Account) Resumed(ctx context.Context) error {
 	return a.pause(ctx, news, nil)
 }
 
-// news is closed when the pace of copies has changed, or everything is to stop.
+// News is closed when the pace of copies has changed, or everything is to stop.
 func (a *Account) News() <-chan struct{} {
 	if a == nil {
 		return nil
@@ -354,7 +354,7 @@ func (r *Reader) present(a *Account) {
 	}
 }
 
-// read counts documents that were read to be copied or compared, and waits
+// Read counts documents that were read to be copied or compared, and waits
 // until the budget allows further ones. It ends early, with ErrStopped, when
 // everything is to stop.
 func (a *Account) Read(ctx context.Context, r *Reader, n int) error {

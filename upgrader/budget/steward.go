@@ -56,7 +56,7 @@ func (s *Steward) Begin(ctx context.Context, cluster string) error {
 	return s.store.EnsureBudget(ctx, cluster, s.defaults)
 }
 
-// open joins the account of a cluster, which is opened where there is none. It
+// Open joins the account of a cluster, which is opened where there is none. It
 // returns when the process has a share, or the store has no answer in time:
 // then the tenant begins with nothing, and gets it when there is one.
 func (s *Steward) Open(ctx context.Context, cluster string) *Account {
