@@ -86,3 +86,37 @@ func TestAdoptedInstallation(t *testing.T) {
 	require.Empty(t, left)
 	b.judge(tenant, again, "0.8.2")
 }
+
+// Installations of 0.8.0 and 0.8.1 have production as well: what is in it goes
+// forth, and what is written there comes back.
+func TestAdoptedLaterInstallations(t *testing.T) {
+	long(t)
+	t.Parallel()
+	for release, prefix := range map[string]string{"0.8.0": "080", "0.8.1": "08x"} {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			tenant, code := b.installation(release)
+			require.NoError(t, tenant.Fill(t.Context(), 200))
+			old := b.standing(prefix, code)
+			b.worker(b.engine)
+
+			r := b.run("0.8.2", upgrader.Options{}, tenant)
+
+			b.judge(tenant, r, "0.8.2")
+			require.Equal(t, old, b.standing(prefix, code))
+			require.NotEmpty(t, b.standing("0820", tenant.Name()))
+			seen, err := b.engine.Aliases(t.Context(), code+".*", "prod-"+code+".*")
+			require.NoError(t, err)
+			require.Empty(t, seen, "nobody reads the old version under the code name any more")
+			writer := tenant.StartWriter(t.Context(), fleet.WriterConfig{Rate: 100, Bulk: 10})
+			require.NoError(t, writer.Wait(t.Context(), func(s fleet.WriterStats) bool { return s.Acknowledged > 60 }))
+			require.NoError(t, writer.Stop())
+
+			back := b.rolledBack(r.ID)
+
+			require.Equal(t, release, b.registered(tenant.Name()))
+			b.judge(tenant, back, release)
+		})
+	}
+}
