@@ -104,3 +104,26 @@ func TestTerritory(t *testing.T) {
 		require.Empty(t, found.String())
 	}
 }
+
+// An adopted installation has its code name in the version it was adopted in,
+// and before its first upgrade nowhere else; others may have that as their id.
+func TestTerritoryOfAnAdoptedTenant(t *testing.T) {
+	t.Parallel()
+	theirs := []string{"0820.4a7d1.tracardi-event-2026-1", "074.4a7d12.tracardi-profile", "074.other.tracardi-profile"}
+	c := &names{
+		indices:   append([]string{"074.4a7d1.tracardi-event-2023-1", "static-074.4a7d1.tracardi-flow", "0820.acme.tracardi-profile"}, theirs...),
+		templates: []string{"template.4a7d1.tracardi-event", "template.074.4a7d1.tracardi-event", "template.0820.acme.tracardi-event", "template.4a7d12.tracardi-event"},
+		aliases:   map[string][]string{"4a7d1.tracardi-event": {"074.4a7d1.tracardi-event-2023-1"}, "acme.tracardi-profile": {"0820.acme.tracardi-profile"}, "4a7d12.tracardi-profile": {"074.4a7d12.tracardi-profile"}},
+	}
+	land := territory{id: "acme", adopted: "074.4a7d1", prefixes: []string{"074", "08x", "0820"}}
+	found, err := land.survey(t.Context(), c)
+	require.NoError(t, err)
+	var done PurgeResult
+	require.NoError(t, land.clear(t.Context(), c, found, &done))
+	require.Equal(t, theirs, c.indices)
+	require.Equal(t, []string{"template.4a7d12.tracardi-event"}, c.templates)
+	require.Equal(t, map[string][]string{"4a7d12.tracardi-profile": {"074.4a7d12.tracardi-profile"}}, c.aliases)
+	found, err = land.survey(t.Context(), c)
+	require.NoError(t, err)
+	require.Empty(t, found.String())
+}
