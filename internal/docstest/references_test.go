@@ -2,6 +2,7 @@ package docstest
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -142,8 +143,6 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"upgrader/room.go", `(?m)^\s*Gate\w+\s+= "(\w+)"`, "docs/gates.md"},
 		{"upgrader/snapshots.go", `(?m)^const Gate\w+ = "(\w+)"`, "docs/gates.md"},
 		{"upgrader/wave.go", `(?m)^\s*Wave\w+\s+WaveState = "(\w+)"`, "docs/gates.md"},
-		{"upgrader/wave.go", `\.refuse\("(\w+)"`, "docs/what-if.md"},
-		{"upgrader/waveplan.go", `\.refuse\(id, "(\w+)"`, "docs/what-if.md"},
 		{"adoption/finding.go", `(?m)^\s*Code\w+\s+Code = "(\w+)"`, "docs/adoption.md"},
 		{"backups/run.go", `(?m)^\s*State\w+\s+State = "(\w+)"`, "docs/backups.md"},
 		{"backups/restore_plan.go", `\badd\("(\w+)"`, "docs/backups.md"},
@@ -157,10 +156,7 @@ func TestStatesAndRefusals(t *testing.T) {
 		{"cleanup/service.go", `(?:Code: |\.refuse\()"(\w+)"`, "docs/operations.md"},
 		{"cleanup/ports.go", `(?m)^\s*Claim\w+\s+= "(\w+)"`, "docs/operations.md"},
 		{"upgrader/acceptance.go", `(?m)^\s*code\w+Refused\s+= "(\w+)"`, "docs/what-if.md"},
-		{"upgrader/simulation.go", `\brefuse\("(\w+)"`, "docs/what-if.md"},
-		{"upgrader/clusters.go", `\.refuse\("", "(\w+)"`, "docs/what-if.md"},
-		{"upgrader/selection.go", `\.refuse\("", "(\w+)"`, "docs/what-if.md"},
-		{"upgrader/plan.go", `\.refuse\((?:[a-zA-Z.]+, |"", )?"(\w+)"`, "docs/what-if.md"},
+		{"upgrader/", `\brefuse\((?:[\w.]+, |"", )?"(\w+)",`, "docs/what-if.md"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, one.document))
 		require.NoError(t, err)
@@ -170,14 +166,35 @@ func TestStatesAndRefusals(t *testing.T) {
 	}
 }
 
-func firstCells(t *testing.T, file string, pattern *regexp.Regexp) []string {
+// firstCells lists what the pattern's group matches in a file, or in the Go
+// sources below a folder, which ends in a slash.
+func firstCells(t *testing.T, source string, pattern *regexp.Regexp) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, file))
-	require.NoError(t, err)
-	var all []string
-	for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
-		all = append(all, m[1])
+	files := []string{filepath.Join(root, source)}
+	if strings.HasSuffix(source, "/") {
+		files = sources(t, files[0])
 	}
-	require.NotEmpty(t, all, "%s: nothing matches %s", file, pattern)
+	var all []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
+			all = append(all, m[1])
+		}
+	}
+	require.NotEmpty(t, all, "%s: nothing matches %s", source, pattern)
 	return all
+}
+
+// sources are the Go files below a folder that are no tests.
+func sources(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			out = append(out, name)
+		}
+		return err
+	}))
+	return out
 }
