@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,7 +66,11 @@ func TestRaisedShardLimit(t *testing.T) {
 	b.until(r.GetId(), reached("compared"))
 	require.Equal(t, raised, b.maxShards())
 	require.Zero(t, b.tms("upgrade", "switch", r.GetId(), "--wait").code)
-	r = b.until(r.GetId(), func(r *tmsv1.Rollout) bool { return r.GetRetention().GetState() == "scheduled" })
+	b.until(r.GetId(), func(r *tmsv1.Rollout) bool { return r.GetRetention().GetState() == "scheduled" })
+	// Why the limit stays is said at the keeper's next look.
+	r = b.until(r.GetId(), func(r *tmsv1.Rollout) bool {
+		return len(r.GetShardLimits()) == 1 && strings.Contains(r.GetShardLimits()[0].GetText(), "instead of "+former)
+	})
 	require.Equal(t, raised, b.maxShards(), "both versions stand")
 	shown := b.tms("upgrade", "show", r.GetId()).stdout
 	require.Contains(t, shown, "the old version of 1 tenants is deleted at")
