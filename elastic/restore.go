@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,39 +21,51 @@ var lifecycle = []string{"index.lifecycle.*", "index.plugins.index_state_managem
 // appear at once or none.
 func (c *Client) StartRestore(ctx context.Context, r backups.RestoreRequest) error {
 	op := "start restore of " + described(r.Indices) + " from " + r.Snapshot
-	path, err := snapshotPath(op, r.Repository, r.Snapshot)
-	if err != nil {
-		return err
-	}
-	if err := checkNames(op, r.Indices...); err != nil {
-		return err
-	}
-	content := map[string]any{
-		"indices": r.Indices, "ignore_unavailable": false, "include_global_state": false, "include_aliases": false,
-		"ignore_index_settings": lifecycle,
-	}
+	content := map[string]any{"ignore_index_settings": lifecycle}
 	if r.Prefix != "" {
 		content["rename_pattern"], content["rename_replacement"] = "^(.+)$", r.Prefix+".$1"
 	}
 	if r.Replicas != nil {
 		content["index_settings"] = map[string]any{"index.number_of_replicas": *r.Replicas}
 	}
-	body, err := marshal(op, content)
+	restore, err := restoreRequest(op, r.Repository, r.Snapshot, r.Indices, content)
 	if err != nil {
 		return err
 	}
-	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
-		method: http.MethodPost, path: path + "/_restore", query: query("wait_for_completion", "false"), body: body,
-	})}, nil)
+	err = c.do(ctx, call{op: op, once: true, request: fixed(restore)}, nil)
 	var e *upgrader.EngineError
 	switch {
 	case errors.As(err, &e) && e.Type == restoreRefused && strings.Contains(e.Reason, "same name already exists"):
 		return fmt.Errorf("%w: %w", backups.ErrExists, err)
-	case errors.As(err, &e) && (e.Type == snapshotMissing || e.Type == restoreRefused && strings.Contains(e.Reason, "snapshot does not exist")),
-		is404(err, repositoryMissing), is404(err, "index_not_found_exception"):
+	case notInSnapshot(err):
 		return fmt.Errorf("%w: %w", backups.ErrNotFound, err)
 	}
 	return busy(err)
+}
+
+// restoreRequest restores exactly these indices, without their aliases and
+// anything of the cluster, and does not wait; more says under which names and
+// settings.
+func restoreRequest(op, repository, snapshot string, indices []string, more map[string]any) (request, error) {
+	path, err := snapshotPath(op, repository, snapshot)
+	if err != nil {
+		return request{}, err
+	}
+	if err := checkNames(op, indices...); err != nil {
+		return request{}, err
+	}
+	content := map[string]any{"indices": indices, "ignore_unavailable": false, "include_global_state": false, "include_aliases": false}
+	maps.Copy(content, more)
+	body, err := marshal(op, content)
+	return request{method: http.MethodPost, path: path + "/_restore", query: query("wait_for_completion", "false"), body: body}, err
+}
+
+// notInSnapshot says whether repository, snapshot or index of a restore is not
+// there.
+func notInSnapshot(err error) bool {
+	var e *upgrader.EngineError
+	return errors.As(err, &e) && (e.Type == snapshotMissing || e.Type == restoreRefused && strings.Contains(e.Reason, "snapshot does not exist")) ||
+		is404(err, repositoryMissing) || is404(err, "index_not_found_exception")
 }
 
 // CloseIndices implements backups.Snapshots.

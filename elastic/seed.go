@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -42,17 +41,10 @@ func (c *Client) Moulds(ctx context.Context, repository, prefix string) ([]upgra
 // TakeMould implements upgrader.Seeder.
 func (c *Client) TakeMould(ctx context.Context, repository, snapshot string, indices []string) error {
 	op := "snapshot empty indices as " + snapshot + " in " + repository
-	path, err := snapshotPath(op, repository, snapshot)
-	if err != nil {
-		return err
-	}
-	if err := checkNames(op, indices...); err != nil {
-		return err
-	}
-	body, err := marshal(op, map[string]any{
-		"indices": indices, "ignore_unavailable": false, "include_global_state": false, "partial": false,
-		"metadata": map[string]any{"tms": "empty indices, restored into the targets of upgrades; may be deleted when no upgrade runs"},
-	})
+	take, err := snapshotRequest(op, backups.SnapshotRequest{
+		Repository: repository, Name: snapshot, Indices: indices,
+		Metadata: map[string]any{"tms": "empty indices, restored into the targets of upgrades; may be deleted when no upgrade runs"},
+	}, true)
 	if err != nil {
 		return err
 	}
@@ -61,9 +53,7 @@ func (c *Client) TakeMould(ctx context.Context, repository, snapshot string, ind
 	var done struct {
 		Snapshot snapshotBody `json:"snapshot"`
 	}
-	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
-		method: http.MethodPut, path: path, query: query("wait_for_completion", "true"), body: body,
-	})}, &done)
+	err = c.do(ctx, call{op: op, once: true, request: fixed(take)}, &done)
 	if err != nil {
 		return err
 	}
@@ -85,19 +75,11 @@ func (c *Client) DropMould(ctx context.Context, repository, snapshot string) err
 // Plant implements upgrader.Seeder.
 func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
 	op := fmt.Sprintf("restore %d empty indices from %s", len(p.Indices), p.Snapshot)
-	path, err := snapshotPath(op, p.Repository, p.Snapshot)
-	if err != nil {
-		return err
-	}
-	if err := checkNames(op, p.Indices...); err != nil {
-		return err
-	}
 	settings := make(map[string]any, len(p.Settings))
 	for k, v := range p.Settings {
 		settings["index."+k] = v
 	}
-	body, err := marshal(op, map[string]any{
-		"indices": p.Indices, "ignore_unavailable": false, "include_global_state": false, "include_aliases": false,
+	restore, err := restoreRequest(op, p.Repository, p.Snapshot, p.Indices, map[string]any{
 		"rename_pattern": p.Pattern, "rename_replacement": p.Replacement, "index_settings": settings,
 	})
 	if err != nil {
@@ -105,13 +87,9 @@ func (c *Client) Plant(ctx context.Context, p upgrader.Planting) error {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
-		method: http.MethodPost, path: path + "/_restore", query: query("wait_for_completion", "false", "master_timeout", c.engineLimit(ctx)), body: body,
-	})}, nil)
-	var e *upgrader.EngineError
-	switch {
-	case errors.As(err, &e) && (e.Type == snapshotMissing || e.Type == restoreRefused && strings.Contains(e.Reason, "snapshot does not exist")),
-		is404(err, repositoryMissing), is404(err, "index_not_found_exception"):
+	restore.query.Set("master_timeout", c.engineLimit(ctx))
+	err = c.do(ctx, call{op: op, once: true, request: fixed(restore)}, nil)
+	if notInSnapshot(err) {
 		return fmt.Errorf("%w: %w", upgrader.ErrNotFound, err)
 	}
 	return err

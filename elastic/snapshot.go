@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,22 +36,11 @@ func snapshotPath(op, repository, name string) (string, error) {
 // StartSnapshot implements backups.Snapshots. It is never repeated.
 func (c *Client) StartSnapshot(ctx context.Context, r backups.SnapshotRequest) error {
 	op := "start snapshot " + r.Name + " in " + r.Repository
-	path, err := snapshotPath(op, r.Repository, r.Name)
+	take, err := snapshotRequest(op, r, false)
 	if err != nil {
 		return err
 	}
-	if err := checkNames(op, r.Indices...); err != nil {
-		return err
-	}
-	body, err := marshal(op, map[string]any{
-		"indices": r.Indices, "ignore_unavailable": false, "include_global_state": false, "partial": false, "metadata": r.Metadata,
-	})
-	if err != nil {
-		return err
-	}
-	err = c.do(ctx, call{op: op, once: true, request: fixed(request{
-		method: http.MethodPut, path: path, query: query("wait_for_completion", "false"), body: body,
-	})}, nil)
+	err = c.do(ctx, call{op: op, once: true, request: fixed(take)}, nil)
 	var e *upgrader.EngineError
 	switch {
 	case errors.As(err, &e) && e.Type == snapshotBadName && strings.Contains(e.Reason, "same name"):
@@ -59,6 +49,22 @@ func (c *Client) StartSnapshot(ctx context.Context, r backups.SnapshotRequest) e
 		return fmt.Errorf("%w: %w", backups.ErrNotFound, err)
 	}
 	return busy(err)
+}
+
+// snapshotRequest takes a snapshot of exactly these indices: one that is
+// missing, or a shard that fails, fails all of it.
+func snapshotRequest(op string, r backups.SnapshotRequest, wait bool) (request, error) {
+	path, err := snapshotPath(op, r.Repository, r.Name)
+	if err != nil {
+		return request{}, err
+	}
+	if err := checkNames(op, r.Indices...); err != nil {
+		return request{}, err
+	}
+	body, err := marshal(op, map[string]any{
+		"indices": r.Indices, "ignore_unavailable": false, "include_global_state": false, "partial": false, "metadata": r.Metadata,
+	})
+	return request{method: http.MethodPut, path: path, query: query("wait_for_completion", strconv.FormatBool(wait)), body: body}, err
 }
 
 // described by GET _snapshot.
