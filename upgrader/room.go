@@ -3,8 +3,11 @@ package upgrader
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // Before a tenant is prepared it is looked again whether what it needs fits
@@ -134,11 +137,13 @@ func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (S
 	return shards, disk, nil
 }
 
-// need is what the tenant's moves are about to take.
-func (s *session) need() Need {
+// need is what the tenant's moves are about to take. Targets that stand already,
+// because a worker has died while it made them or a rollback has left them, are
+// replaced: their shards are among the open ones.
+func (s *session) need(standing []Index) Need {
 	var n Need
 	for _, m := range s.moves {
-		if m.State == MovePlanned {
+		if m.State == MovePlanned && !slices.ContainsFunc(standing, func(ix Index) bool { return ix.Name == m.Target }) {
 			n.Shards += shardsOf(s.l.resource(m.Resource)) * (1 + m.Replicas)
 		}
 		for _, c := range m.Copies {
@@ -153,12 +158,15 @@ func (s *session) need() Need {
 // roomFor are the gates shard_budget and disk_headroom: nothing of a tenant is
 // made for which there is no room in its cluster.
 func (s *session) roomFor(ctx context.Context) (Outcome, error) {
-	need := s.need()
+	standing, err := s.engine.Indices(ctx, s.naming().Patterns(s.l.to.Prefix, naming.Staging, naming.Production, naming.Static)...)
+	if err != nil {
+		return OutcomeRetry, err
+	}
+	need := s.need(standing)
 	if need == (Need{}) {
 		return OutcomeDone, nil
 	}
 	f := RoomFacts{Need: need}
-	var err error
 	if f.Shards, f.Disk, err = s.r.room.read(ctx, s.lease.Cluster, s.guard.Engine); err != nil {
 		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateShardBudget, err)
 	}
