@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // waved is a rollout of two waves; everybody waits.
@@ -20,7 +21,7 @@ func waved(id string, first, second []string) *upgrader.Rollout {
 		}
 	}
 	r.Waves = []upgrader.Wave{
-		{Number: 1, Name: "canary", State: upgrader.WaveOpen, Rule: upgrader.WaveRule{Between: upgrader.Between{Approval: true}, FailureBudget: upgrader.FailureBudget{Tolerate: "0", Then: upgrader.ThenStop}}},
+		{Number: 1, Name: "canary", State: upgrader.WaveOpen, Rule: strategy.Rule{Between: strategy.Between{Approval: true}, FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: strategy.ThenStop}}},
 		{Number: 2, Name: "rest", State: upgrader.WavePending},
 	}
 	return r
@@ -35,7 +36,7 @@ func TestWavesRoundTrip(t *testing.T) {
 	require.Len(t, r.Waves, 2)
 	require.Equal(t, upgrader.WaveTally{Tenants: 2, Waiting: 2}, r.Waves[1].Tally)
 	require.True(t, r.Waves[0].Rule.Between.Approval)
-	require.Equal(t, upgrader.ThenStop, r.Waves[0].Rule.FailureBudget.Then)
+	require.Equal(t, strategy.ThenStop, r.Waves[0].Rule.FailureBudget.Then)
 	work, err := store.Due(t.Context(), 10)
 	require.NoError(t, err)
 	require.Empty(t, work, "who waits is in no queue")

@@ -10,10 +10,11 @@ import (
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // strategyFromProto reads a strategy as strictly as from a file.
-func strategyFromProto(s *structpb.Struct) (*upgrader.Strategy, error) {
+func strategyFromProto(s *structpb.Struct) (*strategy.File, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -21,8 +22,8 @@ func strategyFromProto(s *structpb.Struct) (*upgrader.Strategy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("strategy: %w", err)
 	}
-	out, err := upgrader.ParseStrategy(raw)
-	var wrong *upgrader.StrategyError
+	out, err := strategy.Parse(raw)
+	var wrong *strategy.Error
 	if errors.As(err, &wrong) {
 		for i := range wrong.Problems {
 			wrong.Problems[i].Line = 0 // of a text that the caller has not seen
@@ -34,7 +35,7 @@ func strategyFromProto(s *structpb.Struct) (*upgrader.Strategy, error) {
 	return out, err
 }
 
-func strategyToProto(s *upgrader.Strategy) *structpb.Struct {
+func strategyToProto(s *strategy.File) *structpb.Struct {
 	if s == nil {
 		return nil
 	}

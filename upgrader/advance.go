@@ -1,12 +1,13 @@
 package upgrader
 
 import (
-	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // This file decides how waves go on. It has no I/O and no clock.
@@ -21,12 +22,12 @@ func WaveChanged(a, b *Wave) bool {
 // overBudget says that more tenants of the wave have failed than are
 // tolerated, and that something follows from it.
 func (w *Wave) overBudget() bool {
-	return !w.State.Ended() && w.Rule.FailureBudget.Then != ThenContinue && w.Tally.Failed > w.Rule.FailureBudget.tolerated(w.Tally.Tenants)+w.Forgiven
+	return !w.State.Ended() && w.Rule.FailureBudget.Then != strategy.ThenContinue && w.Tally.Failed > w.Rule.FailureBudget.Tolerated(w.Tally.Tenants)+w.Forgiven
 }
 
 func (w *Wave) budgetText() string {
 	return fmt.Sprintf("%d of %d tenants of wave %d failed or were rolled back, %d are tolerated",
-		w.Tally.Failed, w.Tally.Tenants, w.Number, w.Rule.FailureBudget.tolerated(w.Tally.Tenants)+w.Forgiven)
+		w.Tally.Failed, w.Tally.Tenants, w.Number, w.Rule.FailureBudget.Tolerated(w.Tally.Tenants)+w.Forgiven)
 }
 
 // forgive lets a rollout go on that an operator resumes in spite of failures,
@@ -35,7 +36,7 @@ func (r *Rollout) forgive() {
 	for i := range r.Waves {
 		w := &r.Waves[i]
 		if w.overBudget() {
-			w.Forgiven = w.Tally.Failed - w.Rule.FailureBudget.tolerated(w.Tally.Tenants)
+			w.Forgiven = w.Tally.Failed - w.Rule.FailureBudget.Tolerated(w.Tally.Tenants)
 		}
 		if w.State == WaveChecking {
 			w.CheckUntil, w.Checks = time.Time{}, nil
@@ -105,7 +106,7 @@ func (a *advancer) wave(i int) bool {
 		return false
 	}
 	if w.EndedAt.IsZero() {
-		w.EndedAt, w.SoakUntil = a.now, a.now.Add(lasting(w.Rule.Between.Soak))
+		w.EndedAt, w.SoakUntil = a.now, a.now.Add(w.Rule.Between.SoakTime())
 	}
 	if (i < len(a.r.Waves)-1 || w.Rule.Between.Finalize) && w.Tally.Tenants > 0 && !a.between(w) {
 		return false
@@ -157,7 +158,7 @@ func (a *advancer) checked(w *Wave) bool {
 		w.State, w.Checks, w.CheckUntil = WaveChecking, nil, time.Time{}
 	}
 	if w.CheckUntil.IsZero() {
-		w.CheckUntil = a.now.Add(cmp.Or(lasting(w.Rule.Between.CheckFor), DefaultCheckFor))
+		w.CheckUntil = a.now.Add(w.Rule.Between.CheckTime())
 	}
 	switch {
 	case w.State == WaveAwaiting || w.State == WaveFinalizing || w.passed():
@@ -168,18 +169,18 @@ func (a *advancer) checked(w *Wave) bool {
 			w.Reason = w.complaint()
 		}
 		return false
-	case w.Rule.FailureBudget.Then == ThenContinue:
+	case w.Rule.FailureBudget.Then == strategy.ThenContinue:
 		a.event("wave %d goes on although %s", w.Number, w.complaint())
 		return true
 	}
-	a.refuse(w, fmt.Sprintf("wave %d did not pass within %s: %s", w.Number, cmp.Or(lasting(w.Rule.Between.CheckFor), DefaultCheckFor), w.complaint()))
+	a.refuse(w, fmt.Sprintf("wave %d did not pass within %s: %s", w.Number, w.Rule.Between.CheckTime(), w.complaint()))
 	return false
 }
 
 // refuse pauses or stops the rollout.
 func (a *advancer) refuse(w *Wave, why string) {
 	w.Reason = why
-	if w.Rule.FailureBudget.Then != ThenStop {
+	if w.Rule.FailureBudget.Then != strategy.ThenStop {
 		a.r.Wish, a.d.Pause = WishPause, why
 		a.r.Reason = why
 		a.event("paused: %s", why)

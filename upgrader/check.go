@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // Probes make the checks between waves.
@@ -87,7 +87,7 @@ func (r *Runner) round(ctx context.Context, ro *Rollout, w *Wave, tenants []Flee
 	at := r.calendar()
 	var out []CheckResult
 	for i, c := range w.Rule.Between.Checks {
-		res := CheckResult{Name: c.name(i), At: at}
+		res := CheckResult{Name: c.Title(i), At: at}
 		res.OK, res.Text = r.check(ctx, ro, w, c, tenants)
 		out = append(out, res)
 		r.log.Info("check", "rollout", ro.ID, "wave", w.Number, "check", res.Name, "ok", res.OK, "text", res.Text)
@@ -95,18 +95,7 @@ func (r *Runner) round(ctx context.Context, ro *Rollout, w *Wave, tenants []Flee
 	return out
 }
 
-func (c Check) name(i int) string {
-	kind := "webhook"
-	switch {
-	case c.HTTP != nil:
-		kind = "http"
-	case c.Query != nil:
-		kind = "query"
-	}
-	return cmp.Or(c.Name, fmt.Sprintf("%d (%s)", i+1, kind))
-}
-
-func (r *Runner) check(ctx context.Context, ro *Rollout, w *Wave, c Check, tenants []FleetTenant) (ok bool, text string) {
+func (r *Runner) check(ctx context.Context, ro *Rollout, w *Wave, c strategy.Check, tenants []FleetTenant) (ok bool, text string) {
 	switch {
 	case c.Query == nil && r.gates.Probes == nil:
 		return false, "this process makes no checks"
@@ -120,7 +109,7 @@ func (r *Runner) check(ctx context.Context, ro *Rollout, w *Wave, c Check, tenan
 	return false, "the check is of no known kind"
 }
 
-func (r *Runner) askWebhook(ctx context.Context, ro *Rollout, w *Wave, c *WebhookCheck, tenants []FleetTenant) (bool, string) {
+func (r *Runner) askWebhook(ctx context.Context, ro *Rollout, w *Wave, c *strategy.WebhookCheck, tenants []FleetTenant) (bool, string) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	q := WaveQuestion{Rollout: ro.ID, ToRelease: ro.ToRelease, Wave: w.Number, WaveName: w.Name, Tenants: []string{}}
@@ -171,30 +160,9 @@ func eachTenant(ctx context.Context, tenants []FleetTenant, ask func(context.Con
 	return false, text
 }
 
-var labelPattern = regexp.MustCompile(`\{label:([^}]*)\}`)
-
-// addressOf fills a template in; a label that the tenant does not have is an
-// error.
-func addressOf(template string, t FleetTenant) (string, error) {
-	var absent string
-	url := strings.ReplaceAll(template, "{tenant}", t.ID)
-	url = labelPattern.ReplaceAllStringFunc(url, func(m string) string {
-		name := labelPattern.FindStringSubmatch(m)[1]
-		v, ok := t.Labels[name]
-		if !ok {
-			absent = name
-		}
-		return v
-	})
-	if absent != "" {
-		return "", fmt.Errorf("it has no label %q, which the address is made with", absent)
-	}
-	return url, nil
-}
-
 // probe asks one tenant's address; "" when all is right.
-func (r *Runner) probe(ctx context.Context, c *HTTPCheck, t FleetTenant) string {
-	url, err := addressOf(c.URL, t)
+func (r *Runner) probe(ctx context.Context, c *strategy.HTTPCheck, t FleetTenant) string {
+	url, err := c.Address(strategy.Tenant{ID: t.ID, Labels: t.Labels})
 	if err != nil {
 		return err.Error()
 	}
@@ -202,7 +170,7 @@ func (r *Runner) probe(ctx context.Context, c *HTTPCheck, t FleetTenant) string 
 	if err != nil {
 		return err.Error()
 	}
-	if !c.right(status) {
+	if !c.Right(status) {
 		return fmt.Sprintf("answered %d", status)
 	}
 	if c.Contains != "" && !strings.Contains(body, c.Contains) {
@@ -211,17 +179,8 @@ func (r *Runner) probe(ctx context.Context, c *HTTPCheck, t FleetTenant) string 
 	return ""
 }
 
-func (c *HTTPCheck) right(status int) bool {
-	for _, s := range c.Status {
-		if s == status {
-			return true
-		}
-	}
-	return len(c.Status) == 0 && status >= 200 && status < 300
-}
-
 // query counts one tenant's documents; "" when the number is right.
-func (r *Runner) query(ctx context.Context, c *QueryCheck, t FleetTenant) string {
+func (r *Runner) query(ctx context.Context, c *strategy.QueryCheck, t FleetTenant) string {
 	mode := naming.Production
 	if c.Environment == "staging" {
 		mode = naming.Staging

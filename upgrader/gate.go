@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // A gate answers one part of the question "may this tenant start now, and if
@@ -271,7 +272,7 @@ func inWindow(f *Facts) (why, remedy string) {
 	if s == nil {
 		return "", ""
 	}
-	open, until := openAt(s.Windows, f.Now)
+	open, until := strategy.OpenAt(s.Windows, f.Now)
 	if open {
 		return "", ""
 	}
@@ -286,7 +287,7 @@ func tenantActive(f *Facts) (why, remedy string) {
 	case "", "active":
 		return "", ""
 	}
-	if s := f.Rollout.Options.Strategy; s != nil && s.Inactive == InactiveWait {
+	if s := f.Rollout.Options.Strategy; s != nil && s.Inactive == strategy.InactiveWait {
 		return "the tenant is " + f.Tenant.Registered, "`tms tenant update " + id + "` makes it active, or cancel it here with `tms upgrade cancel " + f.Rollout.ID + " --tenant " + id + "`"
 	}
 	return "", ""

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 var planDay = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -100,8 +101,8 @@ func TestPlanRefusals(t *testing.T) {
 		{"shard_limit", []string{"wave 1 (canary) is what needs most", "1090"}, func(c *planCase) {
 			c.cluster.Shards.Open = 950
 			c.fleet = append(c.fleet, FleetTenant{ID: "globex", Release: "0.8.2"})
-			c.options.Strategy = &Strategy{Canary: &WaveSpec{Size: "1"}, Waves: []WaveSpec{{Size: "rest"}}, Between: Between{Finalize: true}}
-			c.options.Strategy.Canary.Between = &Between{Finalize: true}
+			c.options.Strategy = &strategy.File{Canary: &strategy.Wave{Size: "1"}, Waves: []strategy.Wave{{Size: "rest"}}, Between: strategy.Between{Finalize: true}}
+			c.options.Strategy.Canary.Between = &strategy.Between{Finalize: true}
 		}},
 		{"disk_headroom", []string{"watermark low", "850"}, func(c *planCase) {
 			c.disk = DiskBudget{Total: 1000, Used: 800, Limit: 850, Watermark: "low"}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // RetentionChange is what came of a look at a retention, or of a command.
@@ -103,7 +105,7 @@ func (s *Service) finalizeDue(ctx context.Context, r *Rollout, ret Retention, no
 // Retain says when the old versions of a rollout are deleted, counted from
 // when its last tenant was switched; 0 keeps them until a command.
 func (s *Service) Retain(ctx context.Context, rollout string, after time.Duration, caller string) (*Rollout, error) {
-	if after != 0 && (after < MinFinalizeAfter || after > MaxFinalizeAfter) {
+	if after != 0 && (after < strategy.MinFinalizeAfter || after > strategy.MaxFinalizeAfter) {
 		return nil, invalidRetention("finalize_after", after)
 	}
 	err := s.store.ChangeRetention(ctx, rollout, func(_ context.Context, r *Rollout, was *Retention) (*RetentionChange, error) {
@@ -133,7 +135,7 @@ func retain(r *Rollout, was *Retention, after time.Duration, caller string) (*Re
 	}
 	ret, did := Retention{State: RetentionKept, ChangedBy: caller}, "keep"
 	if after != 0 {
-		ret, did = Retention{State: RetentionWaiting, After: after, ChangedBy: caller}, "finalize_after."+spanText(after)
+		ret, did = Retention{State: RetentionWaiting, After: after, ChangedBy: caller}, "finalize_after."+strategy.SpanText(after)
 	}
 	return &RetentionChange{Retention: ret, Did: did, Caller: caller}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // A rollout may say how long its old versions are kept. What is then to be
@@ -40,12 +42,6 @@ type Retention struct {
 	ChangedBy string `json:"changed_by,omitempty"`
 }
 
-// Bounds of Options.FinalizeAfter.
-const (
-	MinFinalizeAfter = time.Minute
-	MaxFinalizeAfter = 400 * 24 * time.Hour
-)
-
 const (
 	// remindBefore is how long before the deletion it is said again; half of
 	// the time where that is less.
@@ -74,7 +70,7 @@ func newRetention(r *Rollout) *Retention {
 
 func invalidRetention(field string, d time.Duration) error {
 	return &ServiceError{
-		Reason: ReasonInvalid, Field: field, Message: fmt.Sprintf("%s is outside %s..%s", d, MinFinalizeAfter, spanText(MaxFinalizeAfter)),
+		Reason: ReasonInvalid, Field: field, Message: fmt.Sprintf("%s is outside %s..%s", d, strategy.MinFinalizeAfter, strategy.SpanText(strategy.MaxFinalizeAfter)),
 		Remedy: "give a time such as 7d, or leave it out to delete old versions by command only",
 	}
 }
@@ -212,7 +208,7 @@ func (ret Retention) Text(r *Rollout) string {
 	old, _ := r.OldVersions()
 	switch ret.State {
 	case RetentionWaiting:
-		return fmt.Sprintf("old versions are deleted %s after the last tenant is switched; %s", spanText(ret.After), hold)
+		return fmt.Sprintf("old versions are deleted %s after the last tenant is switched; %s", strategy.SpanText(ret.After), hold)
 	case RetentionScheduled:
 		text := fmt.Sprintf("the old version of %d tenants is deleted at %s; %s", len(old), ret.DueAt.UTC().Format(time.RFC3339), hold)
 		if ret.Reason != "" {
@@ -226,13 +222,4 @@ func (ret Retention) Text(r *Rollout) string {
 		return "old versions are kept until `tms upgrade finalize " + r.ID + "`"
 	}
 	return "nothing is left to delete"
-}
-
-// spanText is a time as operators write it: whole days as days.
-func spanText(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d >= day && d%day == 0 {
-		return fmt.Sprintf("%dd", d/day)
-	}
-	return d.String()
 }

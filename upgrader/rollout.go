@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // RolloutState is where a rollout as a whole stands. It follows from the
@@ -93,7 +94,7 @@ type Options struct {
 	// well: see Rehearsed.
 	RequireRehearsal bool `json:"require_rehearsal,omitempty"`
 	// Strategy says in which waves; nil is all at once.
-	Strategy *Strategy `json:"strategy,omitempty"`
+	Strategy *strategy.File `json:"strategy,omitempty"`
 	// Except leaves tenants out on purpose, with the reason.
 	Except map[string]string `json:"except,omitempty"`
 }
@@ -120,7 +121,7 @@ func (o Options) WithDefaults() Options {
 		o.FenceTimeout = DefaultFenceTimeout
 	}
 	if o.FinalizeAfter == 0 && o.Strategy != nil {
-		o.FinalizeAfter, _ = parseSpan(o.Strategy.FinalizeAfter) // Problems says what is wrong with it
+		o.FinalizeAfter, _ = strategy.ParseSpan(o.Strategy.FinalizeAfter) // Problems says what is wrong with it
 	}
 	return o
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // Reason is the machine-readable cause of a ServiceError.
@@ -117,7 +118,7 @@ func (r Request) validate() error {
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.allow_quarantine", Message: fmt.Sprintf("%d is outside 0..%d", o.AllowQuarantine, MaxQuarantine), Remedy: "give a number of documents per tenant"}
 	case o.MaxTenants < 1 || o.MaxTenants > MaxMaxTenants:
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.max_tenants", Message: fmt.Sprintf("%d is outside 1..%d", o.MaxTenants, MaxMaxTenants), Remedy: "give a number of tenants in flight"}
-	case o.FinalizeAfter != 0 && (o.FinalizeAfter < MinFinalizeAfter || o.FinalizeAfter > MaxFinalizeAfter):
+	case o.FinalizeAfter != 0 && (o.FinalizeAfter < strategy.MinFinalizeAfter || o.FinalizeAfter > strategy.MaxFinalizeAfter):
 		return invalidRetention("options.finalize_after", o.FinalizeAfter)
 	case o.FenceTimeout < 100*time.Millisecond || o.FenceTimeout > 10*time.Minute:
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.fence_timeout", Message: fmt.Sprintf("%s is outside 100ms..10m", o.FenceTimeout), Remedy: "give the longest time in which writes may be refused"}

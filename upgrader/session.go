@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // session is one worker's turn on one tenant. It is used by one goroutine,
@@ -344,4 +345,16 @@ func (s *session) newPatterns() []string {
 // naming of the tenant that the session works on.
 func (s *session) naming() naming.Tenant {
 	return naming.Tenant{ID: s.t.TenantID, AdoptedFrom: s.t.Record.AdoptedFrom}
+}
+
+// fenceAllowed says whether writes to the tenant may be refused now: a tenant
+// that is in work when its window closes finishes, unless the strategy has its
+// fence wait for the next one.
+func (s *session) fenceAllowed() bool {
+	st := s.rollout.Options.Strategy
+	if st == nil || st.FenceOutside != strategy.FenceWait {
+		return true
+	}
+	open, _ := strategy.OpenAt(st.Windows, s.r.calendar())
+	return open
 }

@@ -5,33 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 )
-
-// finalizing checks what a strategy says about deleting old versions.
-func (p *strategyProblems) finalizing(s *Strategy) {
-	if s.Between.Finalize && s.Canary == nil && len(s.Waves) == 0 {
-		p.add("between.finalize", "there is but one wave: name a canary or waves, or say finalize_after instead")
-	}
-	if d, err := parseSpan(s.FinalizeAfter); err != nil || s.FinalizeAfter != "" && (d < MinFinalizeAfter || d > MaxFinalizeAfter) {
-		p.add("finalize_after", "%q is no time span from %s to %s: write for instance 7d", s.FinalizeAfter, MinFinalizeAfter, spanText(MaxFinalizeAfter))
-	}
-}
-
-// parseSpan reads a time span that may be given in days, as spanText writes it;
-// "" is 0.
-func parseSpan(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		return time.Duration(n) * 24 * time.Hour, err
-	}
-	return time.ParseDuration(text)
-}
 
 // errNothingToDelete ends a change of a rollout that turns out to be none.
 var errNothingToDelete = errors.New("no tenant of the wave is to be told")

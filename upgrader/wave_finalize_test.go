@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // shelf says of every tenant whether a snapshot holds its old version.
@@ -41,11 +42,11 @@ func (c *cramped) finalizeWaves() {
 		require.NoError(t, one.Fill(t.Context(), 20))
 		names = append(names, one.Name())
 	}
-	strategy := &upgrader.Strategy{
-		Canary: &upgrader.WaveSpec{Size: "1"}, Waves: []upgrader.WaveSpec{{Size: "1"}, {Size: "rest", Between: &upgrader.Between{Finalize: true}}},
-		Between: upgrader.Between{Finalize: true}, FinalizeAfter: "2d",
+	s := &strategy.File{
+		Canary: &strategy.Wave{Size: "1"}, Waves: []strategy.Wave{{Size: "1"}, {Size: "rest", Between: &strategy.Between{Finalize: true}}},
+		Between: strategy.Between{Finalize: true}, FinalizeAfter: "2d",
 	}
-	request := upgrader.Request{ToRelease: "0.8.2", Caller: "test", Options: upgrader.Options{Tenants: names, Strategy: strategy}}
+	request := upgrader.Request{ToRelease: "0.8.2", Caller: "test", Options: upgrader.Options{Tenants: names, Strategy: s}}
 	roomy, err := c.service.Plan(t.Context(), request)
 	require.NoError(t, err)
 	require.Empty(t, roomy.Refusals)
@@ -54,7 +55,7 @@ func (c *cramped) finalizeWaves() {
 	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &most))
 
 	plain := request
-	plain.Options.Strategy = &upgrader.Strategy{Canary: strategy.Canary, Waves: strategy.Waves[:1]}
+	plain.Options.Strategy = &strategy.File{Canary: s.Canary, Waves: s.Waves[:1]}
 	refused, err := c.service.Plan(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, "shard_limit", refused.Refusals[0].Code)

@@ -9,82 +9,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 var sunday = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) // a Sunday
-
-// Every tenant is in exactly one wave, and has a place of its own in it.
-func TestAssignProperty(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var ts []waveTenant
-		for i := range rapid.IntRange(0, 40).Draw(t, "tenants") {
-			ts = append(ts, waveTenant{ID: fmt.Sprintf("t%02d", i), Docs: rapid.Int64Range(0, 5).Draw(t, "docs"), Labels: map[string]string{"tier": rapid.SampledFrom([]string{"1", "2", "x"}).Draw(t, "tier")}})
-		}
-		s := &Strategy{PriorityLabel: rapid.SampledFrom([]string{"", "tier"}).Draw(t, "priority")}
-		size := rapid.SampledFrom([]string{"1", "3", "10%", "50%"})
-		if rapid.Bool().Draw(t, "canary") {
-			s.Canary = &WaveSpec{Size: size.Draw(t, "canary size")}
-		}
-		for range rapid.IntRange(0, 4).Draw(t, "waves") {
-			s.Waves = append(s.Waves, WaveSpec{Size: size.Draw(t, "size")})
-		}
-		require.Empty(t, s.Problems())
-		a := assignWaves(s, ts)
-		require.Empty(t, a.refusals)
-		require.Len(t, a.places, len(ts))
-		seen := map[place]bool{}
-		members := map[int]int{}
-		for _, p := range a.places {
-			require.False(t, seen[p])
-			seen[p] = true
-			members[p.wave]++
-		}
-		for i, w := range a.waves {
-			require.Equal(t, i+1, w.Number)
-			require.Equal(t, w.Tally.Tenants, members[w.Number])
-			require.Positive(t, w.Tally.Tenants)
-		}
-	})
-}
-
-func TestAssign(t *testing.T) {
-	t.Parallel()
-	ts := []waveTenant{
-		{ID: "big", Docs: 1000}, {ID: "mid", Docs: 100, Labels: map[string]string{"tier": "test"}}, {ID: "small", Docs: 1}, {ID: "tiny", Docs: 0, Labels: map[string]string{"rank": "1"}},
-	}
-	names := func(a assignment) (out []string) {
-		for _, w := range a.waves {
-			out = append(out, fmt.Sprintf("%s:%d", w.Name, w.Tally.Tenants))
-		}
-		return out
-	}
-	for _, c := range []struct {
-		name string
-		s    *Strategy
-		want []string
-		code string
-	}{
-		{"no strategy", nil, []string{"all:4"}, ""},
-		{"canary by count takes the smallest", &Strategy{Canary: &WaveSpec{Size: "1"}}, []string{"canary:1", "rest:3"}, ""},
-		{"percent is rounded up", &Strategy{Waves: []WaveSpec{{Size: "30%"}, {Size: "rest"}}}, []string{"wave 1:2", "wave 2:2"}, ""},
-		{"by label", &Strategy{Canary: &WaveSpec{Label: "tier=test"}}, []string{"canary:1", "rest:3"}, ""},
-		{"a label that nobody has", &Strategy{Canary: &WaveSpec{Label: "tier=gold"}}, []string{"all:4"}, "wave_empty"},
-		{"a name that is not there", &Strategy{Canary: &WaveSpec{Tenants: []string{"big", "gone"}}}, []string{"canary:1", "rest:3"}, "wave_tenant"},
-		{"sizes beyond the fleet are dropped", &Strategy{Waves: []WaveSpec{{Size: "10"}, {Size: "10"}}}, []string{"wave 1:4"}, ""},
-	} {
-		a := assignWaves(c.s, ts)
-		require.Equal(t, c.want, names(a), c.name)
-		if c.code == "" {
-			require.Empty(t, a.refusals, c.name)
-		} else {
-			require.Equal(t, c.code, a.refusals[0].Code, c.name)
-		}
-	}
-	require.Equal(t, place{1, 1}, assignWaves(nil, ts).places["big"], "large first is the default")
-	require.Equal(t, place{1, 1}, assignWaves(&Strategy{Order: OrderSmallFirst}, ts).places["tiny"])
-	require.Equal(t, place{1, 1}, assignWaves(&Strategy{PriorityLabel: "rank"}, ts).places["tiny"])
-}
 
 // One row per arrow of a wave.
 func TestAdvance(t *testing.T) {
@@ -92,7 +20,7 @@ func TestAdvance(t *testing.T) {
 	all := WaveTally{Tenants: 2, Ended: 2}
 	failed := WaveTally{Tenants: 2, Ended: 1, Failed: 1, Waiting: 1}
 	ended := func(w Wave) Wave { w.EndedAt, w.SoakUntil = sunday.Add(-time.Hour), sunday.Add(-time.Minute); return w }
-	checks := []Check{{Webhook: &WebhookCheck{URL: "https://x"}}}
+	checks := []strategy.Check{{Webhook: &strategy.WebhookCheck{URL: "https://x"}}}
 	for _, c := range []struct {
 		name   string
 		wave   Wave
@@ -105,33 +33,33 @@ func TestAdvance(t *testing.T) {
 		{"stays closed while paused", Wave{State: WavePending, Tally: WaveTally{Tenants: 2, Waiting: 2}}, WishPause, WavePending, false, false},
 		{"works", Wave{State: WaveOpen, Tally: WaveTally{Tenants: 2, Ended: 1}}, WishRun, WaveOpen, false, false},
 		{"done", Wave{State: WaveOpen, Tally: all}, WishRun, WaveDone, false, false},
-		{"soaks", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Soak: "1h"}}}, WishRun, WaveSoaking, false, false},
-		{"has soaked", ended(Wave{State: WaveSoaking, Tally: all, Rule: WaveRule{Between: Between{Soak: "1h"}}}), WishRun, WaveDone, false, false},
+		{"soaks", Wave{State: WaveOpen, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Soak: "1h"}}}, WishRun, WaveSoaking, false, false},
+		{"has soaked", ended(Wave{State: WaveSoaking, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Soak: "1h"}}}), WishRun, WaveDone, false, false},
 		{"is tried again while it soaks", ended(Wave{State: WaveSoaking, Tally: WaveTally{Tenants: 2, Ended: 1}}), WishRun, WaveOpen, false, false},
-		{"checks", ended(Wave{State: WaveSoaking, Tally: all, Rule: WaveRule{Between: Between{Checks: checks}}}), WishRun, WaveChecking, false, false},
-		{"checks passed", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), Checks: []CheckResult{{OK: true}}, Rule: WaveRule{Between: Between{Checks: checks}}}), WishRun, WaveDone, false, false},
-		{"checks go on", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks}}}), WishRun, WaveChecking, false, false},
-		{"checks did not pass: pause", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks}, FailureBudget: FailureBudget{Then: ThenPause}}}), WishRun, WaveChecking, true, false},
-		{"checks did not pass: stop", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks}, FailureBudget: FailureBudget{Then: ThenStop}}}), WishRun, WaveStopped, false, true},
-		{"checks did not pass: continue", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks}, FailureBudget: FailureBudget{Then: ThenContinue}}}), WishRun, WaveDone, false, false},
-		{"checks waived", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), ChecksWaived: true, Rule: WaveRule{Between: Between{Checks: checks}}}), WishRun, WaveDone, false, false},
-		{"awaits approval", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Approval: true}}}, WishRun, WaveAwaiting, false, false},
-		{"approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: WaveRule{Between: Between{Approval: true}}}), WishRun, WaveDone, false, false},
-		{"finalizes when approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: WaveRule{Between: Between{Approval: true, Finalize: true}}}), WishRun, WaveFinalizing, false, false},
-		{"soaks before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Soak: "1h", Finalize: true}}}, WishRun, WaveSoaking, false, false},
-		{"is approved before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: WaveRule{Between: Between{Approval: true, Finalize: true}}}, WishRun, WaveAwaiting, false, false},
-		{"old versions stand", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
-		{"old versions are being deleted", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1, Deleting: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
-		{"old versions stand, paused", ended(Wave{State: WaveFinalizing, Tally: all, Rule: WaveRule{Between: Between{Finalize: true}}}), WishPause, WaveFinalizing, false, false},
-		{"finalized", ended(Wave{State: WaveFinalizing, Tally: all, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveDone, false, false},
-		{"finalized, checks passed before", ended(Wave{State: WaveFinalizing, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: WaveRule{Between: Between{Checks: checks, Finalize: true}}}), WishRun, WaveDone, false, false},
-		{"one goes back while others are finalized", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 1}, Rule: WaveRule{Between: Between{Finalize: true}}}), WishRun, WaveOpen, false, false},
-		{"too many failed: pause", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenPause}}}, WishRun, WaveOpen, true, false},
-		{"too many failed: stop", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenStop}}}, WishRun, WaveStopped, false, true},
-		{"too many failed: continue", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenContinue}}}, WishRun, WaveOpen, false, false},
-		{"tolerated", Wave{State: WaveOpen, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "50%", Then: ThenStop}}}, WishRun, WaveOpen, false, false},
-		{"forgiven", Wave{State: WaveOpen, Forgiven: 1, Tally: failed, Rule: WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: ThenStop}}}, WishRun, WaveOpen, false, false},
-		{"nobody is left in it", Wave{State: WaveOpen, Rule: WaveRule{Between: Between{Approval: true}}}, WishRun, WaveDone, false, false},
+		{"checks", ended(Wave{State: WaveSoaking, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}}}), WishRun, WaveChecking, false, false},
+		{"checks passed", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), Checks: []CheckResult{{OK: true}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}}}), WishRun, WaveDone, false, false},
+		{"checks go on", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), Checks: []CheckResult{{}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}}}), WishRun, WaveChecking, false, false},
+		{"checks did not pass: pause", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}, FailureBudget: strategy.FailureBudget{Then: strategy.ThenPause}}}), WishRun, WaveChecking, true, false},
+		{"checks did not pass: stop", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}, FailureBudget: strategy.FailureBudget{Then: strategy.ThenStop}}}), WishRun, WaveStopped, false, true},
+		{"checks did not pass: continue", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}, FailureBudget: strategy.FailureBudget{Then: strategy.ThenContinue}}}), WishRun, WaveDone, false, false},
+		{"checks waived", ended(Wave{State: WaveChecking, Tally: all, CheckUntil: sunday.Add(time.Minute), ChecksWaived: true, Rule: strategy.Rule{Between: strategy.Between{Checks: checks}}}), WishRun, WaveDone, false, false},
+		{"awaits approval", Wave{State: WaveOpen, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Approval: true}}}, WishRun, WaveAwaiting, false, false},
+		{"approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: strategy.Rule{Between: strategy.Between{Approval: true}}}), WishRun, WaveDone, false, false},
+		{"finalizes when approved", ended(Wave{State: WaveAwaiting, Tally: all, ApprovedAt: sunday, Rule: strategy.Rule{Between: strategy.Between{Approval: true, Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"soaks before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Soak: "1h", Finalize: true}}}, WishRun, WaveSoaking, false, false},
+		{"is approved before it finalizes", Wave{State: WaveOpen, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Approval: true, Finalize: true}}}, WishRun, WaveAwaiting, false, false},
+		{"old versions stand", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1}, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"old versions are being deleted", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 2, Old: 1, Deleting: 1}, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}}}), WishRun, WaveFinalizing, false, false},
+		{"old versions stand, paused", ended(Wave{State: WaveFinalizing, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}}}), WishPause, WaveFinalizing, false, false},
+		{"finalized", ended(Wave{State: WaveFinalizing, Tally: all, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}}}), WishRun, WaveDone, false, false},
+		{"finalized, checks passed before", ended(Wave{State: WaveFinalizing, Tally: all, CheckUntil: sunday, Checks: []CheckResult{{}}, Rule: strategy.Rule{Between: strategy.Between{Checks: checks, Finalize: true}}}), WishRun, WaveDone, false, false},
+		{"one goes back while others are finalized", ended(Wave{State: WaveFinalizing, Tally: WaveTally{Tenants: 2, Ended: 1}, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}}}), WishRun, WaveOpen, false, false},
+		{"too many failed: pause", Wave{State: WaveOpen, Tally: failed, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: strategy.ThenPause}}}, WishRun, WaveOpen, true, false},
+		{"too many failed: stop", Wave{State: WaveOpen, Tally: failed, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: strategy.ThenStop}}}, WishRun, WaveStopped, false, true},
+		{"too many failed: continue", Wave{State: WaveOpen, Tally: failed, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: strategy.ThenContinue}}}, WishRun, WaveOpen, false, false},
+		{"tolerated", Wave{State: WaveOpen, Tally: failed, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "50%", Then: strategy.ThenStop}}}, WishRun, WaveOpen, false, false},
+		{"forgiven", Wave{State: WaveOpen, Forgiven: 1, Tally: failed, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: strategy.ThenStop}}}, WishRun, WaveOpen, false, false},
+		{"nobody is left in it", Wave{State: WaveOpen, Rule: strategy.Rule{Between: strategy.Between{Approval: true}}}, WishRun, WaveDone, false, false},
 	} {
 		c.wave.Number = 1
 		r := &Rollout{ID: "r", State: RolloutRunning, Wish: c.wish, Waves: []Wave{c.wave, {Number: 2, State: WavePending, Tally: WaveTally{Tenants: 1, Waiting: 1}}}}
@@ -155,21 +83,21 @@ func TestAdvance(t *testing.T) {
 // goes on.
 func TestLastWaveFinalizes(t *testing.T) {
 	t.Parallel()
-	tenants := []waveTenant{{ID: "a"}, {ID: "b"}}
-	between := &Between{Finalize: true, Approval: true}
-	s := &Strategy{Between: Between{Finalize: true}, Waves: []WaveSpec{{Size: "1"}, {Size: "rest", Between: between}}}
+	tenants := []strategy.Tenant{{ID: "a"}, {ID: "b"}}
+	between := &strategy.Between{Finalize: true, Approval: true}
+	s := &strategy.File{Between: strategy.Between{Finalize: true}, Waves: []strategy.Wave{{Size: "1"}, {Size: "rest", Between: between}}}
 	waves := assignWaves(s, tenants).waves
-	require.Equal(t, Between{Finalize: true}, waves[0].Rule.Between)
+	require.Equal(t, strategy.Between{Finalize: true}, waves[0].Rule.Between)
 	require.Equal(t, *between, waves[1].Rule.Between)
 	s.Waves = s.Waves[:1]
 	require.Zero(t, assignWaves(s, tenants).waves[1].Rule.Between, "what holds between waves holds after none")
 
-	at := func(tally WaveTally, then BudgetAction) *Rollout {
+	at := func(tally WaveTally, then strategy.Action) *Rollout {
 		return &Rollout{ID: "r", State: RolloutRunning, Wish: WishRun, Tenants: []RolloutTenant{{State: TenantSwitched}}, Waves: []Wave{{
-			Number: 1, State: WaveOpen, Tally: tally, Rule: WaveRule{Between: Between{Finalize: true}, FailureBudget: FailureBudget{Tolerate: "0", Then: then}},
+			Number: 1, State: WaveOpen, Tally: tally, Rule: strategy.Rule{Between: strategy.Between{Finalize: true}, FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: then}},
 		}}}
 	}
-	r := at(WaveTally{Tenants: 2, Ended: 2}, ThenPause)
+	r := at(WaveTally{Tenants: 2, Ended: 2}, strategy.ThenPause)
 	advance(r, sunday)
 	require.Equal(t, WaveFinalizing, r.Waves[0].State)
 	state, _ := settle(r, sunday)
@@ -183,10 +111,10 @@ func TestLastWaveFinalizes(t *testing.T) {
 	state, _ = settle(r, sunday)
 	require.Equal(t, RolloutComplete, state)
 
-	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, ThenPause)
+	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, strategy.ThenPause)
 	require.Contains(t, advance(r, sunday).Events[0], "is not finalized: 1 of 2 tenants")
 	require.Equal(t, WaveDone, r.Waves[0].State)
-	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, ThenContinue)
+	r = at(WaveTally{Tenants: 2, Ended: 2, Failed: 1}, strategy.ThenContinue)
 	advance(r, sunday)
 	require.Equal(t, WaveFinalizing, r.Waves[0].State)
 }
@@ -225,7 +153,7 @@ func TestForecastFinalizes(t *testing.T) {
 		var waves []Wave
 		var members [][]TenantPlan
 		for i, f := range one.finalize {
-			waves = append(waves, Wave{Number: i + 1, Rule: WaveRule{Between: Between{Finalize: f}}})
+			waves = append(waves, Wave{Number: i + 1, Rule: strategy.Rule{Between: strategy.Between{Finalize: f}}})
 			members = append(members, []TenantPlan{needing(50, 40, 0)})
 		}
 		c := &ClusterPlan{Cluster: DefaultCluster, Shards: ShardForecast{Now: 100, DataNodes: 2}, Forecast: Forecast{ShardsPeak: 250, Disk: DiskForecast{DiskBudget: DiskBudget{Used: 5}}}}
@@ -250,7 +178,7 @@ func TestWavesEnd(t *testing.T) {
 		n := rapid.IntRange(1, 4).Draw(t, "waves")
 		waiting, working := map[int]int{}, map[int]int{}
 		for i := range n {
-			rule := WaveRule{FailureBudget: FailureBudget{Tolerate: "0", Then: rapid.SampledFrom([]BudgetAction{ThenPause, ThenStop, ThenContinue}).Draw(t, "then")}}
+			rule := strategy.Rule{FailureBudget: strategy.FailureBudget{Tolerate: "0", Then: rapid.SampledFrom([]strategy.Action{strategy.ThenPause, strategy.ThenStop, strategy.ThenContinue}).Draw(t, "then")}}
 			rule.Between.Approval = rapid.Bool().Draw(t, "approval")
 			rule.Between.Finalize = rapid.Bool().Draw(t, "finalize")
 			size := rapid.IntRange(1, 3).Draw(t, "size")
@@ -353,7 +281,7 @@ func TestGatesSay(t *testing.T) {
 	t.Parallel()
 	ready := func() *Facts {
 		return &Facts{
-			Now: sunday, Rollout: &Rollout{ID: "r1", Wish: WishRun, Options: Options{MaxTenants: 2}, Waves: []Wave{{Number: 1, State: WaveDone}, {Number: 2, State: WaveOpen, Rule: WaveRule{FailureBudget: FailureBudget{Then: ThenPause}}}}},
+			Now: sunday, Rollout: &Rollout{ID: "r1", Wish: WishRun, Options: Options{MaxTenants: 2}, Waves: []Wave{{Number: 1, State: WaveDone}, {Number: 2, State: WaveOpen, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Then: strategy.ThenPause}}}}},
 			Tenant:  Candidate{TenantID: "acme", Wave: 2, NeedShards: 10, NeedBytes: 10, Registered: "active"},
 			Cluster: ClusterFacts{Health: "green", Shards: ShardBudget{Open: 10, MaxPerNode: 100, DataNodes: 1}, Disk: DiskBudget{Total: 100, Used: 10, Limit: 90}},
 		}
@@ -369,7 +297,7 @@ func TestGatesSay(t *testing.T) {
 		{GateNotPaused, "being cancelled", func(f *Facts) { f.Rollout.Wish = WishCancel }},
 		{GateFailureBudget, "1 of 3 tenants of wave 2 failed", func(f *Facts) { f.Rollout.Waves[1].Tally = WaveTally{Tenants: 3, Failed: 1} }},
 		{GateCanaryDone, "awaiting approval (`tms upgrade approve r1 --wave 1`)", func(f *Facts) {
-			f.Rollout.Options.Strategy, f.Rollout.Waves[0].State = &Strategy{Canary: &WaveSpec{Size: "1"}}, WaveAwaiting
+			f.Rollout.Options.Strategy, f.Rollout.Waves[0].State = &strategy.File{Canary: &strategy.Wave{Size: "1"}}, WaveAwaiting
 		}},
 		{GateWaveOpen, "wave 2 waits for wave 1, which is soaking until", func(f *Facts) {
 			f.Rollout.Waves[0].State, f.Rollout.Waves[1].State = WaveSoaking, WavePending
@@ -378,11 +306,11 @@ func TestGatesSay(t *testing.T) {
 			f.Rollout.Waves[0].State, f.Rollout.Waves[0].Reason, f.Rollout.Waves[1].State = WaveFinalizing, "tenant a: no snapshot", WavePending
 		}},
 		{GateInWindow, "the next one begins 2026-11-23 01:00:00 UTC", func(f *Facts) {
-			f.Rollout.Options.Strategy = &Strategy{Windows: []Window{{Days: []string{"mon"}, From: "02:00", To: "04:00", Zone: "Europe/Warsaw"}}}
+			f.Rollout.Options.Strategy = &strategy.File{Windows: []strategy.Window{{Days: []string{"mon"}, From: "02:00", To: "04:00", Zone: "Europe/Warsaw"}}}
 		}},
 		{GateTenantActive, "deleted", func(f *Facts) { f.Tenant.Registered = "deleted" }},
 		{GateTenantActive, "suspended", func(f *Facts) {
-			f.Tenant.Registered, f.Rollout.Options.Strategy = "suspended", &Strategy{Inactive: InactiveWait}
+			f.Tenant.Registered, f.Rollout.Options.Strategy = "suspended", &strategy.File{Inactive: strategy.InactiveWait}
 		}},
 		{GateSnapshotFresh, "is half done", func(f *Facts) {
 			f.Rollout.Options.SnapshotName, f.Snapshots = "s", map[string]SnapshotState{"s": {Text: "half done"}}
@@ -410,70 +338,5 @@ func TestGatesSay(t *testing.T) {
 	}
 	for _, g := range Gates() {
 		require.True(t, seen[g.Name], "no row for gate %s", g.Name)
-	}
-}
-
-func TestWindows(t *testing.T) {
-	t.Parallel()
-	night := Window{Days: []string{"mon-fri"}, From: "22:00", To: "04:00", Zone: "Europe/Warsaw"}
-	at := func(text string) time.Time {
-		zone, err := time.LoadLocation("Europe/Warsaw")
-		require.NoError(t, err)
-		out, err := time.ParseInLocation("2006-01-02 15:04", text, zone)
-		require.NoError(t, err)
-		return out
-	}
-	for _, c := range []struct {
-		name, now string
-		open      bool
-		until     string
-	}{
-		{"before", "2026-11-23 21:59", false, "2026-11-23 22:00"},
-		{"at its beginning", "2026-11-23 22:00", true, "2026-11-24 04:00"},
-		{"past midnight", "2026-11-24 03:59", true, "2026-11-24 04:00"},
-		{"at its end", "2026-11-24 04:00", false, "2026-11-24 22:00"},
-		{"Friday's goes into Saturday", "2026-11-28 01:00", true, "2026-11-28 04:00"},
-		{"none on Saturday", "2026-11-28 23:00", false, "2026-11-30 22:00"},
-		{"the clock goes back", "2026-10-24 12:00", false, "2026-10-26 22:00"},
-	} {
-		open, until := openAt([]Window{night}, at(c.now))
-		require.Equal(t, c.open, open, c.name)
-		require.True(t, at(c.until).Equal(until), "%s: %s", c.name, until)
-	}
-	open, _ := openAt(nil, sunday)
-	require.True(t, open)
-}
-
-func TestParseStrategy(t *testing.T) {
-	t.Parallel()
-	s, err := ParseStrategy([]byte("canary: 2\nwaves: [10%, {label: tier=pro, failure_budget: {tolerate: 5%, then: stop}}]\nbetween:\n  soak: 30m\n  checks:\n  - query: {alias: tracardi-event, at_least: 1, match: {term: {a: b}}}\n"))
-	require.NoError(t, err)
-	require.Equal(t, "2", s.Canary.Size)
-	require.Equal(t, "10%", s.Waves[0].Size)
-	require.Equal(t, ThenStop, s.Waves[1].FailureBudget.Then)
-	raw, err := s.JSON()
-	require.NoError(t, err)
-	again, err := ParseStrategy(raw)
-	require.NoError(t, err)
-	require.Equal(t, s, again, "what an API sends is what a file says")
-	for text, want := range map[string]string{
-		"":                         "empty",
-		"canary: 2\nwave: [1]\n":   `line 2: unknown key "wave"`,
-		"\n\ncanary:\n  sise: 1\n": `line 4: unknown key "sise"`,
-		"waves:\n- 5\n- many\n":    `line 3: waves[1].size: "many" is no size`,
-		"waves: 7\n":               "line 1:",
-		"between:\n  soak: soon\n": `line 2: between.soak: "soon" is no time span`,
-		"windows:\n- from: '25:00'\n  to: '26:00'\n": `line 2: windows[0]: from "25:00" is no time of day`,
-		"order: random\n":                               `line 1: order: "random" is unknown`,
-		"canary: {size: 1, label: a=b}\n":               "give exactly one of size, label and tenants",
-		"between:\n  checks:\n  - query: {alias: x}\n":  "line 3: between.checks[0].query: give at_least, at_most, or both",
-		"canary: 1\nbetween:\n  without_snapshot: true": "line 3: between.without_snapshot: it waives what finalize asks for",
-		"between:\n  finalize: true\n":                  "line 2: between.finalize: there is but one wave",
-		"canary: 1\nfinalize_after: 7\n":                `line 2: finalize_after: "7" is no time span`,
-		"canary: 1\nfinalize_after: 1s\n":               `line 2: finalize_after: "1s" is no time span from 1m0s to 400d`,
-		"failure_budget:\n  then: explode":              `line 2: failure_budget.then: "explode" is unknown`,
-	} {
-		_, err := ParseStrategy([]byte(text))
-		require.ErrorContains(t, err, want, text)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // WaveForecast is what the tenants of one wave that live in one cluster add
@@ -80,12 +82,12 @@ func (p *planner) waves(fleet []FleetTenant) {
 	for _, t := range fleet {
 		known[t.ID] = t
 	}
-	var moving []waveTenant
+	var moving []strategy.Tenant
 	for i := range p.plan.Tenants {
 		t := &p.plan.Tenants[i]
 		t.Labels = known[t.TenantID].Labels
 		if len(t.Path) > 1 {
-			moving = append(moving, waveTenant{ID: t.TenantID, Labels: t.Labels, Docs: t.Footprint.Docs})
+			moving = append(moving, strategy.Tenant{ID: t.TenantID, Labels: t.Labels, Docs: t.Footprint.Docs})
 		}
 	}
 	a := assignWaves(p.plan.Options.Strategy, moving)
@@ -187,7 +189,7 @@ func (s *Service) checkStrategy(o Options) error {
 	}
 	problems := o.Strategy.Problems()
 	if s.gates.Probes != nil {
-		problems = append(problems, o.Strategy.addresses(s.gates.Probes.CheckAddress)...)
+		problems = append(problems, o.Strategy.Addresses(s.gates.Probes.CheckAddress)...)
 	}
 	if len(problems) == 0 {
 		return nil
@@ -195,56 +197,10 @@ func (s *Service) checkStrategy(o Options) error {
 	return &ServiceError{Reason: ReasonInvalid, Field: "options.strategy." + problems[0].Path, Message: problems[0].Text + andMore(problems[1:]), Remedy: "see `tms upgrade schema`"}
 }
 
-func andMore(problems []Problem) string {
+func andMore(problems []strategy.Problem) string {
 	text := ""
 	for _, p := range problems {
 		text += "; " + p.String()
 	}
 	return text
-}
-
-// addresses lists what is wrong with the addresses of checks, which are tried
-// with a tenant's name that could be.
-func (s *Strategy) addresses(check func(string) error) (out []Problem) {
-	if s == nil {
-		return nil
-	}
-	each := func(path string, b *Between) {
-		if b == nil {
-			return
-		}
-		for i, c := range b.Checks {
-			for kind, url := range map[string]string{"http": c.httpURL(), "webhook": c.webhookURL()} {
-				if url == "" {
-					continue
-				}
-				url, _ = addressOf(labelPattern.ReplaceAllString(url, "label"), FleetTenant{ID: "tenant"})
-				if err := check(url); err != nil {
-					out = append(out, Problem{Path: fmt.Sprintf("%s.checks[%d].%s.url", path, i, kind), Text: err.Error()})
-				}
-			}
-		}
-	}
-	each("between", &s.Between)
-	if s.Canary != nil {
-		each("canary.between", s.Canary.Between)
-	}
-	for i := range s.Waves {
-		each(fmt.Sprintf("waves[%d].between", i), s.Waves[i].Between)
-	}
-	return out
-}
-
-func (c Check) httpURL() string {
-	if c.HTTP == nil {
-		return ""
-	}
-	return c.HTTP.URL
-}
-
-func (c Check) webhookURL() string {
-	if c.Webhook == nil {
-		return ""
-	}
-	return c.Webhook.URL
 }

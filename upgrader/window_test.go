@@ -10,6 +10,7 @@ import (
 
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // calendar is a clock that a test sets.
@@ -61,8 +62,8 @@ func TestWindowsAreKept(t *testing.T) {
 	require.NoError(t, tenant.Fill(t.Context(), 50))
 	clock := &calendar{}
 	clock.set("2026-11-23 12:00")
-	strategy := &upgrader.Strategy{Windows: []upgrader.Window{{From: "22:00", To: "23:00"}}, FenceOutside: upgrader.FenceWait}
-	r := b.waved(clock, upgrader.Options{Strategy: strategy, HoldSwitch: true}, tenant)
+	s := &strategy.File{Windows: []strategy.Window{{From: "22:00", To: "23:00"}}, FenceOutside: strategy.FenceWait}
+	r := b.waved(clock, upgrader.Options{Strategy: s, HoldSwitch: true}, tenant)
 
 	r = b.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].Reason != "" })
 	require.Equal(t, "gate in_window: no maintenance window is open; the next one begins 2026-11-23 22:00:00 UTC", r.Tenants[0].Reason)
@@ -110,7 +111,7 @@ func TestSuspendedTenantsWait(t *testing.T) {
 	suspend(true)
 	clock := &calendar{}
 	clock.set("2026-11-23 12:00")
-	r := b.waved(clock, upgrader.Options{Strategy: &upgrader.Strategy{Inactive: upgrader.InactiveWait}, MaxTenants: 1}, first, second)
+	r := b.waved(clock, upgrader.Options{Strategy: &strategy.File{Inactive: strategy.InactiveWait}, MaxTenants: 1}, first, second)
 	of := func(r *upgrader.Rollout, name string) upgrader.RolloutTenant {
 		for _, one := range r.Tenants {
 			if one.TenantID == name {

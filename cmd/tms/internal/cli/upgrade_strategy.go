@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/strategy"
 )
 
 // waveFlags are the strategy of a rollout.
@@ -61,7 +61,7 @@ func (f *waveFlags) put(cmd *cobra.Command, o *tmsv1.RolloutOptions) error {
 		return nil
 	}
 	if problems := s.Problems(); len(problems) > 0 {
-		return usage(cmd, &upgrader.StrategyError{Problems: problems})
+		return usage(cmd, &strategy.Error{Problems: problems})
 	}
 	raw, err := s.JSON()
 	if err != nil {
@@ -76,15 +76,15 @@ func (f *waveFlags) put(cmd *cobra.Command, o *tmsv1.RolloutOptions) error {
 }
 
 // strategy is nil when neither file nor flags ask for one.
-func (f *waveFlags) strategy() (*upgrader.Strategy, error) {
-	s := &upgrader.Strategy{}
+func (f *waveFlags) strategy() (*strategy.File, error) {
+	s := &strategy.File{}
 	asked := f.file != ""
 	if asked {
 		raw, err := os.ReadFile(f.file)
 		if err != nil {
 			return nil, fmt.Errorf("--strategy: %w", err)
 		}
-		if s, err = upgrader.ParseStrategy(raw); err != nil {
+		if s, err = strategy.Parse(raw); err != nil {
 			return nil, fmt.Errorf("--strategy %s: %w", f.file, err)
 		}
 	}
@@ -109,7 +109,7 @@ func (f *waveFlags) strategy() (*upgrader.Strategy, error) {
 }
 
 // rules puts what concerns all waves; more when there was something.
-func (f *waveFlags) rules(s *upgrader.Strategy) (more bool, err error) {
+func (f *waveFlags) rules(s *strategy.File) (more bool, err error) {
 	set := func(to *string, value string) {
 		if value != "" {
 			*to, more = value, true
@@ -125,10 +125,10 @@ func (f *waveFlags) rules(s *upgrader.Strategy) (more bool, err error) {
 	set(&s.FailureBudget.Tolerate, f.budget)
 	set((*string)(&s.FailureBudget.Then), f.onFailure)
 	for _, url := range f.checkHTTP {
-		s.Between.Checks, more = append(s.Between.Checks, upgrader.Check{HTTP: &upgrader.HTTPCheck{URL: url}}), true
+		s.Between.Checks, more = append(s.Between.Checks, strategy.Check{HTTP: &strategy.HTTPCheck{URL: url}}), true
 	}
 	for _, url := range f.checkWebhook {
-		s.Between.Checks, more = append(s.Between.Checks, upgrader.Check{Webhook: &upgrader.WebhookCheck{URL: url}}), true
+		s.Between.Checks, more = append(s.Between.Checks, strategy.Check{Webhook: &strategy.WebhookCheck{URL: url}}), true
 	}
 	if name, ok := strings.CutPrefix(f.order, "label:"); ok {
 		set(&s.PriorityLabel, name)
@@ -165,20 +165,20 @@ func (f *waveFlags) rules(s *upgrader.Strategy) (more bool, err error) {
 var sizePattern = regexp.MustCompile(`^(\d+%?|rest)$`)
 
 // waveOf reads the short form of a wave. No tenant's id is all digits.
-func waveOf(text string) upgrader.WaveSpec {
+func waveOf(text string) strategy.Wave {
 	switch {
 	case sizePattern.MatchString(text):
-		return upgrader.WaveSpec{Size: text}
+		return strategy.Wave{Size: text}
 	case strings.Contains(text, "="):
-		return upgrader.WaveSpec{Label: text}
+		return strategy.Wave{Label: text}
 	}
-	return upgrader.WaveSpec{Tenants: unique(strings.Split(text, ","))}
+	return strategy.Wave{Tenants: unique(strings.Split(text, ","))}
 }
 
 // windowOf reads "mon-fri,sun 22:00-04:00 Europe/Warsaw"; days and zone may be
 // left out.
-func windowOf(text string) (upgrader.Window, error) {
-	var w upgrader.Window
+func windowOf(text string) (strategy.Window, error) {
+	var w strategy.Window
 	for _, part := range strings.Fields(text) {
 		from, to, isRange := strings.Cut(part, "-")
 		switch {
@@ -199,6 +199,6 @@ func windowOf(text string) (upgrader.Window, error) {
 func (a *app) upgradeSchemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of a strategy file, for editors", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return writeJSON(a.out, upgrader.StrategySchema()) },
+		RunE: func(*cobra.Command, []string) error { return writeJSON(a.out, strategy.Schema()) },
 	}
 }

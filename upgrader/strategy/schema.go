@@ -1,9 +1,9 @@
-package upgrader
+package strategy
 
 type jsonObject = map[string]any
 
-// StrategySchema is the JSON Schema (2020-12) of a strategy file, for editors.
-func StrategySchema() map[string]any {
+// Schema is the JSON Schema (2020-12) of a strategy file, for editors.
+func Schema() map[string]any {
 	s := closedObject(jsonObject{
 		"canary":         jsonObject{"description": "the first wave", "oneOf": []any{size(), ref("wave")}},
 		"waves":          jsonObject{"description": "the waves after it; whoever is in none forms the last one", "type": "array", "maxItems": maxWaves, "items": jsonObject{"oneOf": []any{size(), ref("wave")}}},

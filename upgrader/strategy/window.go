@@ -1,4 +1,4 @@
-package upgrader
+package strategy
 
 import (
 	"errors"
@@ -82,9 +82,9 @@ func (o opening) on(y int, m time.Month, d int) (from, to time.Time) {
 	return time.Date(y, m, d, 0, o.from, 0, 0, o.zone), time.Date(y, m, d, 0, o.to, 0, 0, o.zone)
 }
 
-// openAt says whether any of the windows is open, and when that changes next;
+// OpenAt says whether any of the windows is open, and when that changes next;
 // no windows are always open. The windows must be right.
-func openAt(windows []Window, now time.Time) (open bool, until time.Time) {
+func OpenAt(windows []Window, now time.Time) (open bool, until time.Time) {
 	if len(windows) == 0 {
 		return true, time.Time{}
 	}
@@ -116,16 +116,4 @@ func openAt(windows []Window, now time.Time) (open bool, until time.Time) {
 		return true, until
 	}
 	return false, next
-}
-
-// fenceAllowed says whether writes to the tenant may be refused now: a tenant
-// that is in work when its window closes finishes, unless the strategy has its
-// fence wait for the next one.
-func (s *session) fenceAllowed() bool {
-	st := s.rollout.Options.Strategy
-	if st == nil || st.FenceOutside != FenceWait {
-		return true
-	}
-	open, _ := openAt(st.Windows, s.r.calendar())
-	return open
 }

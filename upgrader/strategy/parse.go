@@ -1,4 +1,4 @@
-package upgrader
+package strategy
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// StrategyError lists everything that is wrong with a strategy.
-type StrategyError struct{ Problems []Problem }
+// Error lists everything that is wrong with a strategy.
+type Error struct{ Problems []Problem }
 
-func (e *StrategyError) Error() string {
+func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
 		lines[i] = p.String()
@@ -23,29 +23,29 @@ func (e *StrategyError) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// ParseStrategy reads a strategy file, YAML or JSON. Unknown keys and wrong
-// values are a *StrategyError that names their lines.
-func ParseStrategy(text []byte) (*Strategy, error) {
+// Parse reads a strategy file, YAML or JSON. Unknown keys and wrong
+// values are an *Error that names their lines.
+func Parse(text []byte) (*File, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
-		return nil, &StrategyError{problemsOf(err)}
+		return nil, &Error{problemsOf(err)}
 	}
 	if root.Kind == 0 || len(root.Content) == 0 {
-		return nil, &StrategyError{[]Problem{{Text: "the strategy is empty"}}}
+		return nil, &Error{[]Problem{{Text: "the strategy is empty"}}}
 	}
 	plain(root.Content[0])
 	// Encoded and read again: only a Decoder refuses keys that it does not know.
 	whole, err := yaml.Marshal(&root)
 	if err != nil {
-		return nil, &StrategyError{problemsOf(err)}
+		return nil, &Error{problemsOf(err)}
 	}
-	var s Strategy
+	var s File
 	dec := yaml.NewDecoder(bytes.NewReader(whole))
 	dec.KnownFields(true)
 	err = dec.Decode(&s)
 	lines := linesOf(root.Content[0])
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, &StrategyError{relocated(problemsOf(err), &root, whole)}
+		return nil, &Error{relocated(problemsOf(err), &root, whole)}
 	}
 	problems := s.Problems()
 	if len(problems) == 0 {
@@ -54,7 +54,7 @@ func ParseStrategy(text []byte) (*Strategy, error) {
 	for i := range problems {
 		problems[i].Line = lines.at(problems[i].Path)
 	}
-	return nil, &StrategyError{problems}
+	return nil, &Error{problems}
 }
 
 // plain turns the short form of a wave, "5", into the long one, "size: 5".
@@ -173,4 +173,4 @@ func (l lineIndex) at(path string) int {
 }
 
 // JSON is the strategy as an API sends it.
-func (s *Strategy) JSON() ([]byte, error) { return json.Marshal(s) }
+func (s *File) JSON() ([]byte, error) { return json.Marshal(s) }
