@@ -120,7 +120,10 @@ func TestSuspendedTenantsWait(t *testing.T) {
 		}
 		return upgrader.RolloutTenant{}
 	}
-	r = b.until(r.ID, func(r *upgrader.Rollout) bool { return of(r, second.Name()).State == upgrader.TenantSwitched })
+	r = b.until(r.ID, func(r *upgrader.Rollout) bool {
+		// The reason is that of the last look, and the next one is due.
+		return of(r, second.Name()).State == upgrader.TenantSwitched && strings.Contains(of(r, first.Name()).Reason, "gate "+upgrader.GateTenantActive)
+	})
 	waits := of(r, first.Name())
 	require.Equal(t, upgrader.TenantPlanned, waits.State)
 	require.Contains(t, waits.Reason, "gate tenant_active: the tenant is suspended")
