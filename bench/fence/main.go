@@ -33,6 +33,7 @@ const (
 
 type config struct {
 	docs, months, rounds int
+	warmup               int
 	rate                 float64
 	heap                 string
 }
@@ -43,13 +44,14 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.docs, "docs", 100_000, "documents of the tenant")
 	f.IntVar(&c.months, "months", 3, "monthly partitions per partitioned resource")
 	f.IntVar(&c.rounds, "rounds", 10, "times forth and back")
+	f.IntVar(&c.warmup, "warmup", 1, "rounds before those, which warm the engine up and do not count")
 	f.Float64Var(&c.rate, "rate", 50, "writes per second")
 	f.StringVar(&c.heap, "heap", "1g", "heap of the engine")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	if c.docs < 0 || c.months < 1 || c.rounds < 1 || c.rate <= 0 {
-		return c, fmt.Errorf("docs %d must not be negative, months %d and rounds %d at least 1, rate %g positive", c.docs, c.months, c.rounds, c.rate)
+	if c.docs < 0 || c.months < 1 || c.rounds < 1 || c.warmup < 0 || c.rate <= 0 {
+		return c, fmt.Errorf("docs %d and warmup %d must not be negative, months %d and rounds %d at least 1, rate %g positive", c.docs, c.warmup, c.months, c.rounds, c.rate)
 	}
 	return c, nil
 }
@@ -149,14 +151,16 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	writer := b.tenant.StartWriter(ctx, fleet.WriterConfig{Rate: b.cfg.rate})
 	var forth, back []time.Duration
 	aside := map[fleet.Document]struct{}{}
-	for round := range b.cfg.rounds {
+	for round := range b.cfg.warmup + b.cfg.rounds {
 		started := time.Now()
 		f, w, id, err := b.round(ctx, writer)
 		if err != nil {
 			return err
 		}
-		forth, back = append(forth, f), append(back, w)
-		fmt.Printf("round %d  forth %4d ms  back %4d ms  (%.0f s)\n", round+1, f.Milliseconds(), w.Milliseconds(), time.Since(started).Seconds())
+		if round >= b.cfg.warmup {
+			forth, back = append(forth, f), append(back, w)
+		}
+		fmt.Printf("round %d  forth %4d ms  back %4d ms  (%.0f s)\n", round+1-b.cfg.warmup, f.Milliseconds(), w.Milliseconds(), time.Since(started).Seconds())
 		b.explain()
 		docs, err := b.service.Quarantine(ctx, upgrader.QuarantineFilter{RolloutID: id, WithoutSource: true})
 		if err != nil {

@@ -29,6 +29,10 @@ func (e *paperEngine) Shards(context.Context) (upgrader.ShardBudget, error) {
 
 func (e *paperEngine) Refresh(context.Context, ...string) error { return nil }
 
+func (e *paperEngine) CheckIndex(context.Context, upgrader.IndexBody) error { return nil }
+
+func (e *paperEngine) CheckScript(context.Context, string, map[string]any) error { return nil }
+
 // each calls fn for every index of the tenant that patterns are about.
 func (e *paperEngine) each(patterns []string, fn func(n naming.IndexName, r releases.Resource)) error {
 	first, ok := naming.Parse(patterns[0])
