@@ -14,40 +14,43 @@ import (
 // switch, and what was written since is carried back. So what differs in
 // number can only be deletions (see reconcile.go for the way forth).
 
-// rememberNew reads the ids of the indices of the new version that were
-// written to, so that behind the fence only what has changed is read again.
+// rememberNew reads the ids of the indices of the new version, above all of
+// those that were written to, so that behind the fence only what has changed is
+// read again.
 func (s *session) rememberNew(ctx context.Context) error {
-	fresh := map[string]*remembered{}
-	var copies []*Copy
+	stats, err := s.stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return err
+	}
+	var hot, cold []indexAt
 	for _, w := range s.back {
 		for _, name := range w.news {
-			if at := s.t.Record.Return.At[name]; at != nil && w.from != nil {
-				fresh[name] = &remembered{touched: map[string]int64{}}
-				copies = append(copies, &Copy{Source: name, Checkpoint: at})
+			x := indexAt{name, s.carriedTo(name), stats[name].Docs}
+			switch {
+			case w.from == nil:
+			case s.t.Record.Return.At[name] != nil:
+				hot = append(hot, x)
+			case !never(x.at):
+				cold = append(cold, x)
 			}
 		}
 	}
-	// Registered before the reading begins: what is touched meanwhile counts.
-	s.mu.Lock()
-	s.ids = fresh
-	s.mu.Unlock()
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Streams)
-	for _, c := range copies {
-		g.Go(func() (err error) { fresh[c.Source].shards, err = readIDs(gctx, s.engine, c); return err })
-	}
-	return g.Wait()
+	return s.remember(ctx, hot, cold)
 }
 
 // removeVanishedBack deletes from the old version what was deleted from
 // remembered indices since. It may only run behind the fence.
 func (s *session) removeVanishedBack(ctx context.Context) error {
+	now, err := s.stats(ctx, s.newPatterns()...)
+	if err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, w := range s.back {
 		for _, name := range w.news {
 			r := s.ids[name]
-			if r == nil || r.shards == nil || w.from == nil {
+			if !r.lacks(now[name]) || w.from == nil {
 				continue
 			}
 			g.Go(func() error {

@@ -123,6 +123,11 @@ func (s *session) catchUpTo(ctx context.Context, stats map[string]IndexStats) (i
 	if err := s.engine.Refresh(ctx, behind...); err != nil {
 		return 0, err
 	}
+	s.mu.Lock()
+	for _, source := range behind { // deletions leave nothing else to see
+		s.hot[source] = true
+	}
+	s.mu.Unlock()
 	counts := make([]int, len(jobs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)

@@ -245,7 +245,7 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 	// not.
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.compareDelta(gctx) })
-	g.Go(func() error { return s.removeVanished(gctx) })
+	g.Go(func() error { return s.removeVanished(gctx, final) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

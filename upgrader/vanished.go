@@ -1,8 +1,10 @@
 package upgrader
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"sync"
 
@@ -11,10 +13,11 @@ import (
 
 // Behind the fence there is no time to read all ids of both sides only to
 // find the handful of documents that were deleted in the last second. So the
-// ids of the sources that are being written to are read before the fence,
-// with their sequence numbers; behind it, counting the documents per stretch
-// of sequence numbers shows in which stretches something has gone, and only
-// those are read again.
+// ids of the sources that are being written to, and of others as far as there is
+// room, are read before the fence, with their sequence numbers; behind it,
+// counting the documents of those that have changed per stretch of sequence
+// numbers shows in which stretches something has gone, and only those are read
+// again.
 const (
 	// narrowest is the width of a counted stretch of sequence numbers: about
 	// a page of ids, so that reading one again is one call. Wider ones are
@@ -22,8 +25,9 @@ const (
 	// below what an engine allows in one answer (search.max_buckets).
 	narrowest     = 1_000
 	mostStretches = 5_000
-	// mostRemembered bounds the ids kept in memory per source, at some 60
-	// bytes each. A larger source is compared as a whole.
+	// mostRemembered bounds the ids kept in memory per source that is written
+	// to, and of all others together, at some 60 bytes each. What is not
+	// remembered is compared as a whole.
 	mostRemembered = 500_000
 )
 
@@ -31,6 +35,7 @@ const (
 // up has met since.
 type remembered struct {
 	mu      sync.Mutex
+	at      Checkpoint       // up to which they were read
 	shards  map[int][]seqID  // ascending; nil when there were too many
 	touched map[string]int64 // the highest sequence number that catching up met the id at
 }
@@ -43,7 +48,6 @@ type seqID struct {
 // noteTouched remembers which documents catching up has met.
 func (s *session) noteTouched(source string, docs []Doc) {
 	s.mu.Lock()
-	s.hot[source] = true
 	r := s.ids[source]
 	s.mu.Unlock()
 	if r == nil {
@@ -65,36 +69,74 @@ func (r *remembered) moved(x seqID) bool {
 	return ok && seq > x.seq
 }
 
-// rememberIDs reads the ids of every source that was written to lately.
+// rememberIDs reads the ids of every source that was written to lately; when
+// there are any, also those of others, which may be written to any moment.
 func (s *session) rememberIDs(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Streams)
-	fresh := map[string]*remembered{}
+	var hot, cold []indexAt
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
-			if !s.hot[c.Source] {
-				continue
+			switch at := (indexAt{c.Source, c.Checkpoint, c.Docs}); {
+			case s.hot[c.Source]:
+				hot = append(hot, at)
+			case !never(c.Checkpoint):
+				cold = append(cold, at)
 			}
-			r := &remembered{touched: map[string]int64{}}
-			fresh[c.Source] = r
-			g.Go(func() (err error) { r.shards, err = readIDs(gctx, s.engine, c); return err })
 		}
+	}
+	return s.remember(ctx, hot, cold)
+}
+
+// indexAt is an index up to a checkpoint; docs is about how many it holds.
+type indexAt struct {
+	name string
+	at   Checkpoint
+	docs int64
+}
+
+// remember reads the ids of the hot indices and, when there are any, those of
+// as many cold ones as there is room for, the small ones first.
+func (s *session) remember(ctx context.Context, hot, cold []indexAt) error {
+	all := hot
+	if len(hot) > 0 {
+		slices.SortStableFunc(cold, func(a, b indexAt) int { return cmp.Compare(a.docs, b.docs) })
+		room := int64(mostRemembered)
+		for _, x := range cold {
+			if room -= x.docs; room < 0 {
+				break
+			}
+			all = append(all, x)
+		}
+	}
+	fresh := map[string]*remembered{}
+	for _, x := range all {
+		fresh[x.name] = &remembered{at: x.at, touched: map[string]int64{}}
 	}
 	// Registered before the reading begins: what is touched meanwhile counts.
 	s.mu.Lock()
 	s.ids = fresh
 	s.mu.Unlock()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, x := range all {
+		g.Go(func() (err error) { fresh[x.name].shards, err = readIDs(gctx, s.engine, x); return err })
+	}
 	return g.Wait()
 }
 
+// lacks says whether something may have gone from an index since its ids were
+// read: one whose sequence numbers have not gone on lacks nothing.
+func (r *remembered) lacks(now IndexStats) bool {
+	return r != nil && r.shards != nil && beyond(r.at, now.MaxSeqNo)
+}
+
 // readIDs reads ids and sequence numbers up to the checkpoint.
-func readIDs(ctx context.Context, e Engine, c *Copy) (map[int][]seqID, error) {
+func readIDs(ctx context.Context, e Engine, x indexAt) (map[int][]seqID, error) {
 	out := map[int][]seqID{}
 	n := 0
-	for _, shard := range shardsIn(c.Checkpoint) {
+	for _, shard := range shardsIn(x.at) {
 		var ids []seqID
-		err := readShard(ctx, e, c.Source, shard, -1, c.Checkpoint[shard], true, func(docs []Doc, _ int64) error {
+		err := readShard(ctx, e, x.name, shard, -1, x.at[shard], true, func(docs []Doc, _ int64) error {
 			n += len(docs)
 			if n > mostRemembered {
 				return errTooMany
@@ -119,14 +161,15 @@ func readIDs(ctx context.Context, e Engine, c *Copy) (map[int][]seqID, error) {
 var errTooMany = errors.New("too many ids to remember")
 
 // removeVanished deletes from the targets what was deleted from remembered
-// sources since. It may only run behind the fence.
-func (s *session) removeVanished(ctx context.Context) error {
+// sources since. It may only run behind the fence; now are the sources' final
+// sequence numbers.
+func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
-			if r := s.ids[c.Source]; r != nil && r.shards != nil {
+			if r := s.ids[c.Source]; r.lacks(now[c.Source]) {
 				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r) })
 			}
 		}
