@@ -17,7 +17,7 @@ STACK := go run ./internal/devstack/cmd/withstack
 
 # Packages in which several goroutines or processes meet: these run under the
 # race detector too. It multiplies run time, so pure logic is left out.
-RACE := ./cmd/... ./server/... ./tenants/... ./db/... ./upgrader ./internal/archtest
+RACE := ./cmd/... ./server/... ./tenants/... ./db/... ./upgrader/... ./internal/archtest
 
 .PHONY: help demo setup test check lint generate bench robustness build clean race
 
