@@ -65,7 +65,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	// After a restart of Postgres every idle connection is dead: each would
 	// fail one call, and a caller who tries again would meet the next.
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
-	setTimeouts(cfg.ConnConfig.RuntimeParams)
+	setParameters(cfg.ConnConfig.RuntimeParams)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
@@ -78,7 +78,8 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return d, nil
 }
 
-func setTimeouts(params map[string]string) {
+// setParameters sets what the address leaves open.
+func setParameters(params map[string]string) {
 	for name, d := range map[string]time.Duration{
 		"statement_timeout":                   statementTimeout,
 		"lock_timeout":                        lockTimeout,
@@ -88,8 +89,15 @@ func setTimeouts(params map[string]string) {
 			params[name] = fmt.Sprint(d.Milliseconds())
 		}
 	}
-	if params["application_name"] == "" {
-		params["application_name"] = "tms"
+	for name, value := range map[string]string{
+		"application_name": "tms",
+		// Questions are short, and some of them look costly to the planner:
+		// compiling them took twenty times as long as answering them.
+		"jit": "off",
+	} {
+		if params[name] == "" {
+			params[name] = value
+		}
 	}
 }
 
