@@ -264,6 +264,7 @@ func (s *session) proveBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.laps.lap("count", s.r.now())
 	again := false
 	for w, t := range tallies {
 		if !t.equal() {
@@ -283,6 +284,7 @@ func (s *session) proveBack(ctx context.Context) error {
 			return err
 		}
 	}
+	s.laps.lap("surplus", s.r.now())
 	r := s.t.Record.Return
 	r.Documents, r.NotCarried = 0, 0
 	for w, t := range tallies {

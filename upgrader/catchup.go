@@ -202,7 +202,7 @@ func (s *session) converge(ctx context.Context) (Outcome, error) {
 	if o, err := s.chase(ctx, StepConverge); err != nil || o != OutcomeDone {
 		return o, err
 	}
-	if err := s.reconcile(ctx); err != nil {
+	if err := s.reconcile(ctx, false); err != nil {
 		return OutcomeRetry, err
 	}
 	if err := s.checkSchemas(ctx); err != nil {

@@ -53,7 +53,7 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 		if err := s.rememberIDs(ctx); err != nil {
 			return OutcomeRetry, err
 		}
-		if err := s.reconcile(ctx); err != nil {
+		if err := s.reconcile(ctx, true); err != nil {
 			return OutcomeRetry, err
 		}
 		if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
@@ -264,9 +264,11 @@ func (s *session) prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.removeDeleted(ctx, tallies); err != nil {
+	s.laps.lap("count", s.r.now())
+	if err := s.removeDeleted(ctx, tallies, func(*Move) bool { return false }); err != nil {
 		return err
 	}
+	s.laps.lap("deleted", s.r.now())
 	if err := s.pruneQuarantine(ctx, stats); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -113,8 +114,10 @@ func (s *session) refreshStale(ctx context.Context) error {
 
 // reconcile removes from the targets what their sources no longer have. It
 // may run while writers go on: a document that comes back meanwhile has a
-// sequence number above the checkpoint and is copied by the next pass.
-func (s *session) reconcile(ctx context.Context) error {
+// sequence number above the checkpoint and is copied by the next pass. While
+// they do, as many documents may have come as have gone: thorough compares the
+// ids of all that is written to, whatever the numbers say.
+func (s *session) reconcile(ctx context.Context, thorough bool) error {
 	for _, m := range s.moves {
 		if err := s.resettle(ctx, m); err != nil {
 			return err
@@ -130,23 +133,21 @@ func (s *session) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.removeDeleted(ctx, tallies)
+	return s.removeDeleted(ctx, tallies, func(m *Move) bool {
+		return thorough && slices.ContainsFunc(m.Copies, func(c Copy) bool { return s.hot[c.Source] })
+	})
 }
 
-// removeDeleted deletes, from the targets whose counts differ, the ids that no
-// source has.
-func (s *session) removeDeleted(ctx context.Context, tallies map[*Move]tally) error {
-	var names []string
+// removeDeleted deletes, from the targets whose counts differ and those that
+// are suspected, the ids that no source has.
+func (s *session) removeDeleted(ctx context.Context, tallies map[*Move]tally, suspected func(*Move) bool) error {
+	var moves []*Move
 	for m, t := range tallies {
-		if t.equal() {
-			continue
-		}
-		names = append(names, m.Target)
-		for _, c := range m.Copies {
-			names = append(names, c.Source)
+		if !t.equal() || suspected(m) {
+			moves = append(moves, m)
 		}
 	}
-	if len(names) == 0 {
+	if len(moves) == 0 {
 		return nil
 	}
 	stats, err := s.stats(ctx, append(s.oldPatterns(), s.newPatterns()...)...)
@@ -155,10 +156,8 @@ func (s *session) removeDeleted(ctx context.Context, tallies map[*Move]tally) er
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
-	for m, t := range tallies {
-		if !t.equal() {
-			g.Go(func() error { return s.removeDeletedFrom(gctx, m, stats) })
-		}
+	for _, m := range moves {
+		g.Go(func() error { return s.removeDeletedFrom(gctx, m, stats) })
 	}
 	return g.Wait()
 }

@@ -258,7 +258,7 @@ func (s *session) behindReturnFence(ctx context.Context) error {
 	if err := s.removeVanishedBack(ctx); err != nil {
 		return err
 	}
-	s.laps.lap("deleted", s.r.now())
+	s.laps.lap("vanished", s.r.now())
 	err := s.proveBack(ctx)
 	s.laps.lap("prove", s.r.now())
 	return err
