@@ -20,10 +20,9 @@ type counted struct {
 func (c counted) still(now map[int]int64) bool { return c.at != nil && maps.Equal(c.at, now) }
 
 // countAhead counts indices while writers go on, so that few of them have to
-// be counted behind the fence. It also notes whose refused documents were
-// looked at.
+// be counted behind the fence.
 func (s *session) countAhead(ctx context.Context, names []string) error {
-	s.counted, s.pruned = nil, nil
+	s.counted = nil
 	if len(names) == 0 {
 		return nil
 	}

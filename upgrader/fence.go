@@ -182,7 +182,7 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if err := s.countAhead(ctx, s.touchedIndices()); err != nil {
 		return err
 	}
-	return s.pruneAhead(ctx)
+	return s.pruneQuarantine(ctx, nil) // behind the fence: only where something has changed since
 }
 
 // behindFence is the critical section before the switch: block, last delta,

@@ -7,16 +7,16 @@ import (
 )
 
 // pruneQuarantine forgets refused documents that their source no longer has.
-// now are the sequence numbers of sources that nobody writes to any more: one
-// that was looked at with the same ones is not looked at again. nil looks at
-// all.
+// now are the sequence numbers of sources that nobody writes to any more: those
+// that have not changed since they were counted ahead were looked at after that.
+// nil looks at all.
 func (s *session) pruneQuarantine(ctx context.Context, now map[string]IndexStats) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			source := m.Copies[i].Source
-			if st, ok := now[source]; ok && (counted{at: s.pruned[source]}).still(st.MaxSeqNo) {
+			if len(s.changed([]string{source}, now)) == 0 {
 				continue
 			}
 			if ids := append(s.aside.of(source, QuarantineRefused), s.aside.of(source, QuarantineDropped)...); len(ids) > 0 {
@@ -25,20 +25,6 @@ func (s *session) pruneQuarantine(ctx context.Context, now map[string]IndexStats
 		}
 	}
 	return g.Wait()
-}
-
-// pruneAhead looks at all refused documents while writers go on, and notes as
-// of which sequence numbers.
-func (s *session) pruneAhead(ctx context.Context) error {
-	before := map[string]Checkpoint{}
-	for name, c := range s.counted {
-		before[name] = c.at // read earlier: nothing is taken for newer than it is
-	}
-	if err := s.pruneQuarantine(ctx, nil); err != nil {
-		return err
-	}
-	s.pruned = before
-	return nil
 }
 
 func (s *session) pruneSource(ctx context.Context, source string, ids []string) error {

@@ -54,10 +54,8 @@ type session struct {
 	back  []*wayBack
 	paces []pace // of the writers, before the fence
 	laps  laps   // of the present fence
-	// counted are indices as they were shortly before the fence, pruned up to
-	// where the refused documents of sources were looked at. Memory only.
+	// counted are indices as they were shortly before the fence. Memory only.
 	counted map[string]counted
-	pruned  map[string]Checkpoint
 	// stale are the indices that were written to since all were refreshed; nil
 	// before they were. Under mu.
 	stale map[string]bool

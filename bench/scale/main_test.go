@@ -8,9 +8,6 @@ import (
 
 // TestFewTenants: the engine on paper answers whatever a plan asks by now.
 func TestFewTenants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a Postgres of its own")
-	}
 	t.Parallel()
 	require.NoError(t, run(t.Context(), 20, 1, 5))
 }
