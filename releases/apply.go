@@ -14,45 +14,93 @@ import (
 // json.Number, as DecodeDoc gives them. The error is ErrDropped, wrapped with
 // the reason, ErrElsewhere or ErrOpaque; doc is then to be discarded. The operations must
 // be valid (Op.Validate), as those of a loaded release are.
-func (t Transform) Apply(doc map[string]any) error {
-	if t.Opaque() {
-		return ErrOpaque
-	}
-	for _, op := range t.Ops {
-		if op.Kind == OpRoute {
-			if op.leaves(doc) {
-				return ErrElsewhere
-			}
-			continue
-		}
-		if c := op.When; c != nil && !c.holds(doc) {
-			continue
-		}
-		switch op.Kind {
-		case OpMove, OpCopy, OpRename:
-			shared, from, to := op.route()
-			move(doc, shared, from, to, op.onto(), op.Kind == OpCopy)
-		case OpSet, OpDefault:
-			put(doc, names(op.Field), op.Value, op.Kind == OpDefault)
-		case OpRemove:
-			remove(doc, names(op.Field), op.Only == OnlyEmpty)
-		case OpWrap:
-			wrap(doc, names(op.Field), op.Under)
-		case OpConvert:
-			convert(doc, names(op.Field), op.To, nil, op.onError())
-		case OpMap:
-			convert(doc, names(op.Field), "map", op.Values, op.onError())
-		case OpDate:
-			convert(doc, names(op.Field), "date", op.dates(), op.onError())
-		case OpUnwrap:
-			lift(doc, names(op.Field), op.Under)
-		case OpSplit, OpJoin:
-			divide(doc, names(op.Field), op.By, op.Kind == OpJoin)
-		case OpDropDocument:
-			return fmt.Errorf("%w: %s", ErrDropped, op.Reason)
+func (t Transform) Apply(doc map[string]any) error { return t.program().run(doc) }
+
+// program is a transform made ready for many documents: paths are taken apart
+// once.
+type program []func(doc map[string]any) error
+
+func (p program) run(doc map[string]any) error {
+	for _, perform := range p {
+		if err := perform(doc); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (t Transform) program() program {
+	if t.Opaque() {
+		return program{func(map[string]any) error { return ErrOpaque }}
+	}
+	out := make(program, len(t.Ops))
+	for i, op := range t.Ops {
+		out[i] = op.performer()
+	}
+	return out
+}
+
+// performer is what the operation does, its condition included.
+func (o Op) performer() func(doc map[string]any) error {
+	if o.Kind == OpRoute {
+		leaves := o.leaving()
+		return func(doc map[string]any) error {
+			if leaves(doc) {
+				return ErrElsewhere
+			}
+			return nil
+		}
+	}
+	change := o.change()
+	if o.When == nil {
+		return change
+	}
+	holds := o.When.test()
+	return func(doc map[string]any) error {
+		if !holds(doc) {
+			return nil
+		}
+		return change(doc)
+	}
+}
+
+// change is what the operation does where its condition holds.
+func (o Op) change() func(doc map[string]any) error {
+	if o.Kind == OpDropDocument {
+		return func(map[string]any) error { return fmt.Errorf("%w: %s", ErrDropped, o.Reason) }
+	}
+	edit := o.edit()
+	return func(doc map[string]any) error {
+		edit(doc)
+		return nil
+	}
+}
+
+func (o Op) edit() func(doc map[string]any) {
+	path := names(o.Field)
+	switch o.Kind {
+	case OpMove, OpCopy, OpRename:
+		shared, from, to := o.route()
+		return func(doc map[string]any) { move(doc, shared, from, to, o.onto(), o.Kind == OpCopy) }
+	case OpSet, OpDefault:
+		return func(doc map[string]any) { put(doc, path, o.Value, o.Kind == OpDefault) }
+	case OpRemove:
+		return func(doc map[string]any) { remove(doc, path, o.Only == OnlyEmpty) }
+	case OpWrap:
+		return func(doc map[string]any) { wrap(doc, path, o.Under) }
+	case OpConvert:
+		return func(doc map[string]any) { convert(doc, path, o.To, nil, o.onError()) }
+	case OpMap:
+		return func(doc map[string]any) { convert(doc, path, "map", o.Values, o.onError()) }
+	case OpDate:
+		formats := o.dates()
+		return func(doc map[string]any) { convert(doc, path, "date", formats, o.onError()) }
+	case OpUnwrap:
+		return func(doc map[string]any) { lift(doc, path, o.Under) }
+	case OpSplit, OpJoin:
+		return func(doc map[string]any) { divide(doc, path, o.By, o.Kind == OpJoin) }
+	}
+	return func(map[string]any) {} // no other kind is valid and comes here
 }
 
 func names(path string) []string { return strings.Split(path, ".") }
@@ -255,14 +303,16 @@ func dup(v any) any {
 	return v
 }
 
-func (c *Condition) holds(doc map[string]any) bool {
+// test is the condition, made ready for many documents.
+func (c *Condition) test() func(doc map[string]any) bool {
+	path := names(c.Field)
 	switch {
 	case c.Equals != nil:
-		return holds(doc, names(c.Field), "equals", c.Equals)
+		return func(doc map[string]any) bool { return holds(doc, path, "equals", c.Equals) }
 	case c.Is == IsAbsent:
-		return !holds(doc, names(c.Field), IsPresent, nil)
+		return func(doc map[string]any) bool { return !holds(doc, path, IsPresent, nil) }
 	}
-	return holds(doc, names(c.Field), c.Is, nil)
+	return func(doc map[string]any) bool { return holds(doc, path, c.Is, nil) }
 }
 
 func holds(n any, path []string, test string, v any) bool {

@@ -61,7 +61,8 @@ type writer struct {
 	src     scanner
 	members []member // of all objects that are open, as a stack
 	scratch []byte
-	exact   bool // keep number literals
+	aside   []byte // what is untouched, see partial.go
+	exact   bool   // keep number literals
 }
 
 // member is where a member of an object stands in the output.
@@ -211,6 +212,8 @@ func (w *writer) value(dst []byte, v any) []byte {
 		return strconv.AppendInt(dst, int64(v), 10)
 	case int64:
 		return strconv.AppendInt(dst, v, 10)
+	case untouched:
+		return append(dst, w.aside[v.from:v.to]...)
 	case []any:
 		dst = append(dst, '[')
 		for i, e := range v {

@@ -57,6 +57,11 @@ func (s *scanner) value() (any, error) {
 }
 
 func (s *scanner) object() (any, error) {
+	return s.objectOf(func(string) (any, error) { return s.value() })
+}
+
+// objectOf reads an object; read takes the value at hand, of the given key.
+func (s *scanner) objectOf(read func(key string) (any, error)) (any, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -78,7 +83,7 @@ func (s *scanner) object() (any, error) {
 		if err := s.expect(':', "a colon"); err != nil {
 			return nil, err
 		}
-		v, err := s.value()
+		v, err := read(key)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +97,10 @@ func (s *scanner) object() (any, error) {
 	return out, s.expect('}', "a comma or the end of the object")
 }
 
-func (s *scanner) list() (any, error) {
+func (s *scanner) list() (any, error) { return s.listOf(s.value) }
+
+// listOf reads a list; read takes the element at hand.
+func (s *scanner) listOf(read func() (any, error)) (any, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -103,7 +111,7 @@ func (s *scanner) list() (any, error) {
 		return out, nil
 	}
 	for {
-		v, err := s.value()
+		v, err := read()
 		if err != nil {
 			return nil, err
 		}

@@ -66,17 +66,23 @@ func (t Transform) Into(f Filing) Transform {
 	return Transform{Ops: out}
 }
 
-// filedElsewhere says whether another partition takes a document.
-func (o Op) filedElsewhere(doc map[string]any) bool {
+// filedElsewhere says of documents whether another partition takes them.
+func (o Op) filedElsewhere() func(doc map[string]any) bool {
 	f := o.filing
 	if f == nil {
-		return false
+		return func(map[string]any) bool { return false }
 	}
-	at := f.Own
-	if o.When == nil || o.When.holds(doc) {
-		at = filed(doc, names(o.By), f.Spans, f.Own)
+	path, holds := names(o.By), func(map[string]any) bool { return true }
+	if o.When != nil {
+		holds = o.When.test()
 	}
-	return at != f.Here
+	return func(doc map[string]any) bool {
+		at := f.Own
+		if holds(doc) {
+			at = filed(doc, path, f.Spans, f.Own)
+		}
+		return at != f.Here
+	}
 }
 
 // inMillis makes dated understand whatever a date field of an engine takes

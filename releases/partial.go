@@ -4,7 +4,7 @@ import "strings"
 
 // Canonicaliser returns a function that appends the canonical form of what the
 // transform makes of a document: the same as DecodeDoc, Apply and Canonical,
-// but only those top-level fields are decoded that an operation names. Most of
+// but only those fields are decoded that an operation names. Most of
 // a document is of others, so this is several times faster. The transform must
 // not be opaque. The function is safe for concurrent use; its errors are those
 // of DecodeDoc and Apply.
@@ -12,12 +12,12 @@ func (t Transform) Canonicaliser() func(dst, raw []byte) ([]byte, error) {
 	if t.Empty() {
 		return CanonicalJSON
 	}
-	roots := t.roots()
+	named, run := t.named(), t.program()
 	return func(dst, raw []byte) ([]byte, error) {
 		w := writers.Get().(*writer)
 		defer writers.Put(w)
-		w.exact, w.members, w.src = false, w.members[:0], scanner{buf: raw}
-		out, err := w.transformed(dst, t, roots)
+		w.exact, w.members, w.aside, w.src = false, w.members[:0], w.aside[:0], scanner{buf: raw}
+		out, err := w.transformed(dst, named, run)
 		w.src.buf = nil
 		if err != nil {
 			return dst, err
@@ -26,33 +26,64 @@ func (t Transform) Canonicaliser() func(dst, raw []byte) ([]byte, error) {
 	}
 }
 
-// roots are the top-level fields that the transform may read or write, by
-// their canonical encoding. What is no path (the target of a conversion) does
-// no harm here.
-func (t Transform) roots() map[string]string {
-	out := map[string]string{}
-	add := func(path string) {
-		name, _, _ := strings.Cut(path, ".")
-		encoded := appendText(nil, name)
-		out[string(encoded[1:len(encoded)-1])] = name
-	}
-	for _, op := range t.Ops {
-		add(op.Field)
-		add(op.From)
-		if op.Kind != OpRoute {
-			add(op.To)
-		}
-		if op.byDate() {
-			add(op.By)
-		}
-		if op.When != nil {
-			add(op.When.Field)
-		}
-	}
-	return out
+// branch is a field that an operation names, or one that leads there.
+type branch struct {
+	name string
+	// whole fields are decoded with all that they hold: an operation takes them
+	// as they are.
+	whole bool
+	// under are the named fields below, by name, and encoded by the canonical
+	// encoding of their names.
+	under, encoded map[string]*branch
 }
 
-func (w *writer) transformed(dst []byte, t Transform, roots map[string]string) ([]byte, error) {
+func (b *branch) add(path []string) {
+	for _, name := range path {
+		if b.under == nil {
+			b.under, b.encoded = map[string]*branch{}, map[string]*branch{}
+		}
+		next := b.under[name]
+		if next == nil {
+			next = &branch{name: name}
+			text := appendText(nil, name)
+			b.under[name], b.encoded[string(text[1:len(text)-1])] = next, next
+		}
+		b = next
+	}
+	b.whole = true
+}
+
+// named are the fields that the transform may read or write. What is no path
+// (the target of a conversion) does no harm here.
+func (t Transform) named() *branch {
+	root := &branch{}
+	for _, op := range t.Ops {
+		paths := []string{op.Field, op.From}
+		switch {
+		case op.Kind == OpRename:
+			paths = append(paths, strings.TrimSuffix(op.Field, lastName(op.Field))+op.To)
+		case op.Kind != OpRoute:
+			paths = append(paths, op.To)
+		case op.byDate():
+			paths = append(paths, op.By)
+		}
+		if op.When != nil {
+			paths = append(paths, op.When.Field)
+		}
+		for _, p := range paths {
+			if p != "" {
+				root.add(names(p))
+			}
+		}
+	}
+	return root
+}
+
+// untouched is a value that no operation looks into: where its canonical form
+// stands in writer.aside.
+type untouched struct{ from, to int }
+
+func (w *writer) transformed(dst []byte, named *branch, run program) ([]byte, error) {
 	s := &w.src
 	if s.peek() != '{' {
 		return nil, &SyntaxError{Text: "a document must be an object"}
@@ -60,12 +91,12 @@ func (w *writer) transformed(dst []byte, t Transform, roots map[string]string) (
 	dst = append(dst, '{')
 	start, base := len(dst), len(w.members)
 	doc := map[string]any{}
-	dst, err := w.split(dst, doc, roots)
+	dst, err := w.split(dst, doc, named)
 	if err == nil {
 		err = s.end()
 	}
 	if err == nil {
-		err = t.Apply(doc)
+		err = run.run(doc)
 	}
 	if err != nil {
 		return nil, err
@@ -88,9 +119,9 @@ func (w *writer) transformed(dst []byte, t Transform, roots map[string]string) (
 	return dst, nil
 }
 
-// split reads the document at hand: fields in roots into doc, the others, in
-// canonical form, into dst.
-func (w *writer) split(dst []byte, doc map[string]any, roots map[string]string) ([]byte, error) {
+// split reads the document at hand: fields that are named into doc, the
+// others, in canonical form, into dst.
+func (w *writer) split(dst []byte, doc map[string]any, named *branch) ([]byte, error) {
 	s := &w.src
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -110,12 +141,12 @@ func (w *writer) split(dst []byte, doc map[string]any, roots map[string]string) 
 		if err = s.expect(':', "a colon"); err != nil {
 			return nil, err
 		}
-		if name, ok := roots[string(dst[m.start+1:m.keyEnd])]; ok {
+		if b := named.encoded[string(dst[m.start+1:m.keyEnd])]; b != nil {
 			dst = dst[:m.start]
-			if _, dup := doc[name]; dup {
+			if _, dup := doc[b.name]; dup {
 				return nil, s.fail("a key that is there twice")
 			}
-			if doc[name], err = s.value(); err != nil {
+			if doc[b.name], err = w.partly(b); err != nil {
 				return nil, err
 			}
 		} else {
@@ -132,4 +163,29 @@ func (w *writer) split(dst []byte, doc map[string]any, roots map[string]string) 
 		s.pos++
 	}
 	return dst, s.expect('}', "a comma or the end of the object")
+}
+
+// partly decodes the value at hand as far as operations look into it. Elements
+// of a list are as the list: paths lead through lists.
+func (w *writer) partly(b *branch) (any, error) {
+	s := &w.src
+	c := s.peek()
+	switch {
+	case b.whole || c != '{' && c != '[':
+		return s.value()
+	case c == '[':
+		return s.listOf(func() (any, error) { return w.partly(b) })
+	}
+	return s.objectOf(func(key string) (any, error) {
+		if below := b.under[key]; below != nil {
+			return w.partly(below)
+		}
+		if s.peek() == 'n' {
+			return nil, s.word("null")
+		}
+		from := len(w.aside)
+		var err error
+		w.aside, err = w.raw(w.aside)
+		return untouched{from, len(w.aside)}, err
+	})
 }

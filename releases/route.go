@@ -42,13 +42,14 @@ func (t Transform) Routes() []Op {
 	return out
 }
 
-// leaves says whether a document goes to another resource or partition at this
-// operation.
-func (o Op) leaves(doc map[string]any) bool {
+// leaving says of documents whether they go to another resource or partition
+// at this operation.
+func (o Op) leaving() func(doc map[string]any) bool {
 	if o.byDate() {
-		return o.filedElsewhere(doc)
+		return o.filedElsewhere()
 	}
-	return o.When.holds(doc) != o.Arriving
+	holds := o.When.test()
+	return func(doc map[string]any) bool { return holds(doc) != o.Arriving }
 }
 
 // pendingStep is a step as it stands in the file; routes of other steps are

@@ -103,6 +103,14 @@ func event(rnd *rand.Rand, i int) map[string]any {
 		"traits":  map[string]any{"score": rnd.Float64() * 100, "visits": rnd.IntN(1000), "tags": []string{word(), word(), word()}},
 		"context": map[string]any{"page": map[string]any{"url": "https://example.com/" + word(), "title": word() + " " + word(), "history": map[string]any{"length": rnd.IntN(50)}}},
 		"request": map[string]any{"headers": map[string]any{"user-agent": "Mozilla/5.0 (X11; Linux x86_64) " + word(), "accept": "*/*"}},
+		"data": map[string]any{
+			"contact": map[string]any{"email": word() + "@example.com", "phone": nil, "address": map[string]any{"town": word(), "country": "DE"}},
+			"pii":     map[string]any{"name": word(), "surname": word(), "birthday": nil},
+			"ec": map[string]any{"order": map[string]any{
+				"id": word(), "status": "paid", "income": map[string]any{"revenue": rnd.Float64() * 100, "value": nil}, "cost": map[string]any{"tax": rnd.Float64(), "shipping": 4.9},
+			}},
+			"media": map[string]any{"image": "https://example.com/" + word(), "webpage": word()},
+		},
 		"tags":    map[string]any{"values": []string{word()}, "count": 1}, "config": map[string]any{}, "ux": []any{}, "aux": map[string]any{},
 	}
 }
