@@ -111,6 +111,6 @@ func event(rnd *rand.Rand, i int) map[string]any {
 			}},
 			"media": map[string]any{"image": "https://example.com/" + word(), "webpage": word()},
 		},
-		"tags":    map[string]any{"values": []string{word()}, "count": 1}, "config": map[string]any{}, "ux": []any{}, "aux": map[string]any{},
+		"tags": map[string]any{"values": []string{word()}, "count": 1}, "config": map[string]any{}, "ux": []any{}, "aux": map[string]any{},
 	}
 }
