@@ -36,6 +36,76 @@ func (s *Service) BeginBefore(ctx context.Context, caller, rollout string, repos
 	return taken, nil
 }
 
+// BeginJoining implements upgrader.Snapshots.
+func (s *Service) BeginJoining(ctx context.Context, caller, rollout string, repositories []string, tenant string) (string, error) {
+	found, err := s.selected(ctx, Selection{Tenants: []string{tenant}}, false)
+	if err != nil {
+		return "", err
+	}
+	own := ""
+	for _, name := range repositories { // the others' are for the others
+		r, err := s.Repository(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		if s.engines == nil || r.Cluster == found[0].Cluster {
+			own = name
+		}
+	}
+	r, err := s.Create(ctx, tenants.Caller{KeyID: caller}, SnapshotOrder{
+		Repository: own, Selection: Selection{Tenants: []string{tenant}},
+		Purpose: "tenant that joined rollout " + rollout, RequestID: "rollout " + rollout + " tenant " + tenant,
+	})
+	if err != nil {
+		return "", err
+	}
+	return r.ID, nil
+}
+
+// refusedSnapshot is the code of refusals of snapshots before a rollout.
+const refusedSnapshot = "snapshot_repository"
+
+// RefuseBefore implements upgrader.Snapshots. A cluster that does not answer
+// is not asked twice: the plan says so already.
+func (s *Service) RefuseBefore(ctx context.Context, repositories, ids []string) ([]upgrader.Refusal, error) {
+	orders, err := s.ordersBefore(ctx, "", repositories, ids)
+	var wrong *Error
+	switch {
+	case errors.As(err, &wrong):
+		return []upgrader.Refusal{{Code: refusedSnapshot, Message: "no snapshot can be taken before the rollout: " + upgrader.Wording(wrong.Field, wrong.Message, "", nil), Remedy: wrong.Remedy}}, nil
+	case err != nil:
+		return nil, err
+	}
+	var out []upgrader.Refusal
+	for _, home := range slices.Sorted(maps.Keys(orders)) {
+		name := orders[home].Repository
+		if s.known(ctx, home, name) {
+			continue
+		}
+		out = append(out, upgrader.Refusal{
+			Code:    refusedSnapshot,
+			Message: fmt.Sprintf("no snapshot can be taken before the rollout: cluster %s does not know repository %s, which is registered with TMS", home, name),
+			Remedy:  "`tms backup repo add " + name + "` with its former settings tells the cluster of it again; `tms backup repo verify " + name + "` tries it",
+		})
+	}
+	return out, nil
+}
+
+// knownPatience bounds the question whether a cluster knows a repository.
+const knownPatience = 5 * time.Second
+
+// known asks a cluster whether it has a repository; without an answer it has.
+func (s *Service) known(ctx context.Context, cluster, repository string) bool {
+	ctx, cancel := context.WithTimeout(ctx, knownPatience)
+	defer cancel()
+	there, err := s.in(ctx, cluster)
+	if err != nil {
+		return true
+	}
+	all, err := there.engine.Repositories(ctx)
+	return err != nil || slices.ContainsFunc(all, func(r Repository) bool { return r.Name == repository })
+}
+
 func (s *Service) giveUp(ctx context.Context, caller string, taken map[string]string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()

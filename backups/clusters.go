@@ -99,7 +99,7 @@ func (s *Service) source(ctx context.Context, name string, sel Selection, some b
 	if len(sel.Tenants) > 0 && len(there) < len(found) && !some {
 		i := slices.IndexFunc(found, func(t Tenant) bool { return t.Cluster != repository.Cluster })
 		return nil, nil, invalid("repository", "take one snapshot for each cluster, into a repository of it",
-			"%s belongs to cluster %s, but tenant %s and %d more live elsewhere", repository.Name, repository.Cluster, found[i].ID, len(found)-len(there)-1)
+			"%s belongs to cluster %s; of the tenants named %d live elsewhere, for instance %s", repository.Name, repository.Cluster, len(found)-len(there), found[i].ID)
 	}
 	if len(there) == 0 {
 		return repository, nil, notFound("selection", "see `tms tenant list --filter cluster:"+repository.Cluster+"`", "no tenant that matches lives in cluster %s of repository %s", repository.Cluster, repository.Name)

@@ -20,22 +20,32 @@ func (e everywhere) Names(context.Context) ([]string, error) { return []string{"
 
 func (e everywhere) For(context.Context, string) (backups.Engine, error) { return e.Engine, nil }
 
+// twoHomes registers tenants and repositories, by cluster, in the default one and
+// eu, and returns what registers a further repository.
+func (b *bundle) twoHomes(ids, repositories map[string]string) (put func(name, cluster string)) {
+	b.t.Helper()
+	b.service.WithEngines(everywhere{b.engine})
+	_, err := b.db.Pool().Exec(b.ctx, `insert into clusters (name, urls, secret, created_by, created_at, updated_at) values ('eu', '{}', '', '', now(), now())`)
+	require.NoError(b.t, err)
+	for id, cluster := range ids {
+		_, err := b.db.Pool().Exec(b.ctx, `insert into tenants (id, install_token, release, cluster) values ($1, '', '0.8.1', $2)`, id, cluster)
+		require.NoError(b.t, err)
+	}
+	put = func(name, cluster string) {
+		b.t.Helper()
+		require.NoError(b.t, b.store.PutRepository(b.ctx, backups.Repository{Name: name, Cluster: cluster, Kind: backups.KindFS, CreatedAt: time.Now()}, tenants.Audit{At: time.Now()}))
+	}
+	for name, cluster := range repositories {
+		put(name, cluster)
+	}
+	return put
+}
+
 // A repository takes the tenants of its cluster, and those of no other.
 func TestRepositoriesBelongToClusters(t *testing.T) {
 	t.Parallel()
 	b := setup(t, devtest.Engine(t))
-	b.service.WithEngines(everywhere{b.engine})
-	_, err := b.db.Pool().Exec(b.ctx, `insert into clusters (name, urls, secret, created_by, created_at, updated_at) values ('eu', '{}', '', '', now(), now())`)
-	require.NoError(t, err)
-	for id, cluster := range map[string]string{"acme": "default", "beta": "eu", "gamma": "eu"} {
-		_, err := b.db.Pool().Exec(b.ctx, `insert into tenants (id, install_token, release, cluster) values ($1, '', '0.8.1', $2)`, id, cluster)
-		require.NoError(t, err)
-	}
-	put := func(name, cluster string) {
-		require.NoError(t, b.store.PutRepository(b.ctx, backups.Repository{Name: name, Cluster: cluster, Kind: backups.KindFS, CreatedAt: time.Now()}, tenants.Audit{At: time.Now()}))
-	}
-	put("home", "")
-	put("far", "eu")
+	put := b.twoHomes(map[string]string{"acme": "default", "beta": "eu", "gamma": "eu"}, map[string]string{"home": "", "far": "eu"})
 	create := func(repository string, s backups.Selection) ([]string, string, error) {
 		r, err := b.service.Create(b.ctx, caller, backups.SnapshotOrder{Repository: repository, Selection: s})
 		if err != nil {
@@ -54,7 +64,7 @@ func TestRepositoriesBelongToClusters(t *testing.T) {
 		"named ones":                  {"far", backups.Selection{Tenants: []string{"beta"}}, []string{"beta"}, "far", ""},
 		"named ones, and it is found": {"", backups.Selection{Tenants: []string{"beta"}}, []string{"beta"}, "far", ""},
 		"the default one is found":    {"", backups.Selection{Tenants: []string{"acme"}}, []string{"acme"}, "home", ""},
-		"one lives elsewhere":         {"far", backups.Selection{Tenants: []string{"acme", "beta"}}, nil, "", "far belongs to cluster eu, but tenant acme"},
+		"one lives elsewhere":         {"far", backups.Selection{Tenants: []string{"acme", "beta"}}, nil, "", "far belongs to cluster eu; of the tenants named 1 live elsewhere, for instance acme"},
 		"of several, and none named":  {"", backups.Selection{Tenants: []string{"acme", "beta"}}, nil, "", "several clusters: default, eu"},
 	} {
 		got, into, err := create(c.repository, c.selection)
@@ -67,7 +77,7 @@ func TestRepositoriesBelongToClusters(t *testing.T) {
 		require.Equal(t, c.into, into, name)
 	}
 	b.before(t, map[string]string{"home": "default", "far": "eu"}, put)
-	_, err = b.service.PutRepository(b.ctx, caller, backups.Repository{Name: "far", Kind: backups.KindFS, Settings: map[string]string{"location": "/mnt/x"}})
+	_, err := b.service.PutRepository(b.ctx, caller, backups.Repository{Name: "far", Kind: backups.KindFS, Settings: map[string]string{"location": "/mnt/x"}})
 	require.ErrorContains(t, err, "repository far belongs to cluster eu")
 }
 

@@ -149,12 +149,18 @@ func (nothing) Holds(context.Context, string, []string, time.Time) (name, why st
 
 func (b *bundle) rollout(s *upgrader.Service, id string, state upgrader.RolloutState) {
 	b.t.Helper()
+	b.rolloutIs(s, id, func(r *upgrader.Rollout) bool { return r.State == state })
+}
+
+// rolloutIs waits until a rollout is as wanted; it must not fail.
+func (b *bundle) rolloutIs(s *upgrader.Service, id string, wanted func(*upgrader.Rollout) bool) {
+	b.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		r, err := s.Get(b.ctx, id)
 		require.NoError(b.t, err)
-		if r.State == state {
+		if wanted(r) {
 			return
 		}
 		require.NotEqual(b.t, upgrader.RolloutFailed, r.State, "%+v", r.Tenants)

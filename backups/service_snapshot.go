@@ -98,7 +98,11 @@ func (s *Service) selected(ctx context.Context, sel Selection, some bool) ([]Ten
 			unknown = append(unknown, id)
 		}
 	}
-	if len(unknown) > 0 {
+	switch len(unknown) {
+	case 0:
+	case 1:
+		return nil, notFound("tenants", "see `tms tenant list`", "%q is not registered", short(unknown[0]))
+	default:
 		return nil, notFound("tenants", "see `tms tenant list`", "%q and %d more are not registered", short(unknown[0]), len(unknown)-1)
 	}
 	if len(found) == 0 {

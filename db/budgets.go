@@ -220,7 +220,9 @@ func (r *Rollouts) Budgets(ctx context.Context) ([]budget.State, *budget.Stop, e
 		}
 		return rows.Err()
 	})
-	batch.Queue(`select cluster, count(*) from rollout_tenants where working and lease_until > now() group by cluster`).Query(func(rows pgx.Rows) error {
+	batch.Queue(`
+		select cluster, (select count(*) from rollout_tenants where working and lease_until > now() and cluster = b.cluster) + ` + rehearsingIn + `b.cluster)
+		from budgets b`).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var cluster string
 			var n int

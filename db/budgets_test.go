@@ -137,6 +137,55 @@ func TestSampledOnceForAll(t *testing.T) {
 	require.Greater(t, revision(), was, "whoever watches hears of it")
 }
 
+// A rehearsal is a tenant in work: it takes a place from the tenants of rollouts,
+// and waits for one, with the reason.
+func TestRehearsalsTakePlaces(t *testing.T) {
+	t.Parallel()
+	d, store := rollouts(t, "acme", "beta")
+	rehearsals := db.NewRehearsals(d)
+	b := budget.Default()
+	b.Tenants = 1
+	ensured(t, store, b)
+	for _, tenant := range []string{"acme", "beta"} {
+		_, err := rehearsals.BeginRehearsal(t.Context(), &upgrader.Rehearsal{ID: "of-" + tenant, TenantID: tenant, Cluster: upgrader.DefaultCluster, ToRelease: "0.8.2", CreatedAt: time.Now()})
+		require.NoError(t, err)
+	}
+	claim := func(tenant string) *upgrader.Rehearsal {
+		t.Helper()
+		r, err := rehearsals.ClaimRehearsal(t.Context(), "of-"+tenant, "w", time.Minute)
+		require.NoError(t, err)
+		return r
+	}
+	one := claim("acme")
+	require.NotNil(t, one)
+	require.Nil(t, claim("beta"))
+	other, err := rehearsals.Rehearsal(t.Context(), "of-beta")
+	require.NoError(t, err)
+	require.Contains(t, other.Reason, "gate budget: as many tenants are in work in the cluster, over all rollouts and rehearsals, as its budget allows (1)")
+	all, _, err := store.Budgets(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, all[0].Tenants)
+
+	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme"), nil, ""))
+	work, err := store.Due(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, work)
+	_, err = store.Acquire(t.Context(), "r1", "acme", "w", time.Minute)
+	require.ErrorIs(t, err, upgrader.ErrConflict)
+	v, err := store.View(t.Context(), "r1")
+	require.NoError(t, err)
+	// newRollout's tenant has been let in and waits for the place.
+	require.Equal(t, 2, v.Loads[upgrader.DefaultCluster].InFlightOfAll)
+
+	one.State, one.FinishedAt = upgrader.RehearsalSucceeded, time.Now()
+	require.NoError(t, rehearsals.ReleaseRehearsal(t.Context(), one, "w", 0))
+	_, err = store.Acquire(t.Context(), "r1", "acme", "w", time.Minute)
+	require.NoError(t, err)
+	_, err = d.Pool().Exec(t.Context(), `update operations set next_at = now()`)
+	require.NoError(t, err)
+	require.Nil(t, claim("beta"), "the rollout's tenant has it")
+}
+
 // The tenants of all rollouts of a cluster count together; who is behind a
 // fence waits for nobody.
 func TestTenantsOfAllRollouts(t *testing.T) {

@@ -166,19 +166,25 @@ func (s *Rehearsals) Rehearsals(ctx context.Context, tenant, before string, limi
 
 // ClaimRehearsal implements upgrader.RehearsalStore.
 func (s *Rehearsals) ClaimRehearsal(ctx context.Context, id, owner string, ttl time.Duration) (*upgrader.Rehearsal, error) {
-	why, err := s.heldUp(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if why != "" {
-		_, err := s.db.pool.Exec(ctx, `
-			update operations set message = $2, next_at = now() + $3::interval, updated_at = now()
-			where id = $1 and kind = $4 and state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())`,
-			id, clean(why), heldUpPause, kindRehearsal)
-		return nil, failure(err)
-	}
-	op, err := claimOperation(ctx, s.db.pool, id, owner, ttl)
-	if err != nil || op == nil {
+	begun := false
+	err := s.db.inTx(ctx, func(tx pgx.Tx) error {
+		begun = false
+		why, err := rehearsalHeld(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			_, err := tx.Exec(ctx, `
+				update operations set message = $2, next_at = now() + $3::interval, updated_at = now()
+				where id = $1 and kind = $4 and state = 'running' and next_at <= now() and (lease_until is null or lease_until <= now())`,
+				id, clean(why), heldUpPause, kindRehearsal)
+			return err
+		}
+		op, err := claimOperation(ctx, tx, id, owner, ttl)
+		begun = op != nil
+		return err
+	})
+	if err != nil || !begun {
 		return nil, err
 	}
 	return s.Rehearsal(ctx, id)
@@ -186,26 +192,6 @@ func (s *Rehearsals) ClaimRehearsal(ctx context.Context, id, owner string, ttl t
 
 // heldUpPause is how often a rehearsal is looked at that may not begin.
 const heldUpPause = 2 * time.Second
-
-// heldUp says why no rehearsal may begin, or begin anew: everything is stopped,
-// or the budget of its cluster lets no further tenant begin.
-func (s *Rehearsals) heldUp(ctx context.Context, id string) (why string, err error) {
-	stop, err := scanStop(s.db.pool.QueryRow(ctx, stopInForce))
-	if err != nil {
-		return "", failure(err)
-	}
-	if stop != nil {
-		return stop.Sentence(), nil
-	}
-	b := upgrader.BudgetFacts{Hold: true}
-	err = s.db.pool.QueryRow(ctx, `
-		select coalesce(b.throttle ->> 'reason', '') from budgets b join operations o on o.request ->> 'cluster' = b.cluster
-		where o.id = $1 and b.hold`, id).Scan(&b.Reason)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
-	}
-	return b.Held(), failure(err)
-}
 
 // ExtendRehearsal implements upgrader.RehearsalStore.
 func (s *Rehearsals) ExtendRehearsal(ctx context.Context, id, owner string, ttl time.Duration) error {

@@ -184,7 +184,7 @@ func addBudgets(ctx context.Context, q querier, v *upgrader.View) error {
 		select b.cluster, b.tenants, b.hold, coalesce(b.throttle ->> 'reason', ''), (
 			select count(*) from rollout_tenants
 			where cluster = b.cluster and working and not waiting and state not in ('switched', 'done', 'failed', 'cancelled', 'rolled_back')
-				and (switch_allowed or state <> 'compared'))
+				and (switch_allowed or state <> 'compared')) + `+rehearsingIn+`b.cluster)
 		from budgets b`)
 	if err != nil {
 		return failure(err)
@@ -235,7 +235,7 @@ const registered = `case when t.id is null or t.deleted_at is not null then 'del
 
 func addCandidates(ctx context.Context, q querier, v *upgrader.View) error {
 	rows, err := q.Query(ctx, `
-		select rt.tenant_id, rt.cluster, rt.wave, rt.position, rt.reason, rt.need_shards, rt.need_bytes, `+registered+`
+		select rt.tenant_id, rt.cluster, rt.wave, rt.position, rt.reason, rt.need_shards, rt.need_bytes, `+registered+`, coalesce(rt.record ->> 'snapshot', '')
 		from (
 			select x.*, row_number() over (partition by x.cluster order by x.wave, x.position, x.tenant_id) as nth
 			from rollout_tenants x left join rollout_waves w on w.rollout_id = x.rollout_id and w.number = x.wave
@@ -249,7 +249,7 @@ func addCandidates(ctx context.Context, q querier, v *upgrader.View) error {
 	}
 	v.Candidates, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.Candidate, error) {
 		var c upgrader.Candidate
-		err := row.Scan(&c.TenantID, &c.Cluster, &c.Wave, &c.Position, &c.Reason, &c.NeedShards, &c.NeedBytes, &c.Registered)
+		err := row.Scan(&c.TenantID, &c.Cluster, &c.Wave, &c.Position, &c.Reason, &c.NeedShards, &c.NeedBytes, &c.Registered, &c.Snapshot)
 		return c, err
 	})
 	return failure(err)

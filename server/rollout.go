@@ -148,7 +148,7 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 	}
 	for _, c := range p.Clusters {
 		out.Clusters = append(out.Clusters, &tmsv1.ClusterPlan{
-			Cluster: c.Cluster, Tenants: int32(c.Tenants), Shards: shardsToProto(c.Shards), Forecast: forecastToProto(c.Forecast),
+			Cluster: c.Cluster, Tenants: int32(c.Tenants), Shards: shardsToProto(c.Shards), Forecast: forecastToProto(c.Forecast), Remarks: c.Remarks,
 		})
 	}
 	out.Waves = wavePlansToProto(p)

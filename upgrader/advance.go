@@ -300,9 +300,21 @@ func (l *entry) candidate(c Candidate) {
 	if s := closed.Sentence(); s != c.Reason {
 		l.d.Reasons[c.TenantID] = s
 	}
-	if closed.Gate != GateTenantActive && closed.Gate != GateRehearsed {
+	if !closed.own(c) {
 		l.shut[c.Cluster] = "waits for tenant " + c.TenantID + ", which comes first: " + closed.Sentence()
 	}
+}
+
+// own says that the candidate waits for something that nobody else waits for:
+// then it keeps nobody waiting.
+func (v *Verdict) own(c Candidate) bool {
+	switch v.Gate {
+	case GateTenantActive, GateRehearsed:
+		return true
+	case GateSnapshotFresh:
+		return c.Snapshot != ""
+	}
+	return false
 }
 
 // waveReasons says why tenants of a wave wait, once for all of them in a

@@ -102,7 +102,7 @@ func (s *Service) GateReports(ctx context.Context, rollout, tenant string) (*Rol
 		return nil, nil, err
 	}
 	f := &Facts{Now: s.now(), Rollout: v.Rollout, Stop: v.Stop}
-	if f.Snapshots, err = snapshotFacts(ctx, s.snapshots, v.Rollout); err != nil {
+	if f.Snapshots, err = snapshotFacts(ctx, s.snapshots, v.Rollout.Options); err != nil {
 		return nil, nil, err
 	}
 	if s.gates.Extend != nil {
@@ -145,11 +145,14 @@ func (s *Service) tenantGates(ctx context.Context, v *View, f *Facts, tenant str
 		return nil, err
 	}
 	f.Tenant = Candidate{
-		TenantID: tenant, Cluster: t.Cluster, Wave: t.Wave, Position: t.Position, NeedShards: t.NeedShards, NeedBytes: t.NeedBytes, Registered: "deleted",
+		TenantID: tenant, Cluster: t.Cluster, Wave: t.Wave, Position: t.Position, NeedShards: t.NeedShards, NeedBytes: t.NeedBytes, Registered: "deleted", Snapshot: t.Record.Snapshot,
 	}
 	if len(fleet) == 1 {
 		f.Tenant.Registered = fleet[0].State
 	}
 	f.Load, f.Cluster = v.Loads[t.Cluster], clusterFacts(ctx, s.engines, t.Cluster)
+	if f.Snapshots, err = snapshotFacts(ctx, s.snapshots, v.Rollout.Options, f.Tenant); err != nil {
+		return nil, err
+	}
 	return []GateReport{{Wave: t.Wave, Cluster: t.Cluster, TenantID: tenant, State: t.State, Waiting: t.Waiting, Verdicts: judge(f)}}, nil
 }

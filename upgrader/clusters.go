@@ -55,6 +55,9 @@ type ClusterPlan struct {
 	Tenants  int // with data to move
 	Shards   ShardForecast
 	Forecast Forecast
+	// Remarks are what an operator may want to change; nothing is refused for
+	// them.
+	Remarks []string
 }
 
 // byCluster sorts tenants by where they live.
@@ -130,6 +133,7 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 	if err := s.acceptable(ctx, p, engine); err != nil {
 		return nil, unavailable(cluster, err)
 	}
+	p.plan.remarks = s.seedRemarks(ctx, cluster, engine, p.plan)
 	sim, err := s.simulator(ctx, cluster, engine, view)
 	if err != nil {
 		return nil, err
@@ -197,7 +201,7 @@ func (p *planner) adopt(cluster string, part *Plan, several bool) {
 		p.plan.Refusals = append(p.plan.Refusals, r)
 	}
 	p.plan.Tenants = append(p.plan.Tenants, part.Tenants...)
-	p.plan.Clusters = append(p.plan.Clusters, ClusterPlan{Cluster: cluster, Tenants: moving, Shards: part.Shards, Forecast: part.Forecast})
+	p.plan.Clusters = append(p.plan.Clusters, ClusterPlan{Cluster: cluster, Tenants: moving, Shards: part.Shards, Forecast: part.Forecast, Remarks: part.remarks})
 }
 
 // total looks whether every cluster has room, sums up what their plans say and
@@ -227,7 +231,7 @@ func (f ShardForecast) plus(o ShardForecast) ShardForecast {
 	}
 	return ShardForecast{
 		Now: f.Now + o.Now, New: f.New + o.New, Peak: f.Peak + o.Peak, Limit: f.Limit + o.Limit, DataNodes: f.DataNodes + o.DataNodes,
-		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed, Raise: tight.Raise,
+		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed, Raise: tight.Raise, Level: tight.Level,
 	}
 }
 

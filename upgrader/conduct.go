@@ -143,7 +143,7 @@ func (r *Runner) observe(ctx context.Context, v *View, letIn []string, a *admiss
 	for i, name := range names {
 		a.clusters[name] = seen[i]
 	}
-	if a.snapshots, err = snapshotFacts(ctx, r.snapshots, v.Rollout); err != nil {
+	if a.snapshots, err = snapshotFacts(ctx, r.snapshots, v.Rollout.Options, v.Candidates...); err != nil {
 		return err
 	}
 	if r.gates.Extend != nil {
@@ -199,7 +199,7 @@ func (r *Runner) joins(ctx context.Context, v *View) ([]joining, error) {
 // planJoining plans one tenant as the rollout would have at its start.
 func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (joining, error) {
 	o := ro.Options
-	o.Tenants, o.Clusters, o.Strategy, o.Except = []string{t.ID}, nil, nil, nil
+	o.Tenants, o.Clusters, o.Strategy, o.Except, o.Snapshot = []string{t.ID}, nil, nil, nil, ""
 	cannot := func(why string) joining {
 		return joining{missing: &MissingTenant{TenantID: t.ID, Release: t.Release, Reason: why}}
 	}
@@ -219,7 +219,26 @@ func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (j
 	}
 	tp := plan.Tenants[0]
 	rt := newRolloutTenant(ro, tp, r.now())
+	if why := r.snapshotJoining(ctx, ro, &rt); why != "" {
+		return cannot(why), nil
+	}
 	return joining{tenant: rt, moves: tp.Moves}, nil
+}
+
+// snapshotJoining asks for the snapshot of a tenant that those before the
+// rollout came too early for, or says why it cannot be: then it stays outside,
+// shown with the reason, and is tried again.
+func (r *Runner) snapshotJoining(ctx context.Context, ro *Rollout, t *RolloutTenant) (why string) {
+	if ro.Options.Snapshot != SnapshotBefore || r.snapshots == nil {
+		return ""
+	}
+	name, err := r.snapshots.BeginJoining(ctx, ro.CreatedBy, ro.ID, ro.Options.SnapshotRepositories, t.TenantID)
+	if err != nil {
+		return "no snapshot can be taken before it is touched: " + err.Error()
+	}
+	t.Record.Snapshot = name
+	t.Record.Notes = append(slices.Clone(t.Record.Notes), "it joined when the snapshots before the rollout had been taken: "+name+" is its own")
+	return ""
 }
 
 // attempts remembers when something was tried last, in memory: it only saves

@@ -90,6 +90,8 @@ type Candidate struct {
 	// Registered is the state in the registry: "active", "suspended",
 	// "expired"; "deleted" also for one that is gone.
 	Registered string
+	// Snapshot is TenantRecord.Snapshot.
+	Snapshot string
 }
 
 // ClusterLoad is what a rollout has under way in a cluster.
@@ -101,7 +103,7 @@ type ClusterLoad struct {
 	ReservedShards int
 	ReservedBytes  int64
 	// Budget is that of the cluster; nil when it has none. InFlightOfAll counts
-	// as InFlight does, over all rollouts.
+	// as InFlight does, over all rollouts and with rehearsals.
 	Budget        *BudgetFacts
 	InFlightOfAll int
 }
@@ -113,10 +115,11 @@ type BudgetFacts struct {
 	Reason  string // of its throttle; may be empty
 }
 
-// Held is what somebody shows who waits because of Hold.
-func (b BudgetFacts) Held() string {
-	why, remedy := withinBudget(&Facts{Load: ClusterLoad{Budget: &BudgetFacts{Hold: true, Reason: b.Reason}}})
-	return Verdict{Gate: GateBudget, Text: why, Remedy: remedy}.Sentence()
+// Held is what somebody shows who may not begin beside so many others that are
+// in work; "" when there is a place.
+func (b BudgetFacts) Held(inWork int) string {
+	why, remedy := withinBudget(&Facts{Load: ClusterLoad{Budget: &b, InFlightOfAll: inWork}})
+	return Verdict{Gate: GateBudget, Open: why == "", Text: why, Remedy: remedy}.Sentence()
 }
 
 // ClusterFacts are what was seen of a cluster.
@@ -296,7 +299,7 @@ func tenantActive(f *Facts) (why, remedy string) {
 func snapshotTaken(f *Facts) (why, remedy string) {
 	// One that never becomes a backup lets tenants in: each then fails with
 	// its reason, and the rollout ends.
-	name := f.Rollout.Options.SnapshotIn(cmp.Or(f.Tenant.Cluster, DefaultCluster))
+	name := cmp.Or(f.Tenant.Snapshot, f.Rollout.Options.SnapshotIn(cmp.Or(f.Tenant.Cluster, DefaultCluster)))
 	state, known := f.Snapshots[name]
 	if !known || state.Done || state.Over {
 		return "", ""
@@ -341,7 +344,7 @@ func withinBudget(f *Facts) (why, remedy string) {
 	case b.Hold:
 		why = "no further tenant begins in the cluster"
 	case f.Load.InFlightOfAll >= b.Tenants:
-		why = fmt.Sprintf("as many tenants are in work in the cluster, over all rollouts, as its budget allows (%d)", b.Tenants)
+		why = fmt.Sprintf("as many tenants are in work in the cluster, over all rollouts and rehearsals, as its budget allows (%d)", b.Tenants)
 	default:
 		return "", ""
 	}

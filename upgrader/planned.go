@@ -30,6 +30,8 @@ type Plan struct {
 	Elsewhere []string
 	// Behind is that of the rollout.
 	Behind []string
+
+	remarks []string // of a cluster's part, see ClusterPlan
 }
 
 // TenantPlan is the part of a plan that belongs to one tenant.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/budget"
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
@@ -102,7 +103,7 @@ type Options struct {
 // Defaults and bounds of Options.
 const (
 	DefaultMaxTenants   = 4
-	MaxMaxTenants       = 64
+	MaxMaxTenants       = budget.DefaultTenants
 	DefaultFenceTimeout = 10 * time.Second
 	// MaxQuarantine is the number of documents per tenant past which the
 	// tenant fails: more is not an odd document, but a wrong transform.
@@ -308,6 +309,9 @@ type TenantRecord struct {
 	AdoptedFrom string `json:"adopted_from,omitempty"`
 	// Minor is set for a minor upgrade, and says what it has added.
 	Minor *Minor `json:"minor,omitempty"`
+	// Snapshot is that of a tenant that joined the rollout when those before it
+	// were taken already; "" for all others.
+	Snapshot string `json:"snapshot,omitempty"`
 	// Notes are remarks of the plan and the run, for the operator.
 	Notes []string `json:"notes,omitempty"`
 }

@@ -71,7 +71,7 @@ func (l Limits) withDefaults() Limits {
 
 // DefaultTenants is the number of tenants that one process works on at once:
 // as many as a rollout may have in flight.
-const DefaultTenants = 64
+const DefaultTenants = MaxMaxTenants
 
 // lightDocs is the number of documents up to which a target is created with
 // its final settings: restoring relaxed ones costs a cluster-state update.

@@ -77,6 +77,7 @@ type Service struct {
 	rehearsals RehearsalStore // nil: there are none
 	records    Records        // nil: nobody asks for reports
 	paces      Paces          // nil: nobody asks for progress
+	seeds      string         // see WithSeeds; "" for none
 	stall      time.Duration  // without a step, after which a tenant is said to be stalled
 	gates      GateSources
 	now        func() time.Time
@@ -167,6 +168,9 @@ func (s *Service) Plan(ctx context.Context, req Request) (*Plan, error) {
 	}
 	p.waves(fleet)
 	p.total()
+	if err := s.refuseSnapshots(ctx, plan); err != nil {
+		return nil, err
+	}
 	return plan, s.refuseStopped(ctx, plan)
 }
 

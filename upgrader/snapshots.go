@@ -1,6 +1,7 @@
 package upgrader
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -15,6 +16,13 @@ type Snapshots interface {
 	// they are the same snapshots. A cluster of which none of the repositories
 	// is must have only one.
 	BeginBefore(ctx context.Context, caller, rollout string, repositories, tenants []string) (map[string]string, error)
+	// RefuseBefore lists what BeginBefore would not begin for, and what its
+	// snapshots would fail of; it asks the engines, and writes nothing.
+	RefuseBefore(ctx context.Context, repositories, tenants []string) ([]Refusal, error)
+	// BeginJoining asks for a snapshot of a tenant that joins a rollout under
+	// way, and returns its name; again with the same rollout and tenant it is
+	// the same snapshot. Of the repositories that of the tenant's cluster counts.
+	BeginJoining(ctx context.Context, caller, rollout string, repositories []string, tenant string) (string, error)
 	// SnapshotState tells how far a snapshot is.
 	SnapshotState(ctx context.Context, name string) (SnapshotState, error)
 	// Holds names the newest successful snapshot of a tenant, not older than
@@ -63,12 +71,7 @@ func (s *Service) beginSnapshot(ctx context.Context, r *Rollout, plan *Plan) err
 	if s.snapshots == nil {
 		return &ServiceError{Reason: ReasonInvalid, Field: "options.snapshot", Message: "this TMS takes no snapshots", Remedy: "leave it out"}
 	}
-	var ids []string
-	for _, t := range plan.Tenants {
-		if len(t.Path) > 1 {
-			ids = append(ids, t.TenantID)
-		}
-	}
+	ids := plan.moving()
 	if len(ids) == 0 {
 		return nil
 	}
@@ -83,6 +86,28 @@ func (s *Service) beginSnapshot(ctx context.Context, r *Rollout, plan *Plan) err
 	return err
 }
 
+// moving are the tenants that have something to do.
+func (p *Plan) moving() (ids []string) {
+	for _, t := range p.Tenants {
+		if len(t.Path) > 1 {
+			ids = append(ids, t.TenantID)
+		}
+	}
+	return ids
+}
+
+// refuseSnapshots refuses a plan whose snapshots cannot be taken, so that it is
+// not found out at the start.
+func (s *Service) refuseSnapshots(ctx context.Context, plan *Plan) error {
+	ids := plan.moving()
+	if s.snapshots == nil || plan.Options.Snapshot != SnapshotBefore || len(ids) == 0 {
+		return nil
+	}
+	refusals, err := s.snapshots.RefuseBefore(ctx, plan.Options.SnapshotRepositories, ids)
+	plan.Refusals = append(plan.Refusals, refusals...)
+	return err
+}
+
 // SnapshotIn names the snapshot that was taken of the tenants of a cluster
 // before the rollout; "" when there is none.
 func (o Options) SnapshotIn(cluster string) string {
@@ -92,14 +117,20 @@ func (o Options) SnapshotIn(cluster string) string {
 	return o.Snapshots[cluster]
 }
 
-// snapshotFacts are how far a rollout's snapshots are, by name.
-func snapshotFacts(ctx context.Context, s Snapshots, ro *Rollout) (map[string]SnapshotState, error) {
+// snapshotFacts are how far the snapshots are that tenants of a rollout wait
+// for, by name.
+func snapshotFacts(ctx context.Context, s Snapshots, o Options, candidates ...Candidate) (map[string]SnapshotState, error) {
 	if s == nil {
 		return nil, nil
 	}
-	names := slices.Collect(maps.Values(ro.Options.Snapshots))
-	if name := ro.Options.SnapshotName; name != "" {
-		names = append(names, name)
+	names := slices.Collect(maps.Values(o.Snapshots))
+	if o.SnapshotName != "" {
+		names = append(names, o.SnapshotName)
+	}
+	for _, c := range candidates {
+		if c.Snapshot != "" {
+			names = append(names, c.Snapshot)
+		}
 	}
 	out := map[string]SnapshotState{}
 	for _, name := range names {
@@ -115,7 +146,7 @@ func snapshotFacts(ctx context.Context, s Snapshots, ro *Rollout) (map[string]Sn
 // snapshotFresh is the gate of that name: nothing of a tenant is touched
 // before its snapshot counts as a backup.
 func (s *session) snapshotFresh(ctx context.Context) (Outcome, error) {
-	name := s.rollout.Options.SnapshotIn(s.lease.Cluster)
+	name := cmp.Or(s.t.Record.Snapshot, s.rollout.Options.SnapshotIn(s.lease.Cluster))
 	if name == "" {
 		return OutcomeDone, nil
 	}
@@ -127,13 +158,21 @@ func (s *session) snapshotFresh(ctx context.Context) (Outcome, error) {
 	case err != nil:
 		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateSnapshotFresh, err)
 	case state.Over:
-		return OutcomeFail, failf("gate %s: snapshot %s is no backup: %s; cancel the rollout and start another one", GateSnapshotFresh, name, state.Text)
+		return OutcomeFail, failf("gate %s: snapshot %s is no backup: %s; %s", GateSnapshotFresh, name, state.Text, s.anotherSnapshot())
 	case !state.Done:
 		s.t.Reason = fmt.Sprintf("gate %s: snapshot %s is %s", GateSnapshotFresh, name, state.Text)
 		return OutcomeWait, nil
 	}
 	s.t.Reason = ""
 	return OutcomeDone, nil
+}
+
+// anotherSnapshot is what to do when the tenant's snapshot never becomes a backup.
+func (s *session) anotherSnapshot() string {
+	if s.t.Record.Snapshot == "" {
+		return "cancel the rollout and start another one"
+	}
+	return fmt.Sprintf("`tms upgrade cancel %s --tenant %s`, and start another rollout for it", s.rollout.ID, s.t.TenantID)
 }
 
 // requireSnapshots refuses to finalize tenants of which no snapshot holds the

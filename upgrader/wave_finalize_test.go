@@ -20,6 +20,14 @@ func (*shelf) BeginBefore(context.Context, string, string, []string, []string) (
 	return nil, errors.New("takes none")
 }
 
+func (*shelf) RefuseBefore(context.Context, []string, []string) ([]upgrader.Refusal, error) {
+	return nil, nil
+}
+
+func (*shelf) BeginJoining(context.Context, string, string, []string, string) (string, error) {
+	return "", errors.New("takes none")
+}
+
 func (*shelf) SnapshotState(context.Context, string) (upgrader.SnapshotState, error) {
 	return upgrader.SnapshotState{Done: true}, nil
 }

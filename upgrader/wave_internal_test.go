@@ -319,6 +319,10 @@ func TestGatesSay(t *testing.T) {
 			f.Rollout.Options.Snapshots, f.Snapshots = map[string]string{"default": "near", "eu": "far"}, map[string]SnapshotState{"near": {Done: true}, "far": {Text: "half done"}}
 			f.Tenant.Cluster = "eu"
 		}},
+		{GateSnapshotFresh, "snapshot own is half done", func(f *Facts) {
+			f.Rollout.Options.SnapshotName, f.Tenant.Snapshot = "s", "own"
+			f.Snapshots = map[string]SnapshotState{"s": {Done: true}, "own": {Text: "half done"}}
+		}},
 		{GateClusterHealth, "red", func(f *Facts) { f.Cluster.Health = "red" }},
 		{GateRehearsed, "it was not rehearsed yet", func(f *Facts) { f.Unrehearsed = map[string]string{f.Tenant.TenantID: "it was not rehearsed yet"} }},
 		{GateClusterHealth, "no answer", func(f *Facts) { f.Cluster = ClusterFacts{Err: "no answer"} }},
@@ -338,5 +342,20 @@ func TestGatesSay(t *testing.T) {
 	}
 	for _, g := range Gates() {
 		require.True(t, seen[g.Name], "no row for gate %s", g.Name)
+	}
+}
+
+// Who waits for something of its own keeps nobody else of its cluster waiting.
+func TestOwnGates(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		gate     string
+		snapshot string
+		own      bool
+	}{
+		{GateTenantActive, "", true}, {GateRehearsed, "", true}, {GateSnapshotFresh, "own", true},
+		{GateSnapshotFresh, "", false}, {GateShardBudget, "", false}, {GatePlaceFree, "own", false},
+	} {
+		require.Equal(t, c.own, (&Verdict{Gate: c.gate}).own(Candidate{Snapshot: c.snapshot}), c.gate)
 	}
 }

@@ -197,6 +197,7 @@ func (w *twoClusters) remove(rollout string, taken map[string]string) {
 	got = w.tms("upgrade", "list", "--cluster", "far", "-o", "json")
 	require.Zero(t, got.code, got.stderr)
 	require.Contains(t, got.stdout, rollout)
+	w.clean()
 
 	// The end of a tenant is looked for where it lives.
 	for _, one := range []*tenant{w.there, w.late} {
@@ -211,4 +212,27 @@ func (w *twoClusters) remove(rollout string, taken map[string]string) {
 	require.Zero(t, w.tms("backup", "repo", "remove", shown.Repository).code)
 	got = w.tms("cluster", "remove", "far")
 	require.Zero(t, got.code, got.stderr)
+}
+
+// clean removes a version that both clusters hold something of from one of them.
+func (w *twoClusters) clean() {
+	t := w.t
+	away := *w.bundle
+	away.engine = w.far.URL()
+	far, near := "/080."+w.there.Name()+".tracardi-rule", "/080."+w.here.Name()+".tracardi-rule"
+	away.must(http.MethodPut, far, `{"settings": {"number_of_replicas": 0}}`)
+	w.must(http.MethodPut, near, `{"settings": {"number_of_replicas": 0}}`)
+	got := w.tms("cleanup", "plan", "--version", "0.8.0", "--without-snapshot")
+	require.Equal(t, 2, got.code, "of which cluster? %s%s", got.stdout, got.stderr)
+	require.Contains(t, got.stderr, "cluster")
+	ofFar := []string{"--version", "0.8.0", "--cluster", "far", "--without-snapshot", "-o", "json"}
+	got = w.tms(append([]string{"cleanup", "plan"}, ofFar...)...)
+	require.Zero(t, got.code, got.stderr)
+	var plan struct{ Digest string }
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &plan), got.stdout)
+	got = w.tms(append([]string{"cleanup", "run", "--wait", "--digest", plan.Digest}, ofFar...)...)
+	require.Zero(t, got.code, got.stderr)
+	gone, _ := away.ask(http.MethodGet, far, "")
+	require.Equal(t, http.StatusNotFound, gone)
+	w.must(http.MethodGet, near, "")
 }

@@ -30,7 +30,8 @@ func limitIs(state string) func(*tmsv1.Rollout) bool {
 	}
 }
 
-// TestRaisedShardLimit has all processes killed while the shard limit is
+// TestRaisedShardLimit has a cluster with room for one version only. The upgrade
+// is refused until TMS may raise the limit; then all processes killed while the shard limit is
 // raised; it is put back all the same, when the old versions are gone.
 func TestRaisedShardLimit(t *testing.T) {
 	t.Parallel()
@@ -47,9 +48,16 @@ func TestRaisedShardLimit(t *testing.T) {
 	former := fmt.Sprint(health.Active + health.Unassigned + 95)
 	b.must(http.MethodPut, "/_cluster/settings", `{"persistent": {"cluster.max_shards_per_node": `+former+`}}`)
 
-	refused := b.tms("upgrade", "start", "--to", "0.8.2")
-	require.Equal(t, 3, refused.code, refused.stderr)
-	require.Contains(t, refused.stderr, "--raise-shard-limit")
+	for _, command := range [][]string{{"plan"}, {"start", "--wait"}, {"start", "--dry-run"}} {
+		refused := b.tms(append(append([]string{"upgrade"}, command...), "--to", "0.8.2")...)
+		require.Equal(t, 3, refused.code, "%v: %s%s", command, refused.stdout, refused.stderr)
+		require.Contains(t, refused.stderr, "cluster.max_shards_per_node "+former+" on 1 data nodes")
+		require.Contains(t, refused.stderr, "set cluster.max_shards_per_node to ")
+		require.Contains(t, refused.stderr, "--raise-shard-limit")
+	}
+	status, _ := b.ask(http.MethodGet, "/0820."+tenant.Name()+".tracardi-rule", "")
+	require.Equal(t, http.StatusNotFound, status, "a refusal leaves nothing behind")
+	require.JSONEq(t, "[]", b.tms("upgrade", "list", "-o", "json").stdout)
 	planned := b.tms("upgrade", "plan", "--to", "0.8.2", "--raise-shard-limit")
 	require.Zero(t, planned.code, planned.stderr)
 	require.Contains(t, planned.stdout, "TMS raises it from "+former)

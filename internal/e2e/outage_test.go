@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -100,29 +99,4 @@ func TestPostgresRestart(t *testing.T) {
 	w.writesOn("0.8.2")
 	w.stop()
 	w.judge("0.8.2", r.GetId())
-}
-
-// TestShardLimit has a cluster with room for one version only.
-func TestShardLimit(t *testing.T) {
-	t.Parallel()
-	const limit = 40
-	node := ownEngine(t, map[string]string{"cluster.max_shards_per_node": "40"})
-	b := prepare(t, node.URL(), devtest.Database(t, nil)).serve(1)
-	tenant := b.tenant("0.8.1", 1, 50, "event", "profile", "rule")
-
-	for _, command := range [][]string{{"plan"}, {"start", "--wait"}, {"start", "--dry-run"}} {
-		got := b.tms(append(append([]string{"upgrade"}, command...), "--to", "0.8.2")...)
-		require.Equal(t, 3, got.code, "%v: %s%s", command, got.stdout, got.stderr)
-		require.Contains(t, got.stdout+got.stderr, "cluster.max_shards_per_node 40 on 1 data nodes")
-		require.Contains(t, got.stdout+got.stderr, "set cluster.max_shards_per_node to ")
-	}
-	status, _ := b.ask(http.MethodGet, "/0820."+tenant.Name()+".tracardi-rule", "")
-	require.Equal(t, http.StatusNotFound, status, "a refusal leaves nothing behind")
-	list := b.tms("upgrade", "list", "-o", "json")
-	require.JSONEq(t, "[]", list.stdout)
-
-	b.must(http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.max_shards_per_node":1000}}`)
-	r := b.upgrade("0.8.2")
-	tenant.judge("0.8.2", r.GetId())
-	require.Greater(t, int(r.GetTenants()[0].GetIndices()), limit)
 }

@@ -33,13 +33,18 @@ type Budget struct {
 	HeapPercent  int `json:"heap_percent"`
 }
 
+// DefaultTenants of a cluster are in work at once unless a budget says
+// otherwise. A rollout works on no more, nor does a process: one alone is never
+// held back by it.
+const DefaultTenants = 64
+
 // Default lets through what a cluster of any size bears: as many tenants as
 // one rollout may work on at once, four of sixteen updates each, and no more
 // copy tasks than a search node has threads for. Adapting to pressure does the
 // rest.
 func Default() Budget {
 	return Budget{
-		Tenants: 64, CopyTasks: 32, StateUpdates: 64, Adapt: true,
+		Tenants: DefaultTenants, CopyTasks: 32, StateUpdates: 64, Adapt: true,
 		SearchLatency: time.Second, PendingTasks: 200, HeapPercent: 92,
 	}
 }

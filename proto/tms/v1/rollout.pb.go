@@ -1453,7 +1453,9 @@ type ClusterPlan struct {
 	// Use of the cluster's shard limit.
 	Shards *ShardForecast `protobuf:"bytes,3,opt,name=shards,proto3" json:"shards,omitempty"`
 	// How long it takes there, and whether it fits in waves.
-	Forecast      *FleetForecast `protobuf:"bytes,4,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	Forecast *FleetForecast `protobuf:"bytes,4,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	// What may be worth changing before the start; nothing is refused for it.
+	Remarks       []string `protobuf:"bytes,5,rep,name=remarks,proto3" json:"remarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1512,6 +1514,13 @@ func (x *ClusterPlan) GetShards() *ShardForecast {
 func (x *ClusterPlan) GetForecast() *FleetForecast {
 	if x != nil {
 		return x.Forecast
+	}
+	return nil
+}
+
+func (x *ClusterPlan) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
 	}
 	return nil
 }
@@ -2875,12 +2884,13 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12/\n" +
 	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\x12&\n" +
 	"\x05waves\x18\x1e \x03(\v2\x10.tms.v1.WavePlanR\x05waves\x12\x1c\n" +
-	"\telsewhere\x183 \x03(\tR\telsewhere\"\xa3\x01\n" +
+	"\telsewhere\x183 \x03(\tR\telsewhere\"\xbd\x01\n" +
 	"\vClusterPlan\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\atenants\x18\x02 \x01(\x05R\atenants\x12-\n" +
 	"\x06shards\x18\x03 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
-	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\"\xdf\x01\n" +
+	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12\x18\n" +
+	"\aremarks\x18\x05 \x03(\tR\aremarks\"\xdf\x01\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +

@@ -116,21 +116,23 @@ func (a *app) printNotes(p *tmsv1.RolloutPlan) error {
 			about[note] = append(about[note], t.GetTenantId())
 		}
 	}
-	for i, note := range order {
-		lead := ""
-		if i == 0 {
-			lead = "\nnotes:\n"
-		}
+	var lines []string
+	for _, c := range p.GetClusters() {
+		lines = append(lines, c.GetRemarks()...)
+	}
+	for _, note := range order {
 		names := about[note]
 		who := strings.Join(names[:min(most, len(names))], ", ")
 		if len(names) > most {
 			who += fmt.Sprintf(" and %d more", len(names)-most)
 		}
-		if _, err := fmt.Fprintf(a.out, "%s  - %s (%s)\n", lead, note, who); err != nil {
-			return err
-		}
+		lines = append(lines, fmt.Sprintf("%s (%s)", note, who))
 	}
-	return nil
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.out, "\nnotes:\n  - %s\n", strings.Join(lines, "\n  - "))
+	return err
 }
 
 // printMethods says how many indices get their documents by which method, and

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/tracardi/tms/upgrader"
 )
 
 // Logging says what is logged, always to standard error.
@@ -22,9 +24,8 @@ type Database struct {
 	DatabaseWait time.Duration `flag:"database-wait" env:"TMS_DATABASE_WAIT" default:"30s" help:"how long to wait for Postgres at the start"`
 }
 
-// mostWorkers is upgrader.DefaultTenants: as many as a rollout may have in
-// flight.
-const mostWorkers = 64
+// mostWorkers are as many tenants as a rollout may have in flight.
+const mostWorkers = upgrader.DefaultTenants
 
 // Check says in one sentence which variable is missing.
 func (d Database) Check() error {

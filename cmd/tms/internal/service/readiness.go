@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// pingLimit bounds the question to a cluster whether it is there.
-	pingLimit = 1500 * time.Millisecond
+	// pingLimit bounds the questions to the database, and to a cluster, whether
+	// they are there; together they fit into the time of a health check.
+	pingLimit = 900 * time.Millisecond
 	// stragglers is how long the others are waited for when one cluster has
 	// answered: whoever asks a process whether it is ready has little patience.
 	stragglers = 500 * time.Millisecond
@@ -23,38 +24,59 @@ const (
 // readiness says whether the process can do its work. It needs the database and
 // a search cluster: one of several that is down has its own tenants wait, and
 // must not take TMS away from the others, nor from Tracardi, which asks who its
-// tenant is.
+// tenant is. What is slow because everything is busy is not away: see presence.
 type readiness struct {
 	database *db.DB
 	clusters looked
 	log      *slog.Logger
-	mu       sync.Mutex
-	silent   map[string]bool // clusters that did not answer last time
+
+	mu     sync.Mutex
+	store  presence
+	names  []string             // of the clusters, as they were known last
+	engine map[string]*presence // by cluster
+	away   map[string]bool      // clusters of which the log says that they do not answer
 }
 
 // ready is server.Config.Ready. It is safe for concurrent use.
 func (r *readiness) ready(ctx context.Context) (missing []string, err error) {
-	if err := r.database.CheckVersion(ctx); err != nil {
-		return nil, fmt.Errorf("database: %w", err)
+	names, err := r.known(ctx)
+	r.mu.Lock()
+	gone := r.store.judge(err, time.Now())
+	if err == nil {
+		r.names = names
 	}
-	names, err := r.clusters.Names(ctx)
+	names = r.names
+	r.mu.Unlock()
+	if gone != nil {
+		return nil, fmt.Errorf("database: %w", gone)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("database: %w", err)
+		missing = append(missing, fmt.Sprintf("database: %v", err))
 	}
 	answers := r.ask(ctx, names)
-	r.note(names, answers)
+	away := r.judge(names, answers)
 	for _, name := range names {
 		if err := answers[name]; err != nil {
 			missing = append(missing, fmt.Sprintf("cluster %s: %v", name, err))
 		}
 	}
 	switch {
-	case len(missing) < len(names):
+	case len(away) < len(names):
 		return missing, nil
 	case len(names) == 1:
 		return nil, fmt.Errorf("search engine: %w", answers[names[0]])
 	}
 	return nil, errors.New("no search cluster answers: " + strings.Join(missing, "; "))
+}
+
+// known asks the database for its schema and the clusters.
+func (r *readiness) known(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	if err := r.database.CheckVersion(ctx); err != nil {
+		return nil, err
+	}
+	return r.clusters.Names(ctx)
 }
 
 var errSilent = errors.New("has not answered yet")
@@ -94,22 +116,29 @@ func (r *readiness) ask(ctx context.Context, names []string) map[string]error {
 	return out
 }
 
-// note logs what has changed.
-func (r *readiness) note(names []string, answers map[string]error) {
+// judge returns the clusters that are away, and logs what has changed.
+func (r *readiness) judge(names []string, answers map[string]error) (away map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	silent := map[string]bool{}
+	engine := map[string]*presence{}
+	away = map[string]bool{}
 	for _, name := range names {
-		err := answers[name]
+		p := r.engine[name]
+		if p == nil {
+			p = &presence{}
+		}
+		engine[name] = p
+		err := p.judge(answers[name], time.Now())
 		switch {
-		case err != nil && !r.silent[name]:
+		case err != nil && !r.away[name]:
 			r.log.Warn("search cluster does not answer", "cluster", name, "error", err)
-		case err == nil && r.silent[name]:
+		case err == nil && r.away[name]:
 			r.log.Info("search cluster answers again", "cluster", name)
 		}
 		if err != nil {
-			silent[name] = true
+			away[name] = true
 		}
 	}
-	r.silent = silent
+	r.engine, r.away = engine, away
+	return away
 }

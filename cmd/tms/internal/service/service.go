@@ -201,7 +201,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	eventLog, webhookStore := db.NewEvents(database), db.NewWebhooks(database, sealer)
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, looked{pool, named}, catalogue, kept.service, self, log)
-	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithBudgets(rollouts).WithGates(gates).WithEngines(pool).WithClusterNames(named).
+	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithBudgets(rollouts).WithGates(gates).WithEngines(pool).WithClusterNames(named).WithSeeds(s.SeedRepository).
 		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter).WithRecords(rollouts)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
 		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades), rehearsed.work)
