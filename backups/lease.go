@@ -2,67 +2,16 @@ package backups
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"time"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/tenure"
 )
 
-// keeper extends a lease until stopped, and ends its context when the lease is
-// lost.
-type keeper struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-
-	mu    sync.Mutex
-	until time.Time
-}
-
-func keep(ctx context.Context, store Store, l *Lease, ttl time.Duration) *keeper {
-	k := &keeper{done: make(chan struct{}), until: l.Until}
-	k.ctx, k.cancel = context.WithCancelCause(ctx)
-	go k.loop(store, l, ttl)
-	return k
-}
-
-func (k *keeper) loop(store Store, l *Lease, ttl time.Duration) {
-	defer close(k.done)
-	tick := time.NewTicker(ttl / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-k.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		asked := time.Now()
-		ctx, cancel := context.WithTimeout(k.ctx, ttl/2)
-		err := store.Extend(ctx, l, ttl)
-		cancel()
-		switch {
-		case err == nil:
-			k.mu.Lock()
-			k.until = asked.Add(ttl)
-			k.mu.Unlock()
-		case errors.Is(err, ErrLeaseLost) || !k.held():
-			k.cancel(ErrLeaseLost)
-			return
-		}
-	}
-}
-
-// held says whether the lease is certainly still ours.
-func (k *keeper) held() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return time.Now().Before(k.until)
-}
-
-func (k *keeper) stop() {
-	k.cancel(nil)
-	<-k.done
+// keep extends a lease while its owner works.
+func keep(ctx context.Context, store Store, l *Lease, ttl time.Duration) *tenure.Keeper {
+	extend := func(ctx context.Context) error { return store.Extend(ctx, l, ttl) }
+	return tenure.Keep(ctx, tenure.Terms{Until: l.Until, TTL: ttl, Extend: extend, Lost: ErrLeaseLost})
 }
 
 // leasedEngine refuses every change when the lease is not certainly held: a
@@ -70,13 +19,12 @@ func (k *keeper) stop() {
 // else's by then.
 type leasedEngine struct {
 	Engine
-	keeper *keeper
+	keeper *tenure.Keeper
 }
 
 func (e *leasedEngine) guard(change func() error) error {
-	if !e.keeper.held() {
-		e.keeper.cancel(ErrLeaseLost)
-		return ErrLeaseLost
+	if !e.keeper.Held() {
+		return e.keeper.Forfeit()
 	}
 	return change()
 }

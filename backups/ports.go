@@ -7,6 +7,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
@@ -20,7 +21,7 @@ type Engine interface {
 	Templates(ctx context.Context, pattern string) ([]upgrader.Template, error)
 	Refresh(ctx context.Context, patterns ...string) error
 	Page(ctx context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error)
-	Shards(ctx context.Context) (upgrader.ShardBudget, error)
+	Shards(ctx context.Context) (capacity.Shards, error)
 
 	CreateIndex(ctx context.Context, name string, body upgrader.IndexBody) error
 	DeleteIndices(ctx context.Context, names ...string) error

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
@@ -147,7 +148,7 @@ func baseOf(name string) string {
 }
 
 // refusals lists what stands in the way of a plan.
-func (p RestorePlan) refusals(r Restore, t *Tenant, budget upgrader.ShardBudget) []Refusal {
+func (p RestorePlan) refusals(r Restore, t *Tenant, budget capacity.Shards) []Refusal {
 	var all []Refusal
 	add := func(code, remedy, format string, args ...any) {
 		all = append(all, Refusal{Code: code, TenantID: r.Tenant, Message: fmt.Sprintf(format, args...), Remedy: remedy})

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // sample is a tenant with two resources of 0.8.1 in a snapshot.
@@ -74,14 +75,14 @@ func TestPlanRestore(t *testing.T) {
 
 func TestRestoreRefusals(t *testing.T) {
 	t.Parallel()
-	plenty := upgrader.ShardBudget{Open: 10, MaxPerNode: 1000, DataNodes: 1}
-	tight := upgrader.ShardBudget{Open: 10, MaxPerNode: 16, DataNodes: 1}
+	plenty := capacity.Shards{Open: 10, MaxPerNode: 1000, DataNodes: 1}
+	tight := capacity.Shards{Open: 10, MaxPerNode: 16, DataNodes: 1}
 	known := &Tenant{ID: "acme", Release: "0.8.2"}
 	for _, c := range []struct {
 		name   string
 		r      Restore
 		t      *Tenant
-		budget upgrader.ShardBudget
+		budget capacity.Shards
 		want   []string
 	}{
 		{"replace", Restore{Replace: true}, known, plenty, nil},
@@ -93,7 +94,7 @@ func TestRestoreRefusals(t *testing.T) {
 		{"room without it", Restore{Replace: true, NoRehearsal: true}, known, tight, nil},
 		{"one resource of another release", Restore{Replace: true, Resources: []string{"rule"}}, known, plenty, []string{"release_differs"}},
 		{"nothing", Restore{Resources: []string{"flow"}, Beside: "look"}, known, plenty, []string{"nothing_to_restore"}},
-		{"all at once", Restore{}, nil, upgrader.ShardBudget{MaxPerNode: 1, DataNodes: 1}, []string{"index_exists", "shard_limit", "tenant_unknown"}},
+		{"all at once", Restore{}, nil, capacity.Shards{MaxPerNode: 1, DataNodes: 1}, []string{"index_exists", "shard_limit", "tenant_unknown"}},
 	} {
 		var got []string
 		for _, x := range planRestore(c.r, sample(), upgraded()).refusals(c.r, c.t, c.budget) {

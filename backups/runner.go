@@ -68,9 +68,9 @@ func (r *Runner) Work(ctx context.Context, id string) error {
 	}
 	k := keep(ctx, r.store, lease, LeaseTTL)
 	s := &session{r: r, lease: lease, engine: &leasedEngine{Engine: engine, keeper: k}, log: r.log.With("run", id, "epoch", lease.Epoch)}
-	next, err := s.work(k.ctx)
-	k.stop()
-	if errors.Is(context.Cause(k.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
+	next, err := s.work(k.Context())
+	k.Stop()
+	if errors.Is(context.Cause(k.Context()), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
 		r.log.Warn("run taken over by another worker", "run", id)
 		return nil
 	}

@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // Usage is what a cluster holds and may hold, at about one time.
 type Usage struct {
 	Info   upgrader.EngineInfo
-	Shards upgrader.ShardBudget
-	Disk   upgrader.DiskBudget
+	Shards capacity.Shards
+	Disk   capacity.Disk
 	// Tenants are registered there and not deleted; Pending of them nothing is
 	// held of yet.
 	Tenants, Pending int

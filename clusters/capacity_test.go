@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // alike are n tenants that need the same.
@@ -21,7 +21,7 @@ func alike(n, shards int, bytes int64) []Need {
 // cluster is a usage of so many open shards of a limit.
 func cluster(open, perNode, nodes int, needs ...Need) Usage {
 	return Usage{
-		Shards: upgrader.ShardBudget{Open: open, MaxPerNode: perNode, DataNodes: nodes, SettingsFrom: "default"},
+		Shards: capacity.Shards{Open: open, MaxPerNode: perNode, DataNodes: nodes, SettingsFrom: "default"},
 		Needs:  needs, Tenants: len(needs), Bare: Need{Shards: 100},
 	}
 }
@@ -29,7 +29,7 @@ func cluster(open, perNode, nodes int, needs ...Need) Usage {
 func TestAssess(t *testing.T) {
 	t.Parallel()
 	full := func(u Usage, used, limit int64) Usage {
-		u.Disk = upgrader.DiskBudget{Total: limit, Used: used, Limit: limit, Watermark: "low"}
+		u.Disk = capacity.Disk{Total: limit, Used: used, Limit: limit, Watermark: "low"}
 		return u
 	}
 	pending := func(u Usage, n int) Usage { u.Tenants, u.Pending = u.Tenants+n, n; return u }

@@ -6,13 +6,14 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // Engine is what is asked of a cluster: a part of upgrader.Engine, under its
 // contract. Nothing here writes.
 type Engine interface {
 	Info(ctx context.Context) (upgrader.EngineInfo, error)
-	Shards(ctx context.Context) (upgrader.ShardBudget, error)
+	Shards(ctx context.Context) (capacity.Shards, error)
 	Stats(ctx context.Context, patterns ...string) (map[string]upgrader.IndexStats, error)
 	upgrader.Disks
 }

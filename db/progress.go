@@ -8,13 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 var _ upgrader.Paces = (*Rollouts)(nil)
 
 // Samples implements upgrader.Paces: as many tenants, and of the same kind, as
 // CopyRate looks at.
-func (r *Rollouts) Samples(ctx context.Context, cluster, rollout string) ([]upgrader.Sample, error) {
+func (r *Rollouts) Samples(ctx context.Context, cluster, rollout string) ([]estimate.Sample, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select rt.docs_total, extract(epoch from (rt.proof ->> 'taken_at')::timestamptz - rt.started_at)::float8, rt.rollout_id = $3
 		from rollout_tenants rt join rollouts r on r.id = rt.rollout_id
@@ -30,7 +31,7 @@ func (r *Rollouts) Samples(ctx context.Context, cluster, rollout string) ([]upgr
 }
 
 // rehearsed are the samples that rehearsals make.
-func (r *Rollouts) rehearsed(ctx context.Context, cluster string) ([]upgrader.Sample, error) {
+func (r *Rollouts) rehearsed(ctx context.Context, cluster string) ([]estimate.Sample, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select (report ->> 'total')::bigint, (report ->> 'estimate')::float8, false
 		from operations where kind = $2 and state = 'succeeded' and request ->> 'cluster' = $3 and (report ->> 'estimate')::float8 > 0
@@ -38,12 +39,12 @@ func (r *Rollouts) rehearsed(ctx context.Context, cluster string) ([]upgrader.Sa
 	return samplesOf(rows, err)
 }
 
-func samplesOf(rows pgx.Rows, err error) ([]upgrader.Sample, error) {
+func samplesOf(rows pgx.Rows, err error) ([]estimate.Sample, error) {
 	if err != nil {
 		return nil, failure(err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.Sample, error) {
-		var s upgrader.Sample
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (estimate.Sample, error) {
+		var s estimate.Sample
 		var seconds float64
 		err := row.Scan(&s.Docs, &seconds, &s.Own)
 		s.Took = time.Duration(seconds * float64(time.Second))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 var _ upgrader.Rates = (*Rollouts)(nil)
@@ -14,17 +15,17 @@ const ratedTenants = 200
 
 // CopyRate implements upgrader.Rates. A tenant that was held before its switch
 // tells nothing about the engine. As long as none was upgraded, rehearsals tell.
-func (r *Rollouts) CopyRate(ctx context.Context, cluster string) (upgrader.CopyRate, error) {
+func (r *Rollouts) CopyRate(ctx context.Context, cluster string) (estimate.Rate, error) {
 	rate, err := r.upgradeRate(ctx, cluster)
 	if err != nil || rate.Tenants > 0 {
 		return rate, err
 	}
 	samples, err := r.rehearsed(ctx, cluster)
-	return upgrader.RateOf(samples), err
+	return estimate.RateOf(samples), err
 }
 
-func (r *Rollouts) upgradeRate(ctx context.Context, cluster string) (upgrader.CopyRate, error) {
-	var rate upgrader.CopyRate
+func (r *Rollouts) upgradeRate(ctx context.Context, cluster string) (estimate.Rate, error) {
+	var rate estimate.Rate
 	var median, perSecond float64
 	err := r.db.pool.QueryRow(ctx, `
 		with latest as (

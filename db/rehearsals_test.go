@@ -10,6 +10,7 @@ import (
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // The newest rehearsal to the rollout's release counts, of those that wait.
@@ -45,8 +46,8 @@ func TestWaitingRehearsals(t *testing.T) {
 // roomy is an engine of which a gate asks for nothing but its shards.
 type roomy struct{ upgrader.Engine }
 
-func (roomy) Shards(context.Context) (upgrader.ShardBudget, error) {
-	return upgrader.ShardBudget{MaxPerNode: 1000, DataNodes: 1}, nil
+func (roomy) Shards(context.Context) (capacity.Shards, error) {
+	return capacity.Shards{MaxPerNode: 1000, DataNodes: 1}, nil
 }
 
 // A rollout that asks for rehearsals lets in who has one.

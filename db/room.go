@@ -6,6 +6,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 // roomLock is the first key of the advisory lock under which room in a cluster
@@ -15,12 +17,12 @@ const roomLock = 0x746d7303
 // TakeRoom implements upgrader.RoomStore. Shards of tenants that have just been
 // created count on for the time of the trigger: figures may be older than they
 // are. Bytes count until they are copied.
-func (r *Rollouts) TakeRoom(ctx context.Context, l *upgrader.Lease, need upgrader.Need, decide func(others upgrader.Need) bool) error {
+func (r *Rollouts) TakeRoom(ctx context.Context, l *upgrader.Lease, need capacity.Need, decide func(others capacity.Need) bool) error {
 	return r.owned(ctx, l, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, hashtext($2))`, int32(roomLock), l.Cluster); err != nil {
 			return err
 		}
-		var others upgrader.Need
+		var others capacity.Need
 		err := tx.QueryRow(ctx, `
 			select coalesce(sum(reserved_shards) filter (where reserved_until > now()), 0),
 				coalesce(sum(reserved_bytes * greatest(0, 1 - documents::float8 / greatest(docs_total, 1))) filter (where state in ('planned', 'prepared', 'copying')), 0)::bigint
@@ -38,7 +40,7 @@ func (r *Rollouts) TakeRoom(ctx context.Context, l *upgrader.Lease, need upgrade
 }
 
 // ShardClaims implements upgrader.RoomStore.
-func (r *Rollouts) ShardClaims(ctx context.Context, rollout string) ([]upgrader.ShardClaim, error) {
+func (r *Rollouts) ShardClaims(ctx context.Context, rollout string) ([]shardlimit.Claim, error) {
 	found, err := claims(ctx, r.db.pool, `c.rollout_id = $1`, rollout)
 	return found, failure(err)
 }

@@ -13,9 +13,10 @@ import (
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
-var _ upgrader.LimitStore = (*Rollouts)(nil)
+var _ shardlimit.Store = (*Rollouts)(nil)
 
 // claimActive says of a claim c whether its rollout may yet create indices.
 const claimActive = `exists (select from rollout_tenants t where t.rollout_id = c.rollout_id and t.working
@@ -35,8 +36,8 @@ func insertClaims(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	return nil
 }
 
-func insertClaim(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, c upgrader.ShardClaim) error {
-	fresh, err := json.Marshal(upgrader.ShardLimit{Cluster: c.Cluster, State: upgrader.LimitRestored})
+func insertClaim(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, c shardlimit.Claim) error {
+	fresh, err := json.Marshal(shardlimit.Limit{Cluster: c.Cluster, State: shardlimit.Restored})
 	if err != nil {
 		return fmt.Errorf("shard limit of cluster %s: %w", c.Cluster, err)
 	}
@@ -46,7 +47,7 @@ func insertClaim(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, c upgrade
 	}
 	_, err = tx.Exec(ctx, `
 		insert into shard_limits (cluster, state, body) values ($1, $2, $3)
-		on conflict (cluster) do update set next_at = now()`, c.Cluster, upgrader.LimitRestored, fresh)
+		on conflict (cluster) do update set next_at = now()`, c.Cluster, shardlimit.Restored, fresh)
 	if err != nil {
 		return err
 	}
@@ -72,15 +73,15 @@ func (r *Rollouts) addClaims(ctx context.Context, byID map[string]*upgrader.Roll
 	return failure(err)
 }
 
-func claims(ctx context.Context, q querier, where string, args ...any) ([]upgrader.ShardClaim, error) {
+func claims(ctx context.Context, q querier, where string, args ...any) ([]shardlimit.Claim, error) {
 	rows, err := q.Query(ctx, `select c.rollout_id, c.state, c.body, `+claimActive+` from shard_claims c where `+where+` order by c.rollout_id, c.cluster`, args...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.ShardClaim, error) {
-		var c upgrader.ShardClaim
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (shardlimit.Claim, error) {
+		var c shardlimit.Claim
 		var id string
-		var state upgrader.LimitState
+		var state shardlimit.State
 		var raw []byte
 		var active bool
 		if err := row.Scan(&id, &state, &raw, &active); err != nil {
@@ -95,7 +96,7 @@ func claims(ctx context.Context, q querier, where string, args ...any) ([]upgrad
 // ChangeLimit implements upgrader.LimitStore. The row is locked while the
 // engine is asked, so that nobody else asks it for something different; a
 // process that is stopped in between loses its transaction.
-func (r *Rollouts) ChangeLimit(ctx context.Context, cluster string, decide func(context.Context, upgrader.ShardLimit, []upgrader.ShardClaim) (upgrader.LimitChange, error)) error {
+func (r *Rollouts) ChangeLimit(ctx context.Context, cluster string, decide func(context.Context, shardlimit.Limit, []shardlimit.Claim) (shardlimit.Change, error)) error {
 	return r.db.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '60s'`); err != nil {
 			return err
@@ -108,7 +109,7 @@ func (r *Rollouts) ChangeLimit(ctx context.Context, cluster string, decide func(
 		if err != nil {
 			return err
 		}
-		var l upgrader.ShardLimit
+		var l shardlimit.Limit
 		if err := json.Unmarshal(raw, &l); err != nil {
 			return fmt.Errorf("shard limit of cluster %s: %w", cluster, err)
 		}
@@ -124,7 +125,7 @@ func (r *Rollouts) ChangeLimit(ctx context.Context, cluster string, decide func(
 	})
 }
 
-func saveLimit(ctx context.Context, tx pgx.Tx, ch upgrader.LimitChange) error {
+func saveLimit(ctx context.Context, tx pgx.Tx, ch shardlimit.Change) error {
 	body, err := json.Marshal(ch.Limit)
 	if err != nil {
 		return fmt.Errorf("shard limit of cluster %s: %w", ch.Limit.Cluster, err)
@@ -217,7 +218,7 @@ func (limitArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
 
 type limitWorker struct {
 	river.WorkerDefaults[limitArgs]
-	keeper *upgrader.ShardKeeper
+	keeper *shardlimit.Keeper
 	log    *slog.Logger
 }
 
@@ -231,7 +232,7 @@ func (w *limitWorker) Work(ctx context.Context, job *river.Job[limitArgs]) error
 }
 
 // LimitWork lets a Queue raise shard limits and put them back.
-func LimitWork(store *Rollouts, keeper *upgrader.ShardKeeper) QueuePart {
+func LimitWork(store *Rollouts, keeper *shardlimit.Keeper) QueuePart {
 	return QueuePart{
 		register: func(ws *river.Workers, log *slog.Logger) error {
 			return addWorker(ws, &limitWorker{keeper: keeper, log: log})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // fake answers what no real engine answers on demand. Requests are recorded
@@ -228,7 +229,7 @@ func TestShardLimitChanged(t *testing.T) {
 	})
 	b, err := c.Shards(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, upgrader.ShardBudget{Open: 7, DataNodes: 2, MaxPerNode: 1600, SettingsFrom: "persistent"}, b)
+	require.Equal(t, capacity.Shards{Open: 7, DataNodes: 2, MaxPerNode: 1600, SettingsFrom: "persistent"}, b)
 }
 
 func TestOpaqueID(t *testing.T) {

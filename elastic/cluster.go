@@ -11,6 +11,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // identity is what the cluster said about itself.
@@ -139,7 +140,7 @@ func (c *Client) Health(ctx context.Context) (Health, error) {
 }
 
 // Shards implements upgrader.Engine.
-func (c *Client) Shards(ctx context.Context) (upgrader.ShardBudget, error) {
+func (c *Client) Shards(ctx context.Context) (capacity.Shards, error) {
 	const op = "read the cluster's shard limit"
 	var settings map[string]struct {
 		Cluster struct {
@@ -155,13 +156,13 @@ func (c *Client) Shards(ctx context.Context) (upgrader.ShardBudget, error) {
 		}
 	}}, &settings)
 	if err != nil {
-		return upgrader.ShardBudget{}, err
+		return capacity.Shards{}, err
 	}
 	h, err := c.Health(ctx)
 	if err != nil {
-		return upgrader.ShardBudget{}, err
+		return capacity.Shards{}, err
 	}
-	b := upgrader.ShardBudget{
+	b := capacity.Shards{
 		// A relocating shard is one shard: it counts as active, and the copy
 		// being made of it is not counted by the limit.
 		Open:      h.Active + h.Initializing + h.Unassigned,
@@ -174,12 +175,12 @@ func (c *Client) Shards(ctx context.Context) (upgrader.ShardBudget, error) {
 			continue
 		}
 		if b.MaxPerNode, err = strconv.Atoi(text); err != nil {
-			return upgrader.ShardBudget{}, fmt.Errorf("%s: cluster.max_shards_per_node is %q, want a number", op, text)
+			return capacity.Shards{}, fmt.Errorf("%s: cluster.max_shards_per_node is %q, want a number", op, text)
 		}
 		b.SettingsFrom = from
 	}
 	if b.SettingsFrom == "" {
-		return upgrader.ShardBudget{}, fmt.Errorf("%s: the cluster does not tell cluster.max_shards_per_node", op)
+		return capacity.Shards{}, fmt.Errorf("%s: the cluster does not tell cluster.max_shards_per_node", op)
 	}
 	return b, nil
 }

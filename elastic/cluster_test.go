@@ -11,6 +11,7 @@ import (
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 func testInfo(b *bench) {
@@ -40,17 +41,17 @@ func testShards(b *bench) {
 
 	// The same value, written down at each level and taken back: no other test
 	// sees a difference.
-	for _, level := range []string{upgrader.LevelPersistent, upgrader.LevelTransient} {
+	for _, level := range []string{shardlimit.LevelPersistent, shardlimit.LevelTransient} {
 		require.NoError(b.t, b.SetShardLimit(b.ctx, level, &before.MaxPerNode))
 		set, err := b.ShardSettings(b.ctx)
 		require.NoError(b.t, err)
-		got := map[string]*int{upgrader.LevelPersistent: set.Persistent, upgrader.LevelTransient: set.Transient}[level]
+		got := map[string]*int{shardlimit.LevelPersistent: set.Persistent, shardlimit.LevelTransient: set.Transient}[level]
 		require.NotNil(b.t, got, level)
 		require.Equal(b.t, before.MaxPerNode, *got, level)
 		require.NoError(b.t, b.SetShardLimit(b.ctx, level, nil))
 		set, err = b.ShardSettings(b.ctx)
 		require.NoError(b.t, err)
-		require.Nil(b.t, map[string]*int{upgrader.LevelPersistent: set.Persistent, upgrader.LevelTransient: set.Transient}[level], level)
+		require.Nil(b.t, map[string]*int{shardlimit.LevelPersistent: set.Persistent, shardlimit.LevelTransient: set.Transient}[level], level)
 		require.Equal(b.t, before.MaxPerNode, set.Default)
 	}
 

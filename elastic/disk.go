@@ -11,6 +11,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 var _ upgrader.Disks = (*Client)(nil)
@@ -18,9 +19,9 @@ var _ upgrader.Disks = (*Client)(nil)
 // Disk implements upgrader.Disks. With several data nodes the low watermark
 // counts: past it a node gets no more shards. A single one is spared that by
 // default, and is stopped by the flood stage.
-func (c *Client) Disk(ctx context.Context) (upgrader.DiskBudget, error) {
+func (c *Client) Disk(ctx context.Context) (capacity.Disk, error) {
 	const op = "read the disk use of the data nodes"
-	var b upgrader.DiskBudget
+	var b capacity.Disk
 	var rows []struct {
 		Total number `json:"disk.total"`
 		Used  number `json:"disk.used"`

@@ -8,17 +8,17 @@ import (
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
-var _ upgrader.LimitEngine = (*Client)(nil)
+var _ shardlimit.Engine = (*Client)(nil)
 
 const shardLimit = "cluster.max_shards_per_node"
 
 // ShardSettings implements upgrader.LimitEngine.
-func (c *Client) ShardSettings(ctx context.Context) (upgrader.ShardSettings, error) {
+func (c *Client) ShardSettings(ctx context.Context) (shardlimit.Settings, error) {
 	const op = "read the cluster's shard limit"
-	var s upgrader.ShardSettings
+	var s shardlimit.Settings
 	var levels map[string]struct {
 		Cluster struct {
 			// A text, unless it is an object of the setting's children: see Shards.

@@ -15,6 +15,7 @@ import (
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // paperEngines are clusters whose identity is the first label of their host:
@@ -42,16 +43,16 @@ func (e paperEngine) Info(context.Context) (upgrader.EngineInfo, error) {
 	return upgrader.EngineInfo{Product: "elasticsearch", Version: "8.15.0", ClusterUUID: "uuid-" + e.host[:2], ClusterName: e.host[:2]}, nil
 }
 
-func (e paperEngine) Shards(context.Context) (upgrader.ShardBudget, error) {
-	return upgrader.ShardBudget{Open: 100, MaxPerNode: 1000, DataNodes: 3, SettingsFrom: "default"}, nil
+func (e paperEngine) Shards(context.Context) (capacity.Shards, error) {
+	return capacity.Shards{Open: 100, MaxPerNode: 1000, DataNodes: 3, SettingsFrom: "default"}, nil
 }
 
 func (e paperEngine) Stats(context.Context, ...string) (map[string]upgrader.IndexStats, error) {
 	return nil, nil
 }
 
-func (e paperEngine) Disk(context.Context) (upgrader.DiskBudget, error) {
-	return upgrader.DiskBudget{}, nil
+func (e paperEngine) Disk(context.Context) (capacity.Disk, error) {
+	return capacity.Disk{}, nil
 }
 
 // paperPlaces hold something of a tenant that is called occupant.

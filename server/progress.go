@@ -11,6 +11,8 @@ import (
 	"github.com/tracardi/tms/events"
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/estimate"
+	"github.com/tracardi/tms/upgrader/report"
 )
 
 // Progress tells how far rollouts are and what came of them,
@@ -18,9 +20,13 @@ import (
 type Progress interface {
 	Get(ctx context.Context, id string) (*upgrader.Rollout, error)
 	Progress(ctx context.Context, id string, full bool) (*upgrader.Progress, error)
-	Report(ctx context.Context, id string) (*upgrader.Report, error)
 	// Unended lists the rollouts that are running or paused.
 	Unended(ctx context.Context) ([]string, error)
+}
+
+// Reports makes the records of rollouts, *report.Reporter.
+type Reports interface {
+	Report(ctx context.Context, id string) (*report.Report, error)
 }
 
 // progressInterval is how often a watch tells how far rollouts are, when they
@@ -29,6 +35,7 @@ const progressInterval = time.Second
 
 type progressService struct {
 	progress Progress
+	reports  Reports
 	watches  Watches
 	stall    time.Duration
 }
@@ -175,7 +182,7 @@ func amountToProto(a upgrader.Amount) *tmsv1.Amount {
 	return &tmsv1.Amount{Documents: a.Docs, DocumentsTotal: a.DocsTotal, Bytes: a.Bytes, BytesTotal: a.BytesTotal, DocumentsPerSecond: round(a.PerSecond)}
 }
 
-func leftToProto(s *upgrader.Span) *tmsv1.TimeLeft {
+func leftToProto(s *estimate.Span) *tmsv1.TimeLeft {
 	if s == nil {
 		return nil
 	}
@@ -183,14 +190,14 @@ func leftToProto(s *upgrader.Span) *tmsv1.TimeLeft {
 }
 
 func (s *progressService) Report(ctx context.Context, r *tmsv1.GetRolloutReportRequest) (*tmsv1.RolloutReport, error) {
-	report, err := s.progress.Report(ctx, r.GetId())
+	made, err := s.reports.Report(ctx, r.GetId())
 	if err != nil {
 		return nil, err
 	}
-	out := reportToProto(report)
+	out := reportToProto(made)
 	if r.GetFormat() == "markdown" {
 		var text bytes.Buffer
-		if err := report.Markdown(&text); err != nil {
+		if err := made.Markdown(&text); err != nil {
 			return nil, err
 		}
 		out.Markdown = text.String()
@@ -198,7 +205,7 @@ func (s *progressService) Report(ctx context.Context, r *tmsv1.GetRolloutReportR
 	return out, nil
 }
 
-func reportToProto(r *upgrader.Report) *tmsv1.RolloutReport {
+func reportToProto(r *report.Report) *tmsv1.RolloutReport {
 	out := &tmsv1.RolloutReport{Rollout: rolloutToProto(r.Rollout, r.At), Time: stamp(r.At), TmsVersion: r.TMS, Final: r.Final()}
 	for _, q := range r.Quarantine {
 		out.Quarantine = append(out.Quarantine, &tmsv1.QuarantineSum{TenantId: q.TenantID, Kind: string(q.Kind), Target: q.Target, Documents: q.Documents, Resolved: q.Resolved})

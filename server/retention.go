@@ -8,13 +8,14 @@ import (
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 func (s *upgradeService) Retain(ctx context.Context, r *tmsv1.RetainRolloutRequest) (*tmsv1.Rollout, error) {
 	return answerRollout(s.upgrades.Retain(ctx, r.GetId(), r.GetFinalizeAfter().AsDuration(), callerOf(ctx).KeyID))
 }
 
-func shardLimitsToProto(claims []upgrader.ShardClaim) []*tmsv1.RaisedShardLimit {
+func shardLimitsToProto(claims []shardlimit.Claim) []*tmsv1.RaisedShardLimit {
 	out := make([]*tmsv1.RaisedShardLimit, 0, len(claims))
 	for _, c := range claims {
 		out = append(out, &tmsv1.RaisedShardLimit{

@@ -11,6 +11,7 @@ import (
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 func optionsFromProto(o *tmsv1.RolloutOptions) (upgrader.Options, error) {
@@ -164,14 +165,14 @@ func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
 	return out
 }
 
-func shardsToProto(f upgrader.ShardForecast) *tmsv1.ShardForecast {
+func shardsToProto(f capacity.ShardForecast) *tmsv1.ShardForecast {
 	return &tmsv1.ShardForecast{
 		Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),
 		MaxPerNode: int32(f.MaxPerNode), DataNodes: int32(f.DataNodes), Needed: int32(f.Needed), Raise: f.Raise,
 	}
 }
 
-func forecastToProto(f upgrader.Forecast) *tmsv1.FleetForecast {
+func forecastToProto(f capacity.Forecast) *tmsv1.FleetForecast {
 	return &tmsv1.FleetForecast{
 		Documents: f.Docs, Bytes: f.Bytes, DurationSeconds: round(f.Duration.Seconds()),
 		MeasuredTenants: int32(f.Rate.Tenants), Rehearsed: f.Rate.Rehearsed, DocumentsPerSecond: round(f.Rate.PerSecond),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // scriptedUpgrades answers without an engine: what is tested here is the
@@ -38,7 +39,7 @@ func (s *scriptedUpgrades) Plan(_ context.Context, r upgrader.Request) (*upgrade
 			Copies: []upgrader.Copy{{Source: "a", Docs: 3, Copied: 1}, {Source: "b", Docs: 4}},
 		}}, Shards: 104, Notes: []string{"drops profile.x"}}},
 		Refusals: []upgrader.Refusal{{Code: "shard_limit", Message: "too many", Remedy: "raise it"}},
-		Shards:   upgrader.ShardForecast{Now: 88, New: 104, Peak: 192, Limit: 1000, MaxPerNode: 1000, DataNodes: 1},
+		Shards:   capacity.ShardForecast{Now: 88, New: 104, Peak: 192, Limit: 1000, MaxPerNode: 1000, DataNodes: 1},
 	}, s.err
 }
 

@@ -146,6 +146,7 @@ type Config struct {
 	Budgets   Budgets
 	// Progress and Rehearsals are the same service as Upgrades.
 	Progress   Progress
+	Reports    Reports
 	Rehearsals Rehearsals
 	// Verification is what Upgrades has proven.
 	Verification Verification
@@ -233,7 +234,7 @@ func (s *Server) buildGRPC() error {
 	tmsv1.RegisterFleetServiceServer(s.grpc, &fleetService{s.cfg.Fleet})
 	tmsv1.RegisterUpgradeServiceServer(s.grpc, &upgradeService{s.cfg.Upgrades, s.cfg.Pages})
 	tmsv1.RegisterVerificationServiceServer(s.grpc, &verificationService{s.cfg.Verification, s.cfg.Pages})
-	tmsv1.RegisterProgressServiceServer(s.grpc, &progressService{s.cfg.Progress, s.cfg.Watches, s.cfg.WatchStall})
+	tmsv1.RegisterProgressServiceServer(s.grpc, &progressService{s.cfg.Progress, s.cfg.Reports, s.cfg.Watches, s.cfg.WatchStall})
 	tmsv1.RegisterRehearsalServiceServer(s.grpc, &rehearsalService{s.cfg.Rehearsals, s.cfg.Pages})
 	tmsv1.RegisterCleanupServiceServer(s.grpc, &cleanupService{s.cfg.Cleanups})
 	tmsv1.RegisterClusterServiceServer(s.grpc, &clusterService{s.cfg.Clusters})

@@ -34,6 +34,7 @@ import (
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/report"
 )
 
 const (
@@ -165,9 +166,9 @@ func setupWith(t testing.TB, o options) *bundle {
 	})
 	// Rehearsals and the progress of rollouts are asked for on an empty store.
 	unused := upgrader.NewService(db.NewRollouts(d), nil, catalogue, b.clock.now).
-		WithRehearsals(db.NewRehearsals(d)).WithProgress(db.NewRollouts(d), 0).WithRecords(db.NewRollouts(d))
+		WithRehearsals(db.NewRehearsals(d)).WithProgress(db.NewRollouts(d), 0)
 	b.server, err = server.New(server.Config{
-		Progress: unused, Rehearsals: unused,
+		Progress: unused, Reports: report.NewReporter(unused, db.NewRollouts(d)), Rehearsals: unused,
 		Webhooks: b.webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registry, Pages: pages, Bookmark: o.bookmark}), WatchStall: o.stall,
 		Tenants: registry, Keys: tenants.NewKeys(store, mirror, nil, b.clock.now),

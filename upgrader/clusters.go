@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
@@ -53,8 +54,8 @@ func (r *Runner) WithEngines(e Engines) *Runner {
 type ClusterPlan struct {
 	Cluster  string
 	Tenants  int // with data to move
-	Shards   ShardForecast
-	Forecast Forecast
+	Shards   capacity.ShardForecast
+	Forecast capacity.Forecast
 	// Remarks are what an operator may want to change; nothing is refused for
 	// them.
 	Remarks []string
@@ -134,11 +135,11 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 		return nil, unavailable(cluster, err)
 	}
 	p.plan.remarks = s.seedRemarks(ctx, cluster, engine, p.plan)
-	sim, err := s.simulator(ctx, cluster, engine, view)
+	at, err := s.situation(ctx, cluster, engine, view)
 	if err != nil {
 		return nil, err
 	}
-	return p.finish(sim), nil
+	return p.finish(at), nil
 }
 
 // planPatience bounds the first questions to a cluster that is to be planned:
@@ -146,7 +147,7 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 const planPatience = 10 * time.Second
 
 // hail asks a cluster for what costs it nothing.
-func hail(ctx context.Context, engine Engine) (info EngineInfo, shards ShardBudget, err error) {
+func hail(ctx context.Context, engine Engine) (info EngineInfo, shards capacity.Shards, err error) {
 	ctx, cancel := context.WithTimeout(ctx, planPatience)
 	defer cancel()
 	if info, err = engine.Info(ctx); err == nil {
@@ -215,52 +216,11 @@ func (p *planner) total() {
 			p.plan.Shards, p.plan.Forecast = c.Shards, c.Forecast
 			continue
 		}
-		p.plan.Shards = p.plan.Shards.plus(c.Shards)
-		p.plan.Forecast = p.plan.Forecast.plus(c.Forecast)
+		p.plan.Shards = p.plan.Shards.Plus(c.Shards)
+		p.plan.Forecast = p.plan.Forecast.Plus(c.Forecast)
 	}
 	slices.SortFunc(p.plan.Tenants, func(a, b TenantPlan) int { return strings.Compare(a.TenantID, b.TenantID) })
 	slices.SortStableFunc(p.plan.Refusals, func(a, b Refusal) int { return strings.Compare(a.TenantID, b.TenantID) })
-}
-
-// plus adds what adds up. The setting in force and the one needed are those of
-// the cluster with less room: numbers of nodes' limits have no sum.
-func (f ShardForecast) plus(o ShardForecast) ShardForecast {
-	tight := f
-	if o.Limit-o.Peak < f.Limit-f.Peak {
-		tight = o
-	}
-	return ShardForecast{
-		Now: f.Now + o.Now, New: f.New + o.New, Peak: f.Peak + o.Peak, Limit: f.Limit + o.Limit, DataNodes: f.DataNodes + o.DataNodes,
-		MaxPerNode: tight.MaxPerNode, Needed: tight.Needed, Raise: tight.Raise, Level: tight.Level,
-	}
-}
-
-// plus adds what adds up. Clusters work side by side: the time is that of the
-// slowest, and so is the rate that is shown; waves are of each.
-func (f Forecast) plus(o Forecast) Forecast {
-	out := f
-	if o.Duration > f.Duration {
-		out.Duration, out.Rate = o.Duration, o.Rate
-	}
-	if o.Until.After(f.Until) {
-		out.Until = o.Until
-	}
-	out.Docs += o.Docs
-	out.Bytes += o.Bytes
-	out.CalendarShards += o.CalendarShards
-	out.ShardsPeak += o.ShardsPeak
-	out.ShardsAfter += o.ShardsAfter
-	out.LargestWave += o.LargestWave
-	out.Waves = max(f.Waves, o.Waves)
-	if f.Waves == 0 && f.Docs > 0 || o.Waves == 0 && o.Docs > 0 {
-		out.Waves = 0 // somewhere the whole does not fit
-	}
-	out.Disk.Total += o.Disk.Total
-	out.Disk.Used += o.Disk.Used
-	out.Disk.Limit += o.Disk.Limit
-	out.Disk.Peak += o.Disk.Peak
-	out.Disk.After += o.Disk.After
-	return out
 }
 
 // planLooks is the number of tenants that are looked at at once while they are

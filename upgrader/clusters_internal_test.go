@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // paperCluster answers what a plan asks of a cluster without tenants' indices.
@@ -22,8 +23,8 @@ func (c paperCluster) Info(context.Context) (EngineInfo, error) {
 	return EngineInfo{Product: "elasticsearch", Version: "8.15.0", Flattened: "flattened"}, c.down
 }
 
-func (c paperCluster) Shards(context.Context) (ShardBudget, error) {
-	return ShardBudget{Open: c.open, MaxPerNode: c.perNode, DataNodes: 2, SettingsFrom: "default"}, nil
+func (c paperCluster) Shards(context.Context) (capacity.Shards, error) {
+	return capacity.Shards{Open: c.open, MaxPerNode: c.perNode, DataNodes: 2, SettingsFrom: "default"}, nil
 }
 func (paperCluster) Refresh(context.Context, ...string) error { return nil }
 func (paperCluster) Indices(context.Context, ...string) ([]Index, error) {

@@ -3,6 +3,8 @@ package upgrader
 import (
 	"context"
 	"encoding/json"
+
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // Engine is what the upgrade needs from a search cluster. The adapter lives in
@@ -17,7 +19,7 @@ type Engine interface {
 	// Info names product, version and abilities of the cluster.
 	Info(ctx context.Context) (EngineInfo, error)
 	// Shards tells how many shards are open and how many may be.
-	Shards(ctx context.Context) (ShardBudget, error)
+	Shards(ctx context.Context) (capacity.Shards, error)
 
 	// Indices lists the indices matching any of the patterns, with aliases,
 	// settings and mapping, sorted by name. Nothing found is an empty slice.
@@ -121,17 +123,6 @@ type EngineInfo struct {
 	DataNodes   int
 	Flattened   string // mapping type for flattened objects: "flattened", "flat_object", or "" when it has none
 }
-
-// ShardBudget is the cluster's limit on open shards and its use.
-type ShardBudget struct {
-	Open         int // primaries and replicas of open indices, unassigned included
-	MaxPerNode   int // cluster.max_shards_per_node in force
-	DataNodes    int
-	SettingsFrom string // "default", "persistent" or "transient": where MaxPerNode comes from
-}
-
-// Limit is the number of shards at which the cluster refuses new indices.
-func (b ShardBudget) Limit() int { return b.MaxPerNode * b.DataNodes }
 
 // Index is one index as the cluster holds it.
 type Index struct {

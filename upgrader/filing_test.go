@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,26 +95,16 @@ func TestDocumentsGoByTheirDate(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	c := b.crowdOf(diaries, "2023-q1", "2023-q2")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	for n := range 200 {
-		require.NoError(t, c.jot(ctx, n, n%len(days)))
+		require.NoError(t, c.jot(t.Context(), n, n%len(days)))
 	}
 	b.worker(b.engine)
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		tick := time.NewTicker(2 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; ctx.Err() == nil; n++ {
-			day := n % (len(days) + 1)
-			if day == len(days) {
-				day = -1
-			}
-			if err := c.jot(ctx, (n*37)%220, day); err != nil && ctx.Err() == nil {
-				return
-			}
-			<-tick.C
+	stop := c.writing(func(ctx context.Context, n int) error {
+		day := n % (len(days) + 1)
+		if day == len(days) {
+			day = -1
 		}
+		return c.jot(ctx, (n*37)%220, day)
 	})
 	run := func() *upgrader.Rollout {
 		r, err := b.service.Start(t.Context(), upgrader.Request{ToRelease: "1.1", Options: upgrader.Options{Tenants: []string{c.id}}, Caller: "test"})
@@ -126,8 +114,7 @@ func TestDocumentsGoByTheirDate(t *testing.T) {
 		return r
 	}
 	first := run()
-	cancel()
-	writing.Wait()
+	stop()
 	// The six months that both quarters are cut into, and what stays in them.
 	targets := []string{"2023-q1", "2023-q2", "2023-1", "2023-2", "2023-3", "2023-4", "2023-5", "2023-6"}
 	for i, part := range targets {

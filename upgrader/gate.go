@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
 
@@ -126,8 +127,8 @@ func (b BudgetFacts) Held(inWork int) string {
 type ClusterFacts struct {
 	Err    string // why nothing was seen; the rest is empty then
 	Health string // "green", "yellow" or "red"; "" when not asked
-	Shards ShardBudget
-	Disk   DiskBudget
+	Shards capacity.Shards
+	Disk   capacity.Disk
 }
 
 // Verdict is the answer of one gate.
@@ -319,11 +320,11 @@ func clusterHealth(f *Facts) (why, remedy string) {
 
 // room is what the gates for room judge: see room.go, where a worker asks again
 // right before it takes what the tenant needs.
-func (f *Facts) room() RoomFacts {
-	return RoomFacts{
+func (f *Facts) room() capacity.Room {
+	return capacity.Room{
 		Shards: f.Cluster.Shards, Disk: f.Cluster.Disk,
-		Need:   Need{Shards: f.Tenant.NeedShards, Bytes: f.Tenant.NeedBytes},
-		Others: Need{Shards: f.Load.ReservedShards, Bytes: f.Load.ReservedBytes},
+		Need:   capacity.Need{Shards: f.Tenant.NeedShards, Bytes: f.Tenant.NeedBytes},
+		Others: capacity.Need{Shards: f.Load.ReservedShards, Bytes: f.Load.ReservedBytes},
 	}
 }
 
@@ -331,10 +332,10 @@ func shardBudget(f *Facts) (why, remedy string) {
 	if f.Cluster.Shards.Limit() == 0 || f.Rollout.Options.RaiseShardLimit {
 		return "", "" // not known, or raised when the tenant is let in
 	}
-	return ShardRoom(f.room()), ""
+	return f.room().LacksShards(), ""
 }
 
-func diskHeadroom(f *Facts) (why, remedy string) { return DiskRoom(f.room()), "" }
+func diskHeadroom(f *Facts) (why, remedy string) { return f.room().LacksDisk(), "" }
 
 func withinBudget(f *Facts) (why, remedy string) {
 	b := f.Load.Budget

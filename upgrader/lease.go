@@ -4,65 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/tracardi/tms/upgrader/tenure"
 )
 
-// keeper extends a lease until stopped, and ends its context when the lease
-// is lost.
-type keeper struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-
-	mu    sync.Mutex
-	until time.Time
-}
-
-func (r *Runner) keep(ctx context.Context, l *Lease) *keeper {
-	k := &keeper{done: make(chan struct{}), until: l.Until}
-	k.ctx, k.cancel = context.WithCancelCause(ctx)
-	go k.loop(r, l)
-	return k
-}
-
-func (k *keeper) loop(r *Runner, l *Lease) {
-	defer close(k.done)
-	tick := time.NewTicker(r.limits.LeaseTTL / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-k.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		asked := time.Now()
-		ectx, cancel := context.WithTimeout(k.ctx, r.limits.LeaseTTL/2)
-		err := r.store.Extend(ectx, l, r.limits.LeaseTTL)
-		cancel()
-		switch {
-		case err == nil:
-			k.mu.Lock()
-			k.until = asked.Add(r.limits.LeaseTTL)
-			k.mu.Unlock()
-		case errors.Is(err, ErrLeaseLost) || !k.held():
-			k.cancel(ErrLeaseLost)
-			return
-		}
-	}
-}
-
-// held says whether the lease is certainly still ours.
-func (k *keeper) held() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return time.Now().Before(k.until)
-}
-
-func (k *keeper) stop() {
-	k.cancel(nil)
-	<-k.done
+// keep extends a tenant's lease while its owner works.
+func (r *Runner) keep(ctx context.Context, l *Lease) *tenure.Keeper {
+	extend := func(ctx context.Context) error { return r.store.Extend(ctx, l, r.limits.LeaseTTL) }
+	return tenure.Keep(ctx, tenure.Terms{Until: l.Until, TTL: r.limits.LeaseTTL, Extend: extend, Lost: ErrLeaseLost})
 }
 
 // leasedEngine is the engine as one owner of a tenant may use it: it refuses
@@ -72,7 +22,7 @@ func (k *keeper) stop() {
 // else's by then.
 type leasedEngine struct {
 	Engine
-	keeper *keeper
+	keeper *tenure.Keeper
 	guard
 	spending
 	// unanswered says that some change had no answer: it may yet be carried
@@ -80,15 +30,14 @@ type leasedEngine struct {
 	unanswered atomic.Bool
 }
 
-func newLeasedEngine(e Engine, k *keeper, l *Lease) *leasedEngine {
+func newLeasedEngine(e Engine, k *tenure.Keeper, l *Lease) *leasedEngine {
 	return &leasedEngine{Engine: e, keeper: k, guard: guard{prefix: guardPrefix + l.RolloutID + "." + l.TenantID + "."}}
 }
 
 // change carries out a change, unless the lease is not certainly held.
 func (e *leasedEngine) change(ctx context.Context, do func() error) error {
-	if !e.keeper.held() {
-		e.keeper.cancel(ErrLeaseLost)
-		return ErrLeaseLost
+	if !e.keeper.Held() {
+		return e.keeper.Forfeit()
 	}
 	err := do()
 	var answer *EngineError

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // ClusterView is what the plan needs to know of the cluster as a whole.
 type ClusterView struct {
 	Info   EngineInfo
-	Shards ShardBudget
+	Shards capacity.Shards
 	Now    time.Time
 }
 

@@ -324,7 +324,7 @@ func (s *session) proveMinor(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return OutcomeRetry, err
 	}
-	p.Engine, p.ClusterUUID, p.ClusterName, p.TMS = info.Product+" "+info.Version, info.ClusterUUID, info.ClusterName, ownVersion()
+	p.Engine, p.ClusterUUID, p.ClusterName, p.TMS = info.Product+" "+info.Version, info.ClusterUUID, info.ClusterName, Build()
 	s.t.Proof = p
 	return OutcomeDone, nil
 }

@@ -10,7 +10,9 @@ import (
 	"unique"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 // planner turns views of the cluster into a Plan. It does no I/O.
@@ -132,16 +134,16 @@ func findType(m map[string]any, typ, at string) string {
 }
 
 // finish adds what concerns the fleet as a whole and sorts.
-func (p *planner) finish(sim simulator) *Plan {
-	s := ShardForecast{Now: p.view.Shards.Open, MaxPerNode: p.view.Shards.MaxPerNode, DataNodes: p.view.Shards.DataNodes, Limit: p.view.Shards.Limit()}
+func (p *planner) finish(at capacity.Situation) *Plan {
+	s := capacity.ShardForecast{Now: p.view.Shards.Open, MaxPerNode: p.view.Shards.MaxPerNode, DataNodes: p.view.Shards.DataNodes, Limit: p.view.Shards.Limit()}
 	for _, t := range p.plan.Tenants {
 		s.New += t.Shards
 	}
-	sim.simulate(p.catalogue, p.plan)
-	s.peak(p.plan.Forecast.ShardsPeak)
-	s.Level = LevelPersistent
-	if p.view.Shards.SettingsFrom == LevelTransient {
-		s.Level = LevelTransient
+	p.simulate(at)
+	s.SetPeak(p.plan.Forecast.ShardsPeak)
+	s.Level = shardlimit.LevelPersistent
+	if p.view.Shards.SettingsFrom == shardlimit.LevelTransient {
+		s.Level = shardlimit.LevelTransient
 	}
 	p.plan.Shards = s
 	slices.SortFunc(p.plan.Tenants, func(a, b TenantPlan) int { return strings.Compare(a.TenantID, b.TenantID) })

@@ -10,6 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/estimate"
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
@@ -42,8 +44,8 @@ type planCase struct {
 	catalogue *releases.Catalogue
 	options   Options
 	cluster   ClusterView
-	disk      DiskBudget
-	rate      CopyRate
+	disk      capacity.Disk
+	rate      estimate.Rate
 	fleet     []FleetTenant
 	view      TenantView
 	to        string
@@ -56,7 +58,7 @@ func newPlanCase(t require.TestingT) *planCase {
 	require.NoError(t, err)
 	return &planCase{
 		catalogue: c, to: "0.8.2", options: Options{}.WithDefaults(),
-		cluster: ClusterView{Now: planDay, Info: EngineInfo{Product: "elasticsearch", Version: "7.17.29", Flattened: "flattened"}, Shards: ShardBudget{Open: 100, MaxPerNode: 1000, DataNodes: 1}},
+		cluster: ClusterView{Now: planDay, Info: EngineInfo{Product: "elasticsearch", Version: "7.17.29", Flattened: "flattened"}, Shards: capacity.Shards{Open: 100, MaxPerNode: 1000, DataNodes: 1}},
 		fleet:   []FleetTenant{{ID: "acme", Release: "0.8.1", State: "active"}},
 		view:    viewOf(r, "acme", "2026-9", "2026-10", "2026-11"),
 	}
@@ -71,7 +73,7 @@ func (c *planCase) plan(t require.TestingT) *Plan {
 	for _, f := range p.candidates(c.fleet) {
 		p.tenant(f, c.view)
 	}
-	p.finish(simulator{now: c.cluster.Now, budget: c.cluster.Shards, disk: c.disk, rate: c.rate})
+	p.finish(capacity.Situation{Now: c.cluster.Now, Shards: c.cluster.Shards, Disk: c.disk, Rate: c.rate})
 	p.plan.Clusters = []ClusterPlan{{Cluster: DefaultCluster, Shards: p.plan.Shards, Forecast: p.plan.Forecast}}
 	p.waves(c.fleet)
 	p.total()
@@ -96,7 +98,7 @@ func TestPlanRefusals(t *testing.T) {
 		{"shard_limit", []string{"950", "1000", "cluster.max_shards_per_node"}, func(c *planCase) { c.cluster.Shards.Open = 950 }},
 		{"shard_limit", []string{"not even one"}, func(c *planCase) { c.cluster.Shards.Open = 999 }},
 		{"shard_limit", []string{"calendar adds 54", "2026-12-02"}, func(c *planCase) {
-			c.cluster.Shards.Open, c.rate = 850, CopyRate{Tenants: 1, Typical: 10 * 24 * time.Hour}
+			c.cluster.Shards.Open, c.rate = 850, estimate.Rate{Tenants: 1, Typical: 10 * 24 * time.Hour}
 		}},
 		{"shard_limit", []string{"wave 1 (canary) is what needs most", "1090"}, func(c *planCase) {
 			c.cluster.Shards.Open = 950
@@ -105,7 +107,7 @@ func TestPlanRefusals(t *testing.T) {
 			c.options.Strategy.Canary.Between = &strategy.Between{Finalize: true}
 		}},
 		{"disk_headroom", []string{"watermark low", "850"}, func(c *planCase) {
-			c.disk = DiskBudget{Total: 1000, Used: 800, Limit: 850, Watermark: "low"}
+			c.disk = capacity.Disk{Total: 1000, Used: 800, Limit: 850, Watermark: "low"}
 			st := c.view.OldStats["08x.acme.tracardi-rule"]
 			st.Bytes = 51
 			c.view.OldStats["08x.acme.tracardi-rule"] = st

@@ -1,5 +1,7 @@
 package upgrader
 
+import "github.com/tracardi/tms/upgrader/capacity"
+
 // Refusal says why something may not start, for one tenant or ("" TenantID)
 // for the rollout as a whole.
 type Refusal struct {
@@ -18,11 +20,11 @@ type Plan struct {
 	// Clusters are those where the tenants live, sorted by name; Shards and
 	// Forecast are their sums, as far as there is one.
 	Clusters []ClusterPlan
-	Shards   ShardForecast
-	Forecast Forecast
+	Shards   capacity.ShardForecast
+	Forecast capacity.Forecast
 	Waves    []Wave
 	// WaveForecasts are the figures of Waves, in the same order.
-	WaveForecasts []WaveForecast
+	WaveForecasts []capacity.WaveForecast
 	// Excepted tenants are left out on purpose; their reasons are in Options.
 	Excepted []FleetTenant
 	// Elsewhere are tenants that were named and live in none of
@@ -46,22 +48,9 @@ type TenantPlan struct {
 	Record TenantRecord
 	Notes  []string
 	// Footprint is what it needs beside shards, and gives back.
-	Footprint Footprint
+	Footprint capacity.Footprint
 	// Labels are those of the registry.
 	Labels map[string]string
 	// Wave and Position are where the tenant goes; 0 when it has nothing to do.
 	Wave, Position int
-}
-
-// ShardForecast is the use of the cluster's shard limit.
-type ShardForecast struct {
-	Now, New, Peak, Limit int
-	MaxPerNode, DataNodes int
-	// Needed is the value of cluster.max_shards_per_node that would do.
-	Needed int
-	// Raise is the level at which TMS will raise the setting to Needed; "" when
-	// it will not.
-	Raise string
-	// Level is where a change of the setting would count.
-	Level string
 }

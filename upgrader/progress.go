@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 // Amount is how much of something is done.
@@ -36,9 +38,9 @@ type PartProgress struct {
 	Tenants int
 	States  map[TenantState]int
 	Amount
-	Share   float64 // of the work, 0..1
-	Left    *Span   // nil: nothing was measured, or nothing is left
-	Stalled int     // tenants
+	Share   float64        // of the work, 0..1
+	Left    *estimate.Span // nil: nothing was measured, or nothing is left
+	Stalled int            // tenants
 }
 
 // TenantProgress is how far a tenant is.
@@ -48,7 +50,7 @@ type TenantProgress struct {
 	State    TenantState
 	Amount
 	Share float64
-	Left  *Span
+	Left  *estimate.Span
 	// Idle is since its state or its documents last changed.
 	Idle    time.Duration
 	Stalled string // why it counts as stalled, in words; "" when it does not
@@ -69,7 +71,7 @@ type IndexProgress struct {
 type Paces interface {
 	// Samples of the latest tenants that were upgraded in a cluster; where
 	// there are none, what rehearsals expect. Own ones are of the rollout.
-	Samples(ctx context.Context, cluster, rollout string) ([]Sample, error)
+	Samples(ctx context.Context, cluster, rollout string) ([]estimate.Sample, error)
 	// Idle is the time since each working tenant of a rollout last got on.
 	Idle(ctx context.Context, rollout string) (map[string]time.Duration, error)
 	// Unended are the rollouts that are running or paused, the oldest first.
@@ -102,7 +104,7 @@ func (s *Service) Progress(ctx context.Context, id string, full bool) (*Progress
 
 // ProgressOf is Progress of a rollout that was just read.
 func (s *Service) ProgressOf(ctx context.Context, r *Rollout, full bool) (*Progress, error) {
-	m := measures{now: s.now(), stall: s.stall, moves: map[string][]Move{}, samples: map[string]estimator{}}
+	m := measures{now: s.now(), stall: s.stall, moves: map[string][]Move{}, samples: map[string]estimate.Model{}}
 	var err error
 	if m.idle, err = s.paces.Idle(ctx, r.ID); err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func (s *Service) ProgressOf(ctx context.Context, r *Rollout, full bool) (*Progr
 			if err != nil {
 				return nil, err
 			}
-			m.samples[t.Cluster] = newEstimator(samples)
+			m.samples[t.Cluster] = estimate.Fit(samples)
 		}
 	}
 	return m.progress(r), nil
@@ -133,7 +135,7 @@ type measures struct {
 	stall   time.Duration
 	idle    map[string]time.Duration
 	moves   map[string][]Move
-	samples map[string]estimator // by cluster
+	samples map[string]estimate.Model // by cluster
 }
 
 // doneShare is how much of a tenant's work is certainly behind it in a state,
@@ -169,7 +171,7 @@ func (m measures) progress(r *Rollout) *Progress {
 
 // tenant is the progress of one tenant, with the seconds that it has left and
 // those that it was expected to take as a whole.
-func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimator) (tp TenantProgress, left, expected float64) {
+func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimate.Model) (tp TenantProgress, left, expected float64) {
 	tp = TenantProgress{TenantID: t.TenantID, Wave: t.wave(), State: t.State}
 	for _, mv := range m.moves[t.TenantID] {
 		ip := mv.progress(m.now)
@@ -191,17 +193,17 @@ func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimator) (tp TenantPr
 	}
 	tp.Bytes = int64(float64(tp.BytesTotal) * copied)
 	if t.State.Ended() || t.State.Returning() {
-		return tp, 0, e.seconds(t.DocsTotal)
+		return tp, 0, e.Seconds(t.DocsTotal)
 	}
 	tp.Idle = m.idle[t.TenantID]
 	tp.Stalled = m.stalled(r, t, tp.Idle)
-	expected = e.seconds(t.DocsTotal)
+	expected = e.Seconds(t.DocsTotal)
 	left = expected * (1 - tp.Share)
 	if tp.PerSecond > 0 {
 		// What runs now says more than what others took.
 		left = max(float64(tp.DocsTotal-tp.Docs)/tp.PerSecond, expected*(1-doneShare[TenantCopied]))
 	}
-	tp.Left = e.span(left, 1)
+	tp.Left = e.Span(left, 1)
 	return tp, left, expected
 }
 

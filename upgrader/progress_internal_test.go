@@ -1,19 +1,14 @@
 package upgrader
 
 import (
-	"fmt"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"encoding/json"
-
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 func TestWatchdog(t *testing.T) {
@@ -57,47 +52,6 @@ func TestStallLimit(t *testing.T) {
 	require.Equal(t, 5*time.Minute, stallLimit(2*time.Minute, 10), "a throttled task sleeps 100 s after each batch")
 }
 
-// Whatever is measured, an estimate is a range around what comes of a line
-// through it, and tenants that follow the line exactly are predicted.
-func TestEstimator(t *testing.T) {
-	t.Parallel()
-	require.False(t, newEstimator(nil).known())
-	require.Nil(t, newEstimator(nil).span(10, 1))
-	rapid.Check(t, func(t *rapid.T) {
-		base, per := rapid.Float64Range(0.5, 60).Draw(t, "base"), rapid.Float64Range(0, 0.01).Draw(t, "per")
-		n := rapid.IntRange(1, 40).Draw(t, "n")
-		var samples []Sample
-		for i := range n {
-			docs := rapid.Int64Range(0, 1_000_000).Draw(t, fmt.Sprint("docs", i))
-			samples = append(samples, Sample{Docs: docs, Took: toDuration(base + per*float64(docs))})
-		}
-		e := newEstimator(samples)
-		for _, s := range samples {
-			got := e.seconds(s.Docs)
-			if math.Abs(got-s.Took.Seconds()) > 0.02*s.Took.Seconds()+0.01 {
-				t.Fatalf("%d documents: %f s, measured %s by %+v", s.Docs, got, s.Took, e)
-			}
-			span := e.span(got, 1)
-			if span.Low > s.Took || span.High < s.Took || span.Low < 0 {
-				t.Fatalf("%s is outside %+v", s.Took, span)
-			}
-			if many := e.span(got, 100); many.High-many.Low > span.High-span.Low {
-				t.Fatalf("many are known worse than one: %+v, %+v", many, span)
-			}
-		}
-	})
-	// Its own tenants say more about a rollout than those of earlier ones.
-	var samples []Sample
-	for range 100 {
-		samples = append(samples, Sample{Docs: 10, Took: time.Second})
-	}
-	require.InDelta(t, 1, newEstimator(samples).seconds(10), 0.01)
-	for range enoughOwn {
-		samples = append(samples, Sample{Docs: 10, Took: time.Minute, Own: true})
-	}
-	require.InDelta(t, 60, newEstimator(samples).seconds(10), 0.01)
-}
-
 func TestSpansOf(t *testing.T) {
 	t.Parallel()
 	require.Nil(t, spansOf(-1, 0.5))
@@ -118,8 +72,8 @@ func TestSpansOf(t *testing.T) {
 	})
 }
 
-func progressOf(now time.Time, samples []Sample, tenants ...RolloutTenant) *Progress {
-	m := measures{now: now, stall: time.Minute, idle: map[string]time.Duration{}, moves: map[string][]Move{}, samples: map[string]estimator{"": newEstimator(samples)}}
+func progressOf(now time.Time, samples []estimate.Sample, tenants ...RolloutTenant) *Progress {
+	m := measures{now: now, stall: time.Minute, idle: map[string]time.Duration{}, moves: map[string][]Move{}, samples: map[string]estimate.Model{"": estimate.Fit(samples)}}
 	for _, t := range tenants {
 		m.idle[t.TenantID] = 5 * time.Minute
 	}
@@ -129,7 +83,7 @@ func progressOf(now time.Time, samples []Sample, tenants ...RolloutTenant) *Prog
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	samples := []Sample{{0, 10 * time.Second, false}, {1000, 20 * time.Second, false}, {2000, 30 * time.Second, false}, {3000, 40 * time.Second, false}, {4000, 50 * time.Second, false}, {5000, 60 * time.Second, false}}
+	samples := []estimate.Sample{{Docs: 0, Took: 10 * time.Second}, {Docs: 1000, Took: 20 * time.Second}, {Docs: 2000, Took: 30 * time.Second}, {Docs: 3000, Took: 40 * time.Second}, {Docs: 4000, Took: 50 * time.Second}, {Docs: 5000, Took: 60 * time.Second}}
 	p := progressOf(now, samples,
 		RolloutTenant{TenantID: "a", State: TenantSwitched, Indices: 1, DocsTotal: 1000, Documents: 1000, StartedAt: now.Add(-time.Minute), FinishedAt: now.Add(-40 * time.Second), Record: TenantRecord{Bytes: 10}},
 		RolloutTenant{TenantID: "b", State: TenantCopying, DocsTotal: 1000, Documents: 500, StartedAt: now.Add(-time.Minute), LeaseOwner: "w", LeaseUntil: now.Add(time.Second), Record: TenantRecord{Bytes: 10}},
@@ -200,58 +154,6 @@ func TestRehearsalNames(t *testing.T) {
 	}
 	require.Equal(t, "verification of 0820.a.b failed: document x is missing", tidied("verification of "+r.shadow()+"0820.a.b failed: document x is missing; `tms upgrade repair abc-3 acme` copies just these again", r))
 	require.Equal(t, kindOfReason("failed to parse field [a] of type [long] in document with id '1'"), kindOfReason("failed to parse field [a] of type [long] in document with id '2'"))
-}
-
-// golden compares with a file; UPDATE_GOLDEN writes it.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.MkdirAll("testdata", 0o750))
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, string(want), got)
-}
-
-func TestReportMarkdown(t *testing.T) {
-	t.Parallel()
-	at := func(minute int) time.Time { return time.Date(2026, 3, 1, 12, minute, 0, 0, time.UTC) }
-	refused := int64(7)
-	ro := &Rollout{
-		ID: "r01", ToRelease: "0.8.2", State: RolloutFailed, CreatedBy: "ops|1", CreatedAt: at(0), FinishedAt: at(9),
-		Options: Options{Tenants: []string{"acme", "globex"}, Methods: map[string]Method{"event": MethodClone}}.WithDefaults(),
-		Waves:   []Wave{{Number: 1, Name: "canary", State: WaveDone, OpenedAt: at(1), EndedAt: at(3), DoneAt: at(4), ApprovedBy: "ops2"}, {Number: 2, Name: "rest", State: WaveStopped, Reason: "1 of 1 tenants failed", OpenedAt: at(4)}},
-		Tenants: []RolloutTenant{
-			{
-				TenantID: "acme", Cluster: "default", Wave: 1, FromRelease: "0.8.1", State: TenantSwitched, Indices: 104, ByMethod: map[Method]int{MethodReindex: 40, MethodCreate: 64}, Documents: 1200,
-				Fence: 170 * time.Millisecond, FenceTries: 1, StartedAt: at(1), FinishedAt: at(3),
-				Record: TenantRecord{Refused: &refused, Notes: []string{"event: field x is dropped: it moved"}},
-				Proof:  &Proof{Level: VerifyFull, Verdict: "equal", Documents: 1200, Compared: 1200, Delta: 3, TakenAt: at(3), Engine: "elasticsearch 7.17.29", BundleDigests: []string{"0.8.2:abcd"}},
-			},
-			{TenantID: "globex", Cluster: "eu", FromRelease: "0.8.1", State: TenantFailed, Reason: "3 documents are in quarantine,\n0 are allowed | see <b>", Indices: 104, ByMethod: map[Method]int{MethodMerge: 2}, StartedAt: at(1), FinishedAt: at(9)},
-		},
-	}
-	r := &Report{
-		Rollout: ro, At: at(20), TMS: "v1.2.3", Exceptions: exceptions(ro),
-		Quarantine: []QuarantineSum{{"globex", QuarantineRefused, "0820.globex.tracardi-event-2026-q1", 3, 1}},
-		Commands: []CommandGiven{
-			{at(0), "ops|1", "rollout.start", json.RawMessage(`{"tenants": 2, "to_release": "0.8.2"}`)},
-			{at(2), "ops2", "rollout.pause", nil},
-		},
-		Errands: []Errand{{TenantID: "acme", Kind: ErrandRecheck, State: ErrandDone, Report: ErrandReport{Verdict: VerdictHolds}, CreatedBy: "ops2", CreatedAt: at(15), FinishedAt: at(16)}},
-	}
-	var b strings.Builder
-	require.NoError(t, r.Markdown(&b))
-	golden(t, "report.md", b.String())
-
-	ro.State, ro.Tenants = RolloutRunning, ro.Tenants[1:]
-	ro.Tenants[0].State, ro.Tenants[0].Reason = TenantCopying, ""
-	b.Reset()
-	require.NoError(t, (&Report{Rollout: ro, At: at(5), TMS: "v1.2.3", Exceptions: exceptions(ro)}).Markdown(&b))
-	golden(t, "report-draft.md", b.String())
-	require.False(t, slices.ContainsFunc(strings.Split(b.String(), "\n"), func(line string) bool { return strings.HasSuffix(line, "<no value>") }))
 }
 
 // A tenant that was not rehearsed waits with the reason, and holds up nobody.

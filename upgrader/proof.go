@@ -20,7 +20,7 @@ func (s *session) identify(ctx context.Context, p *Proof) error {
 		return err
 	}
 	p.Engine = fmt.Sprintf("%s %s", info.Product, info.Version)
-	p.ClusterUUID, p.ClusterName, p.TMS = info.ClusterUUID, info.ClusterName, ownVersion()
+	p.ClusterUUID, p.ClusterName, p.TMS = info.ClusterUUID, info.ClusterName, Build()
 	ours := map[string]bool{}
 	for _, m := range s.moves {
 		ours[m.Target] = true
@@ -37,8 +37,8 @@ func (s *session) identify(ctx context.Context, p *Proof) error {
 	return nil
 }
 
-// ownVersion is what this binary was built from.
-func ownVersion() string {
+// Build is what this binary was built from.
+func Build() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

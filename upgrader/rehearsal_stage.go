@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // stage is where a rehearsal plays: a store that holds one tenant in memory. A
@@ -71,8 +72,8 @@ func (s *stage) SaveTenant(ctx context.Context, _ *Lease, t *RolloutTenant) erro
 }
 
 // TakeRoom implements Store: a rehearsal needs room now, and reserves none.
-func (s *stage) TakeRoom(_ context.Context, _ *Lease, _ Need, decide func(others Need) bool) error {
-	decide(Need{})
+func (s *stage) TakeRoom(_ context.Context, _ *Lease, _ capacity.Need, decide func(others capacity.Need) bool) error {
+	decide(capacity.Need{})
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/tenure"
 )
 
 // Rehearser carries rehearsals out. It is safe for concurrent use.
@@ -57,15 +58,15 @@ func (r *Rehearser) Work(ctx context.Context, id string) error {
 	run.store, run.snapshots, run.log = st, nil, log
 	lease := &Lease{RolloutID: one.runID(), TenantID: one.TenantID, Cluster: one.Cluster, Owner: run.owner, Epoch: int64(one.Attempts), Until: asked.Add(ttl)}
 	keeper := run.keep(ctx, lease)
-	err = r.play(keeper.ctx, &run, engine, st, lease, keeper)
-	lost := errors.Is(context.Cause(keeper.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost)
+	err = r.play(keeper.Context(), &run, engine, st, lease, keeper)
+	lost := errors.Is(context.Cause(keeper.Context()), ErrLeaseLost) || errors.Is(err, ErrLeaseLost)
 	if err == nil && !lost {
 		one.Report.Phase = PhaseRemove
-		err = timed(&one.Report, PhaseRemove, func() error { return r.remove(keeper.ctx, engine, one) })
+		err = timed(&one.Report, PhaseRemove, func() error { return r.remove(keeper.Context(), engine, one) })
 	} else if rerr := r.removeAnyway(ctx, engine, one); rerr != nil {
 		log.Warn("what the rehearsal has made is left to the sweep", "error", rerr)
 	}
-	keeper.stop()
+	keeper.Stop()
 	if lost {
 		log.Warn("rehearsal cancelled, or taken over by another worker")
 		return nil
@@ -134,7 +135,7 @@ func (e *tidying) DeleteIndices(ctx context.Context, names ...string) error {
 
 // play is the migration. An error means that it could not be carried out; what
 // it showed is in the report.
-func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *stage, lease *Lease, k *keeper) error {
+func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *stage, lease *Lease, k *tenure.Keeper) error {
 	one := st.rehearsal
 	s, err := r.session(ctx, run, engine, st, lease, k)
 	if err != nil {
@@ -184,7 +185,7 @@ func (r *Rehearser) play(ctx context.Context, run *Runner, engine Engine, st *st
 }
 
 // session is a turn on a tenant whose targets are the rehearsal's own.
-func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st *stage, lease *Lease, k *keeper) (*session, error) {
+func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st *stage, lease *Lease, k *tenure.Keeper) (*session, error) {
 	one := st.rehearsal
 	fleet, err := run.store.Fleet(ctx, []string{one.TenantID})
 	if err != nil {

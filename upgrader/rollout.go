@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/budget"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
 
@@ -86,7 +87,7 @@ type Options struct {
 	SnapshotName         string            `json:"snapshot_name,omitempty"`
 	Snapshots            map[string]string `json:"snapshots,omitempty"`
 	// RaiseShardLimit has TMS raise cluster.max_shards_per_node as far as the
-	// rollout needs, and put it back: see ShardLimit.
+	// rollout needs, and put it back: see shardlimit.Limit.
 	RaiseShardLimit bool `json:"raise_shard_limit,omitempty"`
 	// FinalizeAfter is how long after its end the rollout's old versions are
 	// deleted; 0 is never by itself. See Retention.
@@ -152,7 +153,7 @@ type Rollout struct {
 	Missing []MissingTenant
 	// Claims are what the rollout needs of the shard limit of each cluster;
 	// none without Options.RaiseShardLimit.
-	Claims []ShardClaim
+	Claims []shardlimit.Claim
 	// Retention says when its old versions are deleted; nil when only a command
 	// does.
 	Retention *Retention

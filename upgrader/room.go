@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 // Before a tenant is prepared it is looked again whether what it needs fits
@@ -21,69 +23,18 @@ const (
 	GateDiskHeadroom = "disk_headroom"
 )
 
-// Need is what a tenant is about to take of its cluster.
-type Need struct {
-	Shards int   // of indices that are not created yet, replicas included
-	Bytes  int64 // of documents that are not copied yet, replicas included
-}
-
-// RoomFacts are what the gates for room are decided by.
-type RoomFacts struct {
-	Shards ShardBudget
-	Disk   DiskBudget // Limit 0: the engine watches no disk
-	// Need is the tenant's; Others have passed the gates and are about to take
-	// theirs.
-	Need, Others Need
-	// Raise says what TMS does about the shard limit; "" when nothing.
-	Raise string
-}
-
-// ShardRoom is the gate shard_budget: "" when it is open, otherwise why not and
-// what helps.
-func ShardRoom(f RoomFacts) string {
-	limit, sum := f.Shards.Limit(), f.Shards.Open+f.Others.Shards+f.Need.Shards
-	if f.Need.Shards == 0 || sum <= limit {
-		return ""
-	}
-	help := fmt.Sprintf("finalize other tenants, add data nodes, or set cluster.max_shards_per_node to %d", perNode(sum, f.Shards.DataNodes))
-	if f.Raise != "" {
-		help = f.Raise
-	}
-	return fmt.Sprintf("%d shards are open and %d are about to be created for others; %d more would be over the limit of %d; %s",
-		f.Shards.Open, f.Others.Shards, f.Need.Shards, limit, help)
-}
-
-// DiskRoom is the gate disk_headroom, like ShardRoom.
-func DiskRoom(f RoomFacts) string {
-	if f.Disk.Limit == 0 || f.Need.Bytes == 0 || f.Disk.Used+f.Others.Bytes+f.Need.Bytes <= f.Disk.Limit {
-		return ""
-	}
-	return fmt.Sprintf("%s of disk are used and %s are about to be for others; %s more would be over the watermark %s at %s; finalize other tenants, or add disk",
-		sizeText(f.Disk.Used), sizeText(f.Others.Bytes), sizeText(f.Need.Bytes), f.Disk.Watermark, sizeText(f.Disk.Limit))
-}
-
-func sizeText(n int64) string {
-	switch {
-	case n >= 1e9:
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
-
 // RoomStore gives out room, one tenant after the other.
 type RoomStore interface {
 	// TakeRoom tells decide what tenants of the cluster that have passed the
 	// gates are about to take, other than the lease's, and stores need as the
 	// lease's when decide says that it fits. Who decides for a cluster waits
 	// for all others who do.
-	TakeRoom(ctx context.Context, l *Lease, need Need, decide func(others Need) bool) error
+	TakeRoom(ctx context.Context, l *Lease, need capacity.Need, decide func(others capacity.Need) bool) error
 	// WantShards says that a rollout that may raise the shard limit of a
 	// cluster needs that value of cluster.max_shards_per_node.
 	WantShards(ctx context.Context, rollout, cluster string, wanted int) error
 	// ShardClaims are what a rollout needs of shard limits, and what became of it.
-	ShardClaims(ctx context.Context, rollout string) ([]ShardClaim, error)
+	ShardClaims(ctx context.Context, rollout string) ([]shardlimit.Claim, error)
 }
 
 // roomAge is how old figures of a cluster may be that tenants are let in by.
@@ -100,13 +51,13 @@ type roomReader struct {
 type roomReading struct {
 	mu     sync.Mutex
 	at     time.Time
-	shards ShardBudget
-	disk   DiskBudget
+	shards capacity.Shards
+	disk   capacity.Disk
 }
 
 // read returns figures that are at most roomAge old. Who comes while they are
 // read waits for them.
-func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (ShardBudget, DiskBudget, error) {
+func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (capacity.Shards, capacity.Disk, error) {
 	r.mu.Lock()
 	if r.rooms == nil {
 		r.rooms = map[string]*roomReading{}
@@ -125,12 +76,12 @@ func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (S
 	asked := time.Now()
 	shards, err := engine.Shards(ctx)
 	if err != nil {
-		return ShardBudget{}, DiskBudget{}, err
+		return capacity.Shards{}, capacity.Disk{}, err
 	}
-	var disk DiskBudget
+	var disk capacity.Disk
 	if d, ok := engine.(Disks); ok {
 		if disk, err = d.Disk(ctx); err != nil {
-			return ShardBudget{}, DiskBudget{}, err
+			return capacity.Shards{}, capacity.Disk{}, err
 		}
 	}
 	x.at, x.shards, x.disk = asked, shards, disk
@@ -140,8 +91,8 @@ func (r *roomReader) read(ctx context.Context, cluster string, engine Engine) (S
 // need is what the tenant's moves are about to take. Targets that stand already,
 // because a worker has died while it made them or a rollback has left them, are
 // replaced: their shards are among the open ones.
-func (s *session) need(standing []Index) Need {
-	var n Need
+func (s *session) need(standing []Index) capacity.Need {
+	var n capacity.Need
 	for _, m := range s.moves {
 		if m.State == MovePlanned && !slices.ContainsFunc(standing, func(ix Index) bool { return ix.Name == m.Target }) {
 			n.Shards += shardsOf(s.l.resource(m.Resource)) * (1 + m.Replicas)
@@ -163,10 +114,10 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	}
 	need := s.need(standing)
-	if need == (Need{}) {
+	if need == (capacity.Need{}) {
 		return OutcomeDone, nil
 	}
-	f := RoomFacts{Need: need}
+	f := capacity.Room{Need: need}
 	if f.Shards, f.Disk, err = s.r.room.read(ctx, s.lease.Cluster, s.guard.Engine); err != nil {
 		return OutcomeRetry, fmt.Errorf("gate %s: %w", GateShardBudget, err)
 	}
@@ -178,9 +129,9 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 		f.Raise = "TMS raises it"
 	}
 	var shards, disk string
-	err = s.r.store.TakeRoom(ctx, s.lease, need, func(others Need) bool {
+	err = s.r.store.TakeRoom(ctx, s.lease, need, func(others capacity.Need) bool {
 		f.Others = others
-		shards, disk = ShardRoom(f), DiskRoom(f)
+		shards, disk = f.LacksShards(), f.LacksDisk()
 		return shards == "" && disk == ""
 	})
 	switch {
@@ -188,7 +139,10 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	case shards != "":
 		s.t.Reason = "gate " + GateShardBudget + ": " + shards
-		if more := f.more(claim); more > 0 {
+		if claim == nil {
+			return OutcomeWait, nil
+		}
+		if more := f.Beyond(claim.Wanted); more > 0 {
 			err = s.r.store.WantShards(ctx, s.lease.RolloutID, s.lease.Cluster, more)
 		}
 		return OutcomeWait, err
@@ -202,7 +156,7 @@ func (s *session) roomFor(ctx context.Context) (Outcome, error) {
 
 // claim is what the rollout may ask of the shard limit of the tenant's cluster;
 // nil when nothing, or not any more because somebody else has set it.
-func (s *session) claim(ctx context.Context) (*ShardClaim, error) {
+func (s *session) claim(ctx context.Context) (*shardlimit.Claim, error) {
 	if !s.rollout.Options.RaiseShardLimit {
 		return nil, nil //nolint:nilnil // none is a value
 	}
@@ -211,21 +165,11 @@ func (s *session) claim(ctx context.Context) (*ShardClaim, error) {
 		return nil, err
 	}
 	for _, c := range claims {
-		if c.Cluster == s.lease.Cluster && c.State != LimitLeft {
+		if c.Cluster == s.lease.Cluster && c.State != shardlimit.Left {
 			return &c, nil
 		}
 	}
 	return nil, nil //nolint:nilnil // none is a value
-}
-
-// more is the value of cluster.max_shards_per_node to ask for beyond what was
-// asked for and is in force; 0 for none. What others are about to take shows
-// soon in what is open, and is not counted twice.
-func (f RoomFacts) more(claim *ShardClaim) int {
-	if claim == nil || f.Shards.MaxPerNode < claim.Wanted || f.Shards.Open+f.Need.Shards <= f.Shards.Limit() {
-		return 0
-	}
-	return perNode(f.Shards.Open+f.Need.Shards, f.Shards.DataNodes)
 }
 
 // noRoom says that the cluster has refused an index although the gate was open:

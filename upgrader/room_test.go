@@ -13,6 +13,8 @@ import (
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
 // cramped is TMS on an engine of its own, whose shard limit a test may change.
@@ -42,7 +44,7 @@ func (c *cramped) limit(level string, more int) int {
 	return n
 }
 
-func (c *cramped) settings() upgrader.ShardSettings {
+func (c *cramped) settings() shardlimit.Settings {
 	c.t.Helper()
 	s, err := c.client.ShardSettings(c.t.Context())
 	require.NoError(c.t, err)
@@ -72,7 +74,7 @@ func (c *cramped) look(rollout string) {
 	require.NoError(c.t, err)
 }
 
-func (c *cramped) claim(r *upgrader.Rollout) upgrader.ShardClaim {
+func (c *cramped) claim(r *upgrader.Rollout) shardlimit.Claim {
 	c.t.Helper()
 	require.Len(c.t, r.Claims, 1)
 	return r.Claims[0]
@@ -84,9 +86,9 @@ func (c *cramped) waitForRoom() {
 	t := c.t
 	t.Helper()
 	one := c.bundle.tenant("0.8.1", 1)
-	former := c.limit(upgrader.LevelTransient, 200)
+	former := c.limit(shardlimit.LevelTransient, 200)
 	r := c.start("0.8.2", upgrader.Options{}, one)
-	c.limit(upgrader.LevelTransient, 3) // somebody else's indices would do the same
+	c.limit(shardlimit.LevelTransient, 3) // somebody else's indices would do the same
 	c.worker(c.engine)
 	r = c.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].Reason != "" })
 	require.Equal(t, upgrader.TenantPlanned, r.Tenants[0].State)
@@ -95,10 +97,10 @@ func (c *cramped) waitForRoom() {
 	made, err := c.engine.Indices(t.Context(), "0820."+one.Name()+".*")
 	require.NoError(t, err)
 	require.Empty(t, made, "nothing is made for which there is no room")
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &former))
+	require.NoError(t, c.client.SetShardLimit(t.Context(), shardlimit.LevelTransient, &former))
 	r = c.ended(r.ID)
 	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, nil))
+	require.NoError(t, c.client.SetShardLimit(t.Context(), shardlimit.LevelTransient, nil))
 }
 
 // Tenants wait for room. A rollout that does not fit has the limit raised, deletes its old versions
@@ -112,7 +114,7 @@ func TestRaisedLimitAndRetention(t *testing.T) {
 	for _, one := range tenants {
 		require.NoError(t, one.Fill(t.Context(), 50))
 	}
-	before := c.limit(upgrader.LevelPersistent, 20)
+	before := c.limit(shardlimit.LevelPersistent, 20)
 	options := upgrader.Options{Tenants: []string{tenants[0].Name(), tenants[1].Name()}}
 	refused, err := c.service.Plan(t.Context(), upgrader.Request{ToRelease: "0.8.2", Options: options})
 	require.NoError(t, err)
@@ -122,14 +124,14 @@ func TestRaisedLimitAndRetention(t *testing.T) {
 	plan, err := c.service.Plan(t.Context(), upgrader.Request{ToRelease: "0.8.2", Options: options})
 	require.NoError(t, err)
 	require.Empty(t, plan.Refusals)
-	require.Equal(t, upgrader.LevelPersistent, plan.Shards.Raise)
+	require.Equal(t, shardlimit.LevelPersistent, plan.Shards.Raise)
 
 	r, err := c.service.Start(t.Context(), upgrader.Request{ToRelease: "0.8.2", Options: options, Caller: "test"})
 	require.NoError(t, err)
 	require.Equal(t, before, *c.settings().Persistent, "nobody works yet")
 	// A process that dies between its record and the engine, and one that goes
 	// on from there.
-	dead := upgrader.NewShardKeeper(dying{c.store}, upgrader.Only(c.engine), c.log)
+	dead := c.service.ShardKeeper(dying{c.store}, c.log)
 	require.ErrorIs(t, dead.Work(t.Context(), upgrader.DefaultCluster), errKilled)
 	require.NotEqual(t, before, *c.settings().Persistent, "the engine has it, our row does not know")
 	c.worker(c.engine, c.keeping()...)
@@ -141,7 +143,7 @@ func TestRaisedLimitAndRetention(t *testing.T) {
 	// Both versions stand, which does not fit into the former limit.
 	c.look(r.ID)
 	r = c.until(r.ID, func(r *upgrader.Rollout) bool {
-		return c.claim(r).State == upgrader.LimitRaised && r.Retention.State == upgrader.RetentionScheduled
+		return c.claim(r).State == shardlimit.Raised && r.Retention.State == upgrader.RetentionScheduled
 	})
 	require.Equal(t, raised, *c.settings().Persistent)
 	require.Equal(t, before, c.claim(r).Before)
@@ -175,7 +177,7 @@ func TestRaisedLimitAndRetention(t *testing.T) {
 	}
 	r = c.until(r.ID, func(r *upgrader.Rollout) bool {
 		c.look(r.ID)
-		return c.claim(r).State == upgrader.LimitRestored
+		return c.claim(r).State == shardlimit.Restored
 	})
 	require.Equal(t, before, *c.settings().Persistent, c.claim(r).Text)
 	(&cramped{setupOn(t, c.url), c.client}).finalizeWaves()
@@ -226,8 +228,8 @@ func TestRoomIsGivenOutOnce(t *testing.T) {
 		return l
 	}
 	first, second := lease(ids[0]), lease(ids[1])
-	take := func(l *upgrader.Lease) (others upgrader.Need, got bool) {
-		require.NoError(t, b.store.TakeRoom(t.Context(), l, upgrader.Need{Shards: 60, Bytes: 1000}, func(o upgrader.Need) bool {
+	take := func(l *upgrader.Lease) (others capacity.Need, got bool) {
+		require.NoError(t, b.store.TakeRoom(t.Context(), l, capacity.Need{Shards: 60, Bytes: 1000}, func(o capacity.Need) bool {
 			others, got = o, o.Shards+60 <= 100
 			return got
 		}))
@@ -239,7 +241,7 @@ func TestRoomIsGivenOutOnce(t *testing.T) {
 	require.True(t, got)
 	others, got := take(second)
 	require.False(t, got)
-	require.Equal(t, upgrader.Need{Shards: 60, Bytes: 1000}, others)
+	require.Equal(t, capacity.Need{Shards: 60, Bytes: 1000}, others)
 
 	// The first has made its indices and copied half: its shards are in the
 	// figures soon, its documents count for half.
@@ -248,7 +250,7 @@ func TestRoomIsGivenOutOnce(t *testing.T) {
 	x.State, x.Documents = upgrader.TenantCopying, 50
 	require.NoError(t, b.store.SaveTenant(t.Context(), first, x))
 	others, _ = take(second)
-	require.Equal(t, upgrader.Need{Shards: 60, Bytes: 500}, others)
+	require.Equal(t, capacity.Need{Shards: 60, Bytes: 500}, others)
 	_, err = b.pool.Exec(t.Context(), `update rollout_tenants set reserved_until = now() where tenant_id = $1`, ids[0])
 	require.NoError(t, err)
 	others, got = take(second)
@@ -260,12 +262,12 @@ var errKilled = fmt.Errorf("killed")
 
 // dying is the store of a process that is killed right after the engine has
 // answered: what came of it is not stored.
-type dying struct{ upgrader.LimitStore }
+type dying struct{ shardlimit.Store }
 
-func (d dying) ChangeLimit(ctx context.Context, cluster string, decide func(context.Context, upgrader.ShardLimit, []upgrader.ShardClaim) (upgrader.LimitChange, error)) error {
-	return d.LimitStore.ChangeLimit(ctx, cluster, func(ctx context.Context, l upgrader.ShardLimit, claims []upgrader.ShardClaim) (upgrader.LimitChange, error) {
+func (d dying) ChangeLimit(ctx context.Context, cluster string, decide func(context.Context, shardlimit.Limit, []shardlimit.Claim) (shardlimit.Change, error)) error {
+	return d.Store.ChangeLimit(ctx, cluster, func(ctx context.Context, l shardlimit.Limit, claims []shardlimit.Claim) (shardlimit.Change, error) {
 		ch, err := decide(ctx, l, claims)
-		if err == nil && l.State == upgrader.LimitRaising {
+		if err == nil && l.State == shardlimit.Raising {
 			err = errKilled
 		}
 		return ch, err

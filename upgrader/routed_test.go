@@ -105,6 +105,30 @@ func (c *crowd) write(ctx context.Context, n, shape int) error {
 	return c.put(ctx, op, doc)
 }
 
+// writing performs write 0, 1, 2 …, 500 a second at most, and is over when stop
+// returns. A write that fails, other than by being refused, fails the test.
+func (c *crowd) writing(write func(ctx context.Context, n int) error) (stop func()) {
+	ctx, cancel := context.WithCancel(c.b.t.Context())
+	var loop sync.WaitGroup
+	loop.Go(func() {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ctx.Err() == nil; n++ {
+			if err := write(ctx, n); err != nil && ctx.Err() == nil {
+				c.b.t.Errorf("write %d: %v", n, err)
+				return
+			}
+			<-tick.C
+		}
+	})
+	stop = func() {
+		cancel()
+		loop.Wait()
+	}
+	c.b.t.Cleanup(stop)
+	return stop
+}
+
 // put performs one write, and remembers the document when it was taken.
 func (c *crowd) put(ctx context.Context, op upgrader.BulkOp, doc map[string]any) error {
 	c.mu.Lock()
@@ -221,23 +245,11 @@ func TestRoutedDocuments(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	c := b.crowd()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	for n := range 300 {
-		require.NoError(t, c.write(ctx, n, n%6))
+		require.NoError(t, c.write(t.Context(), n, n%6))
 	}
 	b.worker(b.engine)
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		tick := time.NewTicker(2 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; ctx.Err() == nil; n++ {
-			if err := c.write(ctx, (n*37)%320, n); err != nil && ctx.Err() == nil {
-				return
-			}
-			<-tick.C
-		}
-	})
+	stop := c.writing(func(ctx context.Context, n int) error { return c.write(ctx, (n*37)%320, n) })
 	run := func() *upgrader.Rollout {
 		r, err := b.service.Start(t.Context(), upgrader.Request{ToRelease: "1.1", Options: upgrader.Options{Tenants: []string{c.id}}, Caller: "test"})
 		require.NoError(t, err)
@@ -246,8 +258,7 @@ func TestRoutedDocuments(t *testing.T) {
 		return r
 	}
 	first := run()
-	cancel()
-	writing.Wait()
+	stop()
 	c.expect()
 	for _, ip := range first.Tenants[0].Proof.Indices {
 		require.Equal(t, ip.SourceDocs-ip.Quarantined, ip.TargetDocs, ip.Target)

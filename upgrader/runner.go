@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/tenure"
 )
 
 // Limits of one worker. The zero value of a field means its default.
@@ -127,9 +128,9 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	guarded := newLeasedEngine(engine, keeper, lease)
 	s := r.session(lease, keeper, guarded)
 	defer s.budgeted(ctx)()
-	next, err := s.run(keeper.ctx)
-	keeper.stop()
-	if errors.Is(context.Cause(keeper.ctx), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
+	next, err := s.run(keeper.Context())
+	keeper.Stop()
+	if errors.Is(context.Cause(keeper.Context()), ErrLeaseLost) || errors.Is(err, ErrLeaseLost) {
 		r.log.Warn("tenant taken over by another worker", "rollout", rollout, "tenant", tenant)
 		return nil
 	}
@@ -160,7 +161,7 @@ func (r *Runner) turnAway(ctx context.Context, lease *Lease, cause error) error 
 }
 
 // session begins a turn on what a lease is for.
-func (r *Runner) session(l *Lease, k *keeper, guarded *leasedEngine) *session {
+func (r *Runner) session(l *Lease, k *tenure.Keeper, guarded *leasedEngine) *session {
 	return &session{
 		r: r, lease: l, keeper: k, guard: guarded, engine: guarded, nursery: r.seeds.of(l.Cluster, guarded.Engine),
 		hot: map[string]bool{}, swept: map[string][]string{}, open: map[string]bool{}, wrote: map[string]int64{},

@@ -75,7 +75,6 @@ type Service struct {
 	snapshots  Snapshots      // nil: none are taken
 	rates      Rates          // nil: plans do not tell how long it takes, nor of disk
 	rehearsals RehearsalStore // nil: there are none
-	records    Records        // nil: nobody asks for reports
 	paces      Paces          // nil: nobody asks for progress
 	seeds      string         // see WithSeeds; "" for none
 	stall      time.Duration  // without a step, after which a tenant is said to be stalled

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/strategy"
+	"github.com/tracardi/tms/upgrader/tenure"
 )
 
 // session is one worker's turn on one tenant. It is used by one goroutine,
@@ -18,7 +19,7 @@ import (
 type session struct {
 	r       *Runner
 	lease   *Lease
-	keeper  *keeper
+	keeper  *tenure.Keeper
 	engine  Engine
 	guard   *leasedEngine // engine, for what only a lease has
 	nursery *nursery      // nil: targets are created one by one

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/report"
 )
 
 // drowsyEngine has its first copy task sleep for days between two batches: it
@@ -44,7 +45,7 @@ func TestStalledCopyIsStartedAgain(t *testing.T) {
 		defer cancel()
 		require.NoError(t, q.Stop(ctx))
 	})
-	b.service.WithProgress(b.store, 0).WithRecords(b.store)
+	b.service.WithProgress(b.store, 0)
 
 	r := b.start("0.8.2", upgrader.Options{}, tenant)
 	var seen *upgrader.Progress
@@ -67,7 +68,7 @@ func TestStalledCopyIsStartedAgain(t *testing.T) {
 	require.Equal(t, 1, full.Tenants[0].Restarts)
 	require.InDelta(t, 1, full.Fleet.Share, 0)
 	require.Equal(t, full.Fleet.DocsTotal, full.Fleet.Docs)
-	report, err := b.service.Report(t.Context(), r.ID)
+	report, err := report.NewReporter(b.service, b.store).Report(t.Context(), r.ID)
 	require.NoError(t, err)
 	require.True(t, report.Final())
 	require.Empty(t, report.Exceptions)

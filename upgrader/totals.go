@@ -1,6 +1,10 @@
 package upgrader
 
-import "time"
+import (
+	"time"
+
+	"github.com/tracardi/tms/upgrader/estimate"
+)
 
 // totals add tenants up to the progress of a wave or of the fleet.
 type totals struct {
@@ -13,14 +17,14 @@ type totals struct {
 	done          int     // tenants that did work here and are done
 	first         time.Time
 	last          time.Time
-	estimator     estimator // of any cluster that is known
+	estimator     estimate.Model // of any cluster that is known
 }
 
 func newTotals(wave int) *totals {
 	return &totals{PartProgress: PartProgress{Wave: wave, States: map[TenantState]int{}}}
 }
 
-func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimator, left, expected float64) {
+func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimate.Model, left, expected float64) {
 	s.Tenants++
 	s.States[t.State]++
 	s.add(tp.Amount)
@@ -33,7 +37,7 @@ func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimator, left, e
 		s.open++
 		s.left += left
 		s.longest = max(s.longest, left)
-		if e.known() {
+		if e.Known() {
 			s.estimator = e
 		}
 	}
@@ -61,7 +65,7 @@ func (s *totals) part(r *Rollout) PartProgress {
 	if p.Share = 1; s.expected > 0 {
 		p.Share = s.behind / s.expected
 	}
-	if s.open == 0 || !s.estimator.known() {
+	if s.open == 0 || !s.estimator.Known() {
 		return p
 	}
 	atOnce := float64(max(1, min(s.open, r.Options.MaxTenants)))
@@ -69,6 +73,6 @@ func (s *totals) part(r *Rollout) PartProgress {
 	if wall := s.last.Sub(s.first).Seconds(); s.done >= enoughDone && wall > 0 {
 		atOnce = min(atOnce, max(1, s.took/wall))
 	}
-	p.Left = s.estimator.span(max(s.longest, s.left/atOnce), s.open)
+	p.Left = s.estimator.Span(max(s.longest, s.left/atOnce), s.open)
 	return p
 }

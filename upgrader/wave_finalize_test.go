@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/shardlimit"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
 
@@ -44,7 +45,7 @@ func (s *shelf) Holds(context.Context, string, []string, time.Time) (name, why s
 func (c *cramped) finalizeWaves() {
 	t := c.t
 	t.Helper()
-	c.limit(upgrader.LevelTransient, 400)
+	c.limit(shardlimit.LevelTransient, 400)
 	var names []string
 	for range 3 {
 		one := c.bundle.tenant("0.8.1", 1)
@@ -61,7 +62,7 @@ func (c *cramped) finalizeWaves() {
 	require.Empty(t, roomy.Refusals)
 	most := roomy.Forecast.ShardsPeak
 	require.Less(t, most, roomy.Shards.Now+roomy.Shards.New)
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, &most))
+	require.NoError(t, c.client.SetShardLimit(t.Context(), shardlimit.LevelTransient, &most))
 
 	plain := request
 	plain.Options.Strategy = &strategy.File{Canary: s.Canary, Waves: s.Waves[:1]}
@@ -105,7 +106,7 @@ func (c *cramped) finalizeWaves() {
 		require.NoError(t, err)
 		require.Empty(t, left)
 	}
-	require.NoError(t, c.client.SetShardLimit(t.Context(), upgrader.LevelTransient, nil))
+	require.NoError(t, c.client.SetShardLimit(t.Context(), shardlimit.LevelTransient, nil))
 }
 
 // inWave is the first tenant of a wave.

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
 
@@ -156,7 +157,7 @@ func TestForecastFinalizes(t *testing.T) {
 			waves = append(waves, Wave{Number: i + 1, Rule: strategy.Rule{Between: strategy.Between{Finalize: f}}})
 			members = append(members, []TenantPlan{needing(50, 40, 0)})
 		}
-		c := &ClusterPlan{Cluster: DefaultCluster, Shards: ShardForecast{Now: 100, DataNodes: 2}, Forecast: Forecast{ShardsPeak: 250, Disk: DiskForecast{DiskBudget: DiskBudget{Used: 5}}}}
+		c := &ClusterPlan{Cluster: DefaultCluster, Shards: capacity.ShardForecast{Now: 100, DataNodes: 2}, Forecast: capacity.Forecast{ShardsPeak: 250, Disk: capacity.DiskForecast{Disk: capacity.Disk{Used: 5}}}}
 		var peaks []int
 		for i, f := range c.forecastWaves(waves, members, 1) {
 			peaks = append(peaks, f.ShardsPeak)
@@ -283,7 +284,7 @@ func TestGatesSay(t *testing.T) {
 		return &Facts{
 			Now: sunday, Rollout: &Rollout{ID: "r1", Wish: WishRun, Options: Options{MaxTenants: 2}, Waves: []Wave{{Number: 1, State: WaveDone}, {Number: 2, State: WaveOpen, Rule: strategy.Rule{FailureBudget: strategy.FailureBudget{Then: strategy.ThenPause}}}}},
 			Tenant:  Candidate{TenantID: "acme", Wave: 2, NeedShards: 10, NeedBytes: 10, Registered: "active"},
-			Cluster: ClusterFacts{Health: "green", Shards: ShardBudget{Open: 10, MaxPerNode: 100, DataNodes: 1}, Disk: DiskBudget{Total: 100, Used: 10, Limit: 90}},
+			Cluster: ClusterFacts{Health: "green", Shards: capacity.Shards{Open: 10, MaxPerNode: 100, DataNodes: 1}, Disk: capacity.Disk{Total: 100, Used: 10, Limit: 90}},
 		}
 	}
 	require.Nil(t, firstClosed(ready()))

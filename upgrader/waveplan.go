@@ -9,26 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
-
-// WaveForecast is what the tenants of one wave that live in one cluster add
-// to it.
-type WaveForecast struct {
-	Number  int
-	Name    string
-	Cluster string
-	Tenants int
-	Docs    int64
-	Bytes   int64 // of the copies, replicas included
-	Shards  int   // new ones, those that the calendar adds included
-	// Duration is an estimate; 0 when nothing was measured.
-	Duration time.Duration
-	// ShardsPeak and DiskPeak are the most while this wave runs, when those
-	// before are finalized that the strategy says; the others when all of them are.
-	ShardsPeak, ShardsPeakFinalizing int
-	DiskPeak, DiskPeakFinalizing     int64
-}
 
 // except takes tenants out of the fleet that are to be left out.
 func (p *planner) except(fleet []FleetTenant) []FleetTenant {
@@ -112,16 +95,16 @@ func (p *planner) waves(fleet []FleetTenant) {
 			p.plan.WaveForecasts = append(p.plan.WaveForecasts, c.forecastWaves(a.waves, members[c.Cluster], p.plan.Options.MaxTenants)...)
 		}
 	}
-	slices.SortStableFunc(p.plan.WaveForecasts, func(x, y WaveForecast) int { return cmp.Compare(x.Number, y.Number) })
+	slices.SortStableFunc(p.plan.WaveForecasts, func(x, y capacity.WaveForecast) int { return cmp.Compare(x.Number, y.Number) })
 }
 
 // tightest is the wave that needs most shards of a cluster; nil where none is
 // finalized before the next one.
-func (p *Plan) tightest(cluster string) *WaveForecast {
+func (p *Plan) tightest(cluster string) *capacity.WaveForecast {
 	if !slices.ContainsFunc(p.Waves, func(w Wave) bool { return w.Rule.Between.Finalize }) {
 		return nil
 	}
-	var most *WaveForecast
+	var most *capacity.WaveForecast
 	for i := range p.WaveForecasts {
 		if f := &p.WaveForecasts[i]; f.Cluster == cluster && (most == nil || f.ShardsPeak > most.ShardsPeak) {
 			most = f
@@ -130,44 +113,28 @@ func (p *Plan) tightest(cluster string) *WaveForecast {
 	return most
 }
 
-// forecastWaves plays one wave after the other through in a cluster, and takes
-// over what it needs at most when waves are finalized as ordered; waves without
-// tenants of it are left out.
-func (c *ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce int) []WaveForecast {
-	open, disk := c.Shards.Now, c.Forecast.Disk.Used
-	kept, keptDisk := open, disk // when every wave is finalized
-	out := make([]WaveForecast, 0, len(waves))
+// forecastWaves has the waves played through in a cluster, and takes over what
+// it needs at most when waves are finalized as ordered.
+func (c *ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce int) []capacity.WaveForecast {
+	parts := make([]capacity.WaveMembers, len(waves))
 	for i, w := range waves {
-		if len(members[i]) == 0 {
-			continue
-		}
-		f := WaveForecast{
-			Number: w.Number, Name: w.Name, Cluster: c.Cluster, Tenants: len(members[i]),
-			Duration: simulator{rate: c.Forecast.Rate}.duration(members[i], atOnce),
-		}
-		frees, freesBytes := 0, int64(0)
+		parts[i] = capacity.WaveMembers{Number: w.Number, Name: w.Name, Finalize: w.Rule.Between.Finalize}
 		for _, t := range members[i] {
-			f.Docs += t.Footprint.Docs
-			f.Bytes += t.Footprint.Bytes
-			f.Shards += t.Shards + t.Footprint.Calendar
-			frees += t.Footprint.Frees
-			freesBytes += t.Footprint.FreesBytes
+			parts[i].Moving = append(parts[i].Moving, t.moving())
 		}
-		open, disk = open+f.Shards, disk+f.Bytes
-		f.ShardsPeak, f.DiskPeak = open, disk
-		f.ShardsPeakFinalizing, f.DiskPeakFinalizing = kept+f.Shards, keptDisk+f.Bytes
-		if w.Rule.Between.Finalize {
-			open, disk = open-frees, disk-freesBytes
-		}
-		kept, keptDisk = kept+f.Shards-frees, keptDisk+f.Bytes-freesBytes
-		out = append(out, f)
 	}
-	if len(out) > 0 {
-		byShards := func(x, y WaveForecast) int { return cmp.Compare(x.ShardsPeak, y.ShardsPeak) }
-		byDisk := func(x, y WaveForecast) int { return cmp.Compare(x.DiskPeak, y.DiskPeak) }
-		c.Forecast.ShardsPeak, c.Forecast.Disk.Peak = slices.MaxFunc(out, byShards).ShardsPeak, slices.MaxFunc(out, byDisk).DiskPeak
-		c.Shards.peak(c.Forecast.ShardsPeak)
+	start := capacity.Situation{Shards: capacity.Shards{Open: c.Shards.Now}, Disk: c.Forecast.Disk.Disk, Rate: c.Forecast.Rate}
+	out := start.Waves(parts, atOnce)
+	if len(out) == 0 {
+		return nil
 	}
+	for i := range out {
+		out[i].Cluster = c.Cluster
+	}
+	byShards := func(x, y capacity.WaveForecast) int { return cmp.Compare(x.ShardsPeak, y.ShardsPeak) }
+	byDisk := func(x, y capacity.WaveForecast) int { return cmp.Compare(x.DiskPeak, y.DiskPeak) }
+	c.Forecast.ShardsPeak, c.Forecast.Disk.Peak = slices.MaxFunc(out, byShards).ShardsPeak, slices.MaxFunc(out, byDisk).DiskPeak
+	c.Shards.SetPeak(c.Forecast.ShardsPeak)
 	return out
 }
 

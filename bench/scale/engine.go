@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
 )
 
@@ -23,8 +24,8 @@ func (e *paperEngine) Info(context.Context) (upgrader.EngineInfo, error) {
 	return upgrader.EngineInfo{Product: "elasticsearch", Version: "7.17.29", DataNodes: 100, Flattened: "flattened"}, nil
 }
 
-func (e *paperEngine) Shards(context.Context) (upgrader.ShardBudget, error) {
-	return upgrader.ShardBudget{Open: 1_000_000, MaxPerNode: 100_000, DataNodes: 100}, nil
+func (e *paperEngine) Shards(context.Context) (capacity.Shards, error) {
+	return capacity.Shards{Open: 1_000_000, MaxPerNode: 100_000, DataNodes: 100}, nil
 }
 
 func (e *paperEngine) Refresh(context.Context, ...string) error { return nil }

@@ -24,6 +24,7 @@ import (
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/report"
 )
 
 // opaqueID names TMS in the engine's task list and slow log.
@@ -202,7 +203,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	webhooks := events.NewWebhooks(events.WebhooksConfig{Store: webhookStore, Log: eventLog, Sender: sender, Pages: pages, Owner: self, Logger: log})
 	cleaned := cleanVersions(database, registry, looked{pool, named}, catalogue, kept.service, self, log)
 	upgrades := upgrader.NewService(rollouts, engine, catalogue, nil).WithSnapshots(kept.service).WithSimulation(rollouts).WithBudgets(rollouts).WithGates(gates).WithEngines(pool).WithClusterNames(named).WithSeeds(s.SeedRepository).
-		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter).WithRecords(rollouts)
+		WithRehearsals(rehearsed.store).WithProgress(rollouts, s.StallAfter)
 	queue, err := db.NewQueue(database, rollouts, runner, log, db.PurgeWork(purgeStore, purges), kept.work, kept.policies, db.WebhookWork(webhookStore, webhooks), cleaned.work,
 		db.LimitWork(rollouts, upgrades.ShardKeeper(rollouts, log)), db.RetentionWork(rollouts, upgrades), rehearsed.work)
 	if err != nil {
@@ -218,7 +219,7 @@ func assemble(ctx context.Context, s config.Serve, database *db.DB, log *slog.Lo
 	return server.Config{
 		Tenants: registered, Purges: purges, Trail: tenants.NewTrail(registry, pages),
 		Keys: tenants.NewKeys(registry, mirror, pages, nil), Auth: keyring, Pages: pages, RateLimit: s.RateLimit, StrangerLimit: s.StrangerLimit,
-		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades, Progress: upgrades, Rehearsals: upgrades,
+		Catalogue: catalogue, Library: library, Upgrades: upgrades, Verification: upgrades, Progress: upgrades, Reports: report.NewReporter(upgrades, rollouts), Rehearsals: upgrades,
 		Fleet:    fleetOf(pool, named, registered, registry, rollouts, catalogue),
 		Webhooks: webhooks,
 		Watches:  events.NewWatches(events.WatchesConfig{Feed: feed, Registry: registered, Pages: pages}),

@@ -1,93 +1,96 @@
-package upgrader
+package report
 
 import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/tracardi/tms/upgrader"
 )
 
 //go:embed report.md.tmpl
-var reportText string
+var text string
 
-// reportTemplate renders a Report as Markdown (GitHub's tables).
-var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"stamp": reportStamp, "took": reportTook, "cell": reportCell, "line": reportLine, "json": reportJSON,
-	"states": reportStates, "documents": reportDocuments, "longestFence": reportLongestFence, "refused": reportRefused, "refusedOf": reportRefusedOf,
-	"quarantined": reportQuarantined, "options": reportOptions, "methods": reportMethods, "fence": reportFence,
-	"proven": func(r *Rollout) bool {
-		return slices.ContainsFunc(r.Tenants, func(t RolloutTenant) bool { return t.Proof != nil })
+// asMarkdown renders a Report as Markdown (GitHub's tables).
+var asMarkdown = template.Must(template.New("report").Funcs(template.FuncMap{
+	"stamp": stamp, "took": took, "cell": cell, "line": line, "json": particulars,
+	"states": states, "documents": documents, "longestFence": longestFence, "refused": refused, "refusedOf": about,
+	"quarantined": quarantined, "options": optionsOf, "methods": methods, "fence": fence,
+	"proven": func(r *upgrader.Rollout) bool {
+		return slices.ContainsFunc(r.Tenants, func(t upgrader.RolloutTenant) bool { return t.Proof != nil })
 	},
-	"digests": reportDigests, "remarks": reportRemarks,
-}).Parse(reportText))
+	"digests": digests, "remarks": remarks,
+}).Parse(text))
 
 // Markdown writes the report for people.
-func (r *Report) Markdown(w io.Writer) error { return reportTemplate.Execute(w, r) }
+func (r *Report) Markdown(w io.Writer) error { return asMarkdown.Execute(w, r) }
 
 const nothing = "–"
 
-func reportStamp(t time.Time) string {
+func stamp(t time.Time) string {
 	if t.IsZero() {
 		return nothing
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-func reportTook(from, to time.Time) string {
+func took(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() {
 		return nothing
 	}
 	return to.Sub(from).Round(100 * time.Millisecond).String()
 }
 
-// reportLine makes text that stays on its line and is no markup.
-func reportLine(text string) string {
+// line makes text that stays on its line and is no markup.
+func line(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	return strings.NewReplacer("\\", "\\\\", "<", "&lt;", "[", "\\[", "*", "\\*", "_", "\\_").Replace(text)
 }
 
-// reportCell makes text that stays in its cell.
-func reportCell(text string) string {
+// cell makes text that stays in its cell.
+func cell(text string) string {
 	if text == "" {
 		return nothing
 	}
-	return strings.ReplaceAll(reportLine(text), "|", "\\|")
+	return strings.ReplaceAll(line(text), "|", "\\|")
 }
 
-// reportJSON shows particulars as name=value, sorted.
-func reportJSON(raw json.RawMessage) string {
+// particulars shows particulars as name=value, sorted.
+func particulars(raw json.RawMessage) string {
 	var facts map[string]any
 	if len(raw) == 0 || json.Unmarshal(raw, &facts) != nil || len(facts) == 0 {
 		return nothing
 	}
 	parts := make([]string, 0, len(facts))
-	for _, k := range sortedKeys(facts) {
+	for _, k := range slices.Sorted(maps.Keys(facts)) {
 		v, err := json.Marshal(facts[k])
 		if err != nil {
 			continue // it came out of JSON
 		}
 		parts = append(parts, k+"="+strings.Trim(string(v), `"`))
 	}
-	return reportCell(strings.Join(parts, " "))
+	return cell(strings.Join(parts, " "))
 }
 
-func reportStates(r *Rollout) string {
+func states(r *upgrader.Rollout) string {
 	n := map[string]int{}
 	for _, t := range r.Tenants {
 		n[string(t.State)]++
 	}
 	parts := make([]string, 0, len(n))
-	for _, s := range sortedKeys(n) {
+	for _, s := range slices.Sorted(maps.Keys(n)) {
 		parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
 	}
 	return strings.Join(parts, ", ")
 }
 
-func reportDocuments(r *Rollout) string {
+func documents(r *upgrader.Rollout) string {
 	var docs int64
 	indices := 0
 	for _, t := range r.Tenants {
@@ -97,8 +100,8 @@ func reportDocuments(r *Rollout) string {
 	return fmt.Sprintf("%d in %d indices", docs, indices)
 }
 
-func reportLongestFence(r *Rollout) string {
-	var longest RolloutTenant
+func longestFence(r *upgrader.Rollout) string {
+	var longest upgrader.RolloutTenant
 	for _, t := range r.Tenants {
 		if t.Fence > longest.Fence {
 			longest = t
@@ -107,17 +110,17 @@ func reportLongestFence(r *Rollout) string {
 	if longest.Fence == 0 {
 		return nothing
 	}
-	return fmt.Sprintf("%s, tenant %s", reportFence(longest), reportCell(longest.TenantID))
+	return fmt.Sprintf("%s, tenant %s", fence(longest), cell(longest.TenantID))
 }
 
-func reportFence(t RolloutTenant) string {
+func fence(t upgrader.RolloutTenant) string {
 	if t.Fence == 0 {
 		return nothing
 	}
 	return fmt.Sprintf("%d ms", t.Fence.Milliseconds())
 }
 
-func reportRefused(r *Rollout) string {
+func refused(r *upgrader.Rollout) string {
 	var sum int64
 	known, unknown := 0, 0
 	for _, t := range r.Tenants {
@@ -138,14 +141,14 @@ func reportRefused(r *Rollout) string {
 	return fmt.Sprintf("about %d", sum)
 }
 
-func reportRefusedOf(n *int64) string {
+func about(n *int64) string {
 	if n == nil {
 		return nothing
 	}
 	return fmt.Sprintf("about %d", *n)
 }
 
-func reportQuarantined(sums []QuarantineSum) string {
+func quarantined(sums []QuarantineSum) string {
 	var docs, resolved int64
 	for _, q := range sums {
 		docs += q.Documents
@@ -157,7 +160,7 @@ func reportQuarantined(sums []QuarantineSum) string {
 	return fmt.Sprintf("%d documents, %d of them resolved since", docs, resolved)
 }
 
-func reportMethods(by map[Method]int) string {
+func methods(by map[upgrader.Method]int) string {
 	parts := make([]string, 0, len(by))
 	for m, n := range by {
 		if n > 0 {
@@ -171,22 +174,22 @@ func reportMethods(by map[Method]int) string {
 	return strings.Join(parts, ", ")
 }
 
-// reportOption is one line of the table of options.
-type reportOption struct{ Name, Value string }
+// option is one line of the table of options.
+type option struct{ Name, Value string }
 
-// reportOptions lists the options by the names that they are stored under, so
+// optionsOf lists the options by the names that they are stored under, so
 // that none is forgotten when there is one more.
-func reportOptions(o Options) []reportOption {
+func optionsOf(o upgrader.Options) []option {
 	raw, err := json.Marshal(o)
 	if err != nil {
-		return []reportOption{{"unreadable", err.Error()}} // options are plain data
+		return []option{{"unreadable", err.Error()}} // options are plain data
 	}
 	var all map[string]any
 	if err := json.Unmarshal(raw, &all); err != nil {
-		return []reportOption{{"unreadable", err.Error()}}
+		return []option{{"unreadable", err.Error()}}
 	}
-	out := make([]reportOption, 0, len(all))
-	for _, name := range sortedKeys(all) {
+	out := make([]option, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		value := fmt.Sprint(all[name])
 		switch v := all[name].(type) {
 		case float64:
@@ -199,14 +202,14 @@ func reportOptions(o Options) []reportOption {
 		if name == "fence_timeout" {
 			value = o.FenceTimeout.String()
 		}
-		out = append(out, reportOption{name, value})
+		out = append(out, option{name, value})
 	}
 	return out
 }
 
-// reportRemarks are the notes of all tenants; what is noted of all of them is
+// remarks are the notes of all tenants; what is noted of all of them is
 // said once.
-func reportRemarks(r *Rollout) []string {
+func remarks(r *upgrader.Rollout) []string {
 	said := map[string]int{}
 	for _, t := range r.Tenants {
 		for _, n := range t.Record.Notes {
@@ -214,7 +217,7 @@ func reportRemarks(r *Rollout) []string {
 		}
 	}
 	var out []string
-	for _, n := range sortedKeys(said) {
+	for _, n := range slices.Sorted(maps.Keys(said)) {
 		if said[n] > 1 && said[n] == len(r.Tenants) {
 			out = append(out, "all tenants: "+n)
 		}
@@ -229,8 +232,8 @@ func reportRemarks(r *Rollout) []string {
 	return out
 }
 
-// reportDigests are those of all proofs, each once.
-func reportDigests(r *Rollout) []string {
+// digests are those of all proofs, each once.
+func digests(r *upgrader.Rollout) []string {
 	var out []string
 	for _, t := range r.Tenants {
 		if t.Proof != nil {

@@ -1,20 +1,26 @@
-package upgrader
+// Package report makes the record of a rollout, to be filed with a change
+// ticket: what was asked for and by whom, what became of each tenant, how it was
+// proven, what was set aside, and what was checked since. It reads rollouts as
+// everybody may, and changes nothing.
+package report
 
 import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/tracardi/tms/upgrader"
 )
 
 // Report is the record of a rollout, to be filed with a change ticket.
 type Report struct {
-	Rollout    *Rollout
+	Rollout    *upgrader.Rollout
 	At         time.Time
 	TMS        string // version that made the report
 	Quarantine []QuarantineSum
 	Exceptions []Exception
-	Commands   []CommandGiven // the oldest first
-	Errands    []Errand       // the oldest first
+	Commands   []CommandGiven    // the oldest first
+	Errands    []upgrader.Errand // the oldest first
 }
 
 // Final says whether nothing happens to the rollout any more without a command.
@@ -24,7 +30,7 @@ func (r *Report) Final() bool { return r.Rollout.State.Ended() }
 // gone to the same index.
 type QuarantineSum struct {
 	TenantID  string
-	Kind      QuarantineKind
+	Kind      upgrader.QuarantineKind
 	Target    string
 	Documents int64 // resolved ones included
 	Resolved  int64
@@ -33,7 +39,7 @@ type QuarantineSum struct {
 // Exception is a tenant that is not on the release.
 type Exception struct {
 	TenantID string
-	State    TenantState
+	State    upgrader.TenantState
 	Reason   string
 }
 
@@ -50,37 +56,48 @@ type Records interface {
 	QuarantineSums(ctx context.Context, rollout string) ([]QuarantineSum, error)
 	Commands(ctx context.Context, rollout string) ([]CommandGiven, error)
 	// RolloutErrands are those of all tenants, the oldest first.
-	RolloutErrands(ctx context.Context, rollout string) ([]Errand, error)
+	RolloutErrands(ctx context.Context, rollout string) ([]upgrader.Errand, error)
 }
 
-// WithRecords lets the service make reports.
-func (s *Service) WithRecords(r Records) *Service {
-	s.records = r
-	return s
+// Rollouts is where rollouts are read from, *upgrader.Service.
+type Rollouts interface {
+	Get(ctx context.Context, id string) (*upgrader.Rollout, error)
+}
+
+// Reporter makes reports. Safe for concurrent use.
+type Reporter struct {
+	rollouts Rollouts
+	records  Records
+}
+
+// NewReporter wires a Reporter.
+func NewReporter(rollouts Rollouts, records Records) *Reporter {
+	return &Reporter{rollouts: rollouts, records: records}
 }
 
 // Report makes the record of a rollout; of one that has not ended it is a draft.
-func (s *Service) Report(ctx context.Context, id string) (*Report, error) {
-	ro, err := s.Get(ctx, id)
+// A rollout that there is not is an *upgrader.ServiceError.
+func (m *Reporter) Report(ctx context.Context, id string) (*Report, error) {
+	ro, err := m.rollouts.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Rollout: ro, At: s.now(), TMS: ownVersion(), Exceptions: exceptions(ro)}
-	if r.Quarantine, err = s.records.QuarantineSums(ctx, id); err != nil {
+	r := &Report{Rollout: ro, At: time.Now(), TMS: upgrader.Build(), Exceptions: exceptions(ro)}
+	if r.Quarantine, err = m.records.QuarantineSums(ctx, id); err != nil {
 		return nil, err
 	}
-	if r.Commands, err = s.records.Commands(ctx, id); err != nil {
+	if r.Commands, err = m.records.Commands(ctx, id); err != nil {
 		return nil, err
 	}
-	r.Errands, err = s.records.RolloutErrands(ctx, id)
+	r.Errands, err = m.records.RolloutErrands(ctx, id)
 	return r, err
 }
 
 // exceptions are the tenants that are not on the rollout's release.
-func exceptions(r *Rollout) []Exception {
+func exceptions(r *upgrader.Rollout) []Exception {
 	var out []Exception
 	for _, t := range r.Tenants {
-		if t.State == TenantSwitched || t.State == TenantFinalized {
+		if t.State == upgrader.TenantSwitched || t.State == upgrader.TenantFinalized {
 			continue
 		}
 		why := t.Reason

@@ -1,4 +1,4 @@
-package upgrader
+package estimate
 
 import (
 	"math"
@@ -37,18 +37,18 @@ const (
 	leastSpread = 0.1
 )
 
-// estimator predicts what a tenant takes from what others took: a time that
+// Model predicts what a tenant takes from what others took: a time that
 // every tenant takes, for its indices, templates and fence, and one for each
 // document. It is immutable.
-type estimator struct {
+type Model struct {
 	base, perDoc float64 // seconds
 	low, high    float64 // factors
 	n            int
 }
 
-// newEstimator fits samples; of a rollout with enough of its own only those
+// Fit fits samples; of a rollout with enough of its own only those
 // count.
-func newEstimator(samples []Sample) estimator {
+func Fit(samples []Sample) Model {
 	var own []Sample
 	for _, s := range samples {
 		if s.Own {
@@ -60,13 +60,13 @@ func newEstimator(samples []Sample) estimator {
 	}
 	samples = slices.DeleteFunc(slices.Clone(samples), func(s Sample) bool { return s.Took <= 0 })
 	if len(samples) == 0 {
-		return estimator{}
+		return Model{}
 	}
-	e := fit(samples)
+	e := line(samples)
 	e.n = len(samples)
 	ratios := make([]float64, len(samples))
 	for i, s := range samples {
-		ratios[i] = s.Took.Seconds() / e.seconds(s.Docs)
+		ratios[i] = s.Took.Seconds() / e.Seconds(s.Docs)
 	}
 	slices.Sort(ratios)
 	e.low, e.high = min(quantile(ratios, 0.1), 1-leastSpread), max(quantile(ratios, 0.9), 1+leastSpread)
@@ -76,25 +76,25 @@ func newEstimator(samples []Sample) estimator {
 	return e
 }
 
-// fit is the line through the samples with the least squares of relative
+// line is the line through the samples with the least squares of relative
 // errors: being wrong by a minute is little for an hour and much for a second.
 // Neither part of it is negative.
-func fit(samples []Sample) estimator {
+func line(samples []Sample) Model {
 	var w, wd, wdd, wt, wdt float64
 	for _, s := range samples {
 		t, d := s.Took.Seconds(), float64(s.Docs)
 		k := 1 / (t * t)
 		w, wd, wdd, wt, wdt = w+k, wd+k*d, wdd+k*d*d, wt+k*t, wdt+k*d*t
 	}
-	e := estimator{base: wt / w}
+	e := Model{base: wt / w}
 	if det := w*wdd - wd*wd; det > 1e-9*w*wdd {
 		e.base, e.perDoc = (wdd*wt-wd*wdt)/det, (w*wdt-wd*wt)/det
 	}
 	switch {
 	case e.perDoc < 0:
-		e = estimator{base: wt / w}
+		e = Model{base: wt / w}
 	case e.base < 0:
-		e = estimator{perDoc: wdt / wdd}
+		e = Model{perDoc: wdt / wdd}
 	}
 	return e
 }
@@ -109,15 +109,15 @@ func quantile(sorted []float64, q float64) float64 {
 }
 
 // known says whether there is anything to estimate from.
-func (e estimator) known() bool { return e.n > 0 }
+func (e Model) Known() bool { return e.n > 0 }
 
 // Where nothing was measured, tenants are weighed against each other by these:
 // seconds for each, and for a document. They are never shown as a time.
 const guessedBase, guessedPerDoc = 3, 1.0 / 5_000
 
 // seconds that a tenant of so many documents takes, at least a millisecond.
-func (e estimator) seconds(docs int64) float64 {
-	if !e.known() {
+func (e Model) Seconds(docs int64) float64 {
+	if !e.Known() {
 		return guessedBase + guessedPerDoc*float64(docs)
 	}
 	return max(e.base+e.perDoc*float64(docs), 0.001)
@@ -126,8 +126,8 @@ func (e estimator) seconds(docs int64) float64 {
 // span widens an expectation to a range. What several tenants take together is
 // known better than what each takes: its spread shrinks with their number, but
 // not below leastSpread, because they may all be slower than the samples.
-func (e estimator) span(seconds float64, tenants int) *Span {
-	if !e.known() {
+func (e Model) Span(seconds float64, tenants int) *Span {
+	if !e.Known() {
 		return nil
 	}
 	shrink := 1 / math.Sqrt(float64(max(1, tenants)))
@@ -137,19 +137,4 @@ func (e estimator) span(seconds float64, tenants int) *Span {
 
 func toDuration(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
-}
-
-// RateOf sums samples of rehearsals up.
-func RateOf(rehearsed []Sample) CopyRate {
-	if len(rehearsed) == 0 {
-		return CopyRate{}
-	}
-	var docs int64
-	var took time.Duration
-	each := make([]float64, len(rehearsed))
-	for i, s := range rehearsed {
-		docs, took, each[i] = docs+s.Docs, took+s.Took, s.Took.Seconds()
-	}
-	slices.Sort(each)
-	return CopyRate{Tenants: len(rehearsed), Rehearsed: true, Typical: toDuration(quantile(each, 0.5)), PerSecond: float64(docs) / took.Seconds()}
 }
