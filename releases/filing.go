@@ -72,16 +72,37 @@ func (o Op) filedElsewhere() func(doc map[string]any) bool {
 	if f == nil {
 		return func(map[string]any) bool { return false }
 	}
-	path, holds := names(o.By), func(map[string]any) bool { return true }
+	at := o.filedAt()
+	return func(doc map[string]any) bool { return at(doc) != f.Here }
+}
+
+// filedAt gives the position of the partition that takes a document.
+func (o Op) filedAt() func(doc map[string]any) int {
+	f, path, holds := o.filing, names(o.By), func(map[string]any) bool { return true }
 	if o.When != nil {
 		holds = o.When.test()
 	}
-	return func(doc map[string]any) bool {
-		at := f.Own
-		if holds(doc) {
-			at = filed(doc, path, f.Spans, f.Own)
+	return func(doc map[string]any) int {
+		if !holds(doc) {
+			return f.Own
 		}
-		return at != f.Here
+		return filed(doc, path, f.Spans, f.Own)
+	}
+}
+
+// Filer says of documents which of the partitions that Into was given takes
+// them: the position among the spans, or Own. It performs, in place, what stands
+// before the route. The error is as of Apply: no partition takes the document
+// then. The transform must have a route by date and partitions, see Dated and
+// Into. The function is safe for concurrent use.
+func (t Transform) Filer() func(doc map[string]any) (at int, err error) {
+	i := slices.IndexFunc(t.Ops, Op.byDate)
+	before, at := Transform{Ops: t.Ops[:i]}.program(), t.Ops[i].filedAt()
+	return func(doc map[string]any) (int, error) {
+		if err := before.run(doc); err != nil {
+			return 0, err
+		}
+		return at(doc), nil
 	}
 }
 

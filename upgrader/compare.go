@@ -105,7 +105,11 @@ func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
 	if s.l.transformOf(m).Opaque() {
 		c.Target.Canonical = faceless
 	}
-	for _, cp := range m.Copies {
+	for i := range m.Copies {
+		cp := &m.Copies[i]
+		if s.apart(cp) {
+			continue
+		}
 		c.Sources = append(c.Sources, Side{
 			Index: cp.Source, To: cp.Checkpoint, Canonical: s.wanted(m, cp.Source),
 			Skip: func(id string) bool { return s.aside.has(cp.Source, id) },
@@ -362,8 +366,10 @@ func (s *session) compareDelta(ctx context.Context) error {
 			at := map[string]Checkpoint{}
 			for i := range m.Copies {
 				c := &m.Copies[i]
-				if err := s.compareSpan(gctx, m, c, m.ComparedAt[c.Source], &n); err != nil {
-					return err
+				if !s.apart(c) {
+					if err := s.compareSpan(gctx, m, c, m.ComparedAt[c.Source], &n); err != nil {
+						return err
+					}
 				}
 				at[c.Source] = c.Checkpoint
 			}

@@ -127,7 +127,7 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 		return OutcomeNewWork, err
 	}
 	var docs int64
-	fresh := false
+	fresh := map[*Copy]bool{}
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
@@ -136,7 +136,7 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 			}
 			st := stats[c.Source]
 			c.Checkpoint, c.Docs, c.Shards = checkpointOf(st.Checkpoints), st.Docs, st.Primaries
-			fresh = true
+			fresh[c] = true
 			if never(st.Checkpoints) {
 				c.State = CopyDone
 			}
@@ -150,10 +150,13 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 		}
 	}
 	s.t.DocsTotal = docs
-	if !fresh {
+	if len(fresh) == 0 {
 		return OutcomeDone, nil
 	}
 	if err := s.engine.Refresh(ctx, s.oldPatterns()...); err != nil {
+		return OutcomeRetry, err
+	}
+	if err := s.sift(ctx, fresh); err != nil {
 		return OutcomeRetry, err
 	}
 	if err := s.saveMoves(ctx, s.moves...); err != nil {

@@ -24,8 +24,8 @@ var timeFields = []string{"metadata.time.update", "metadata.time.insert", "metad
 // settleDuplicates finds every id that more than one source of a merge holds.
 func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 	filled := 0
-	for _, c := range m.Copies {
-		if !never(c.Checkpoint) {
+	for i := range m.Copies {
+		if c := &m.Copies[i]; !never(c.Checkpoint) && !s.apart(c) {
 			filled++
 		}
 	}
@@ -36,6 +36,9 @@ func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 	var twins []string
 	for i := range m.Copies {
 		c := &m.Copies[i]
+		if s.apart(c) {
+			continue
+		}
 		own := newIDSetLike(seen)
 		note := func(ids []string) error {
 			for _, id := range ids {

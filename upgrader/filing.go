@@ -121,19 +121,8 @@ func (s *session) transformOf(m *Move, source string) releases.Transform {
 // came up after the plan take what their own sources hold, and nothing by date:
 // what was copied before would have to be looked at again.
 func (s *session) filing(m *Move, source string) releases.Filing {
-	s.filingMu.Lock()
-	defer s.filingMu.Unlock()
-	group := groupOf{m.Resource, m.Mode}
-	takers, ok := s.filings[group]
-	if !ok {
-		takers = takersByDate(s.moves, group)
-		if s.filings == nil {
-			s.filings = map[groupOf][]*Move{}
-		}
-		s.filings[group] = takers
-	}
 	f := releases.Filing{Own: -1, Here: -2}
-	for i, t := range takers {
+	for i, t := range s.takers(groupOf{m.Resource, m.Mode}) {
 		f.Spans = append(f.Spans, spanOf(t.Partition))
 		if t.ownSource(source) {
 			f.Own = i
@@ -146,6 +135,22 @@ func (s *session) filing(m *Move, source string) releases.Filing {
 		f.Here = f.Own // no other takes what it holds, but those with a fitting date
 	}
 	return f
+}
+
+// takers are the partitions that take documents by date, in the order of the
+// spans of a filing.
+func (s *session) takers(group groupOf) []*Move {
+	s.filingMu.Lock()
+	defer s.filingMu.Unlock()
+	takers, ok := s.filings[group]
+	if !ok {
+		takers = takersByDate(s.moves, group)
+		if s.filings == nil {
+			s.filings = map[groupOf][]*Move{}
+		}
+		s.filings[group] = takers
+	}
+	return takers
 }
 
 // takersByDate are the partitions that take documents by date, the narrowest

@@ -34,7 +34,11 @@ type transformed struct {
 // transform passes a document of an index of the old version through the
 // lineage of a move's resource.
 func (s *session) transform(m *Move, index string, source json.RawMessage) transformed {
-	return transformedBy(s.transformOf(m, index), source)
+	t := transformedBy(s.transformOf(m, index), source)
+	if !t.elsewhere {
+		s.fed(m, index)
+	}
+	return t
 }
 
 // transformedBy performs a transform. With raw Painless in it the engine has to

@@ -174,6 +174,9 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 	}
 	there := newIDSet()
 	for i := range m.Copies {
+		if s.apart(&m.Copies[i]) {
+			continue
+		}
 		if err := s.collectIDs(ctx, m.Copies[i].Source, stats[m.Copies[i].Source].MaxSeqNo, there); err != nil {
 			return err
 		}

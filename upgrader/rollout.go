@@ -406,6 +406,8 @@ type Copy struct {
 	// Foreign sources belong into another partition by their name; only what
 	// goes by its date comes from them.
 	Foreign bool `json:"foreign,omitempty"`
+	// Apart foreign sources have had no document for the target so far.
+	Apart bool `json:"apart,omitempty"`
 }
 
 // Proof says why the switch was allowed.

@@ -77,6 +77,7 @@ func (s *session) rememberIDs(ctx context.Context) error {
 		for i := range m.Copies {
 			c := &m.Copies[i]
 			switch at := (indexAt{c.Source, c.Checkpoint, c.Docs}); {
+			case c.Foreign: // its own partition has it
 			case s.hot[c.Source]:
 				hot = append(hot, at)
 			case !never(c.Checkpoint):
@@ -169,7 +170,7 @@ func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats)
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
-			if r := s.ids[c.Source]; r.lacks(now[c.Source]) {
+			if r := s.ids[c.Source]; r.lacks(now[c.Source]) && !s.apart(c) {
 				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r) })
 			}
 		}

@@ -20,7 +20,7 @@ func (a *app) releaseNewCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&prefix, "prefix", "", "what index names begin with (required)")
-	cmd.Flags().StringVar(&previous, "from", "", "predecessor (default: the newest known release)")
+	cmd.Flags().StringVar(&previous, "from", "", "predecessor: a version, of a release that is saved in TMS as well, or a bundle (default: the newest that is built in or below --with)")
 	cmd.Flags().StringVar(&dir, "dir", ".", "write the bundle below this directory")
 	with := withFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -38,8 +38,8 @@ func (a *app) releaseNewCommand() *cobra.Command {
 		all := known.List()
 		from := all[len(all)-1]
 		if previous != "" {
-			if from, err = known.Get(previous); err != nil {
-				return usage(cmd, fmt.Errorf("--from: %w", err))
+			if _, from, err = a.release(cmd, shelf, previous); err != nil {
+				return fmt.Errorf("--from: %w", err)
 			}
 		}
 		files, err := releases.NewDraft(args[0], prefix, from).Files()
@@ -222,22 +222,28 @@ func (a *app) releaseSchemaCommand() *cobra.Command {
 
 func (a *app) releaseSaveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "save DIR", Short: "Keep a bundle in the database of TMS, for all its processes",
-		Long: `Keep a bundle in the database of the TMS at --addr, for all its processes. The
-same bundle again changes nothing; a version that is known with other content is
-refused (exit code 3), because rollouts and proofs name it.`,
-		Args: cobra.ExactArgs(1),
+		Use: "save {DIR|ARCHIVE|-}", Short: "Keep a bundle in the database of TMS, for all its processes",
+		Long: `Keep a bundle in the database of the TMS at --addr, for all its processes: the
+directory of the bundle, an archive that release export --archive has written, or
+- for such an archive on standard input. The same bundle again changes nothing; a
+version that is known with other content is refused (exit code 3), because
+rollouts and proofs name it.`,
+		Example: "  tms release save bundles/0.8.3\n  tms release export 0.8.3 --archive - | tms --addr other:8384 release save -",
+		Args:    cobra.ExactArgs(1),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		files, err := bundleDir(args[0])
-		if err != nil {
+		files, ok, err := bundleFiles(cmd, args[0])
+		switch {
+		case err != nil:
 			return usage(cmd, err)
+		case !ok:
+			return usage(cmd, fmt.Errorf("%s: neither a directory with a release.yaml in it nor an archive of a bundle", args[0]))
 		}
 		version, digest, err := releases.Identify(files)
 		if err != nil {
 			return bundleRefused(err)
 		}
-		if err := a.saveBundle(cmd, files, version, "bundle of a directory"); err != nil {
+		if err := a.saveBundle(cmd, files, version, "bundle of an operator"); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(a.out, "release %s is saved, digest %s\n", version, shortDigest(digest))

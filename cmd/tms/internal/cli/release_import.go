@@ -59,13 +59,18 @@ it is written all the same.`,
 		if err != nil {
 			return usage(cmd, err)
 		}
-		known, err := shelf.catalogue()
-		if err != nil {
-			return bundleRefused(err)
-		}
 		tree, err := source.Open(args[0])
 		if err != nil {
 			return usage(cmd, err)
+		}
+		if keep.save { // what it follows is what it will stand behind there
+			if err := a.fetchAll(cmd, shelf); err != nil {
+				return err
+			}
+		}
+		known, err := shelf.catalogue()
+		if err != nil {
+			return bundleRefused(err)
 		}
 		found, err := source.Read(tree, source.Options{Version: version, Known: known.List()})
 		if err != nil {
@@ -82,6 +87,9 @@ it is written all the same.`,
 func (a *app) keep(cmd *cobra.Command, m *made, files fs.FS, k keepOptions, s *shelf, origin string) error {
 	asJSON, err := wantsJSON(cmd)
 	if err != nil {
+		return err
+	}
+	if err := a.fetchBefore(cmd, s, files); err != nil {
 		return err
 	}
 	_, r, checked := releases.LoadAfter(files, s.sources...)

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
@@ -18,8 +15,9 @@ import (
 )
 
 // referenceHelp says what a command takes for a release.
-const referenceHelp = `the directory of a bundle, or the version of a release: one that is
-built in or below --with, else one that is saved in the TMS at --addr`
+const referenceHelp = `the directory of a bundle, an archive of one (- for standard input), or
+the version of a release: one that is built in or below --with, else one that is
+saved in the TMS at --addr`
 
 // maxFetched bounds the saved releases that follow each other.
 const maxFetched = 100
@@ -27,8 +25,12 @@ const maxFetched = 100
 // release reads a release by a reference, see referenceHelp, and returns it with
 // the catalogue that it is in.
 func (a *app) release(cmd *cobra.Command, s *shelf, ref string) (*releases.Catalogue, *releases.Release, error) {
-	if _, err := os.Stat(filepath.Join(ref, "release.yaml")); err == nil {
-		return a.bundleAt(cmd, s, ref)
+	files, ok, err := bundleFiles(cmd, ref)
+	if err != nil {
+		return nil, nil, usage(cmd, err)
+	}
+	if ok {
+		return a.bundleIn(cmd, s, files)
 	}
 	known, err := s.catalogue()
 	if err != nil {
@@ -39,8 +41,8 @@ func (a *app) release(cmd *cobra.Command, s *shelf, ref string) (*releases.Catal
 	if !errors.As(err, &unknown) {
 		return known, r, err
 	}
-	if strings.ContainsRune(ref, filepath.Separator) {
-		return nil, nil, usage(cmd, fmt.Errorf("%s: there is no release.yaml in it", ref))
+	if looksLikePath(ref) {
+		return nil, nil, usage(cmd, fmt.Errorf("%s: neither a directory with a release.yaml in it nor an archive of a bundle", ref))
 	}
 	version, err := a.fetchInto(cmd, s, ref)
 	if err != nil {
@@ -53,25 +55,30 @@ func (a *app) release(cmd *cobra.Command, s *shelf, ref string) (*releases.Catal
 	return known, r, err
 }
 
-// bundleAt reads a bundle's directory. The releases before it that are not known
-// here are asked for.
-func (a *app) bundleAt(cmd *cobra.Command, s *shelf, dir string) (*releases.Catalogue, *releases.Release, error) {
-	files, err := bundleDir(dir)
-	if err != nil {
-		return nil, nil, usage(cmd, err)
-	}
-	if previous := releases.PreviousOf(files); previous != "" {
-		known, err := s.catalogue()
-		if err != nil {
-			return nil, nil, bundleRefused(err)
-		}
-		if _, err := known.Get(previous); err != nil {
-			// What is missing is said by the loader, with file and line.
-			_, _ = a.fetchInto(cmd, s, previous)
-		}
+// bundleIn reads the only bundle in files.
+func (a *app) bundleIn(cmd *cobra.Command, s *shelf, files fs.FS) (*releases.Catalogue, *releases.Release, error) {
+	if err := a.fetchBefore(cmd, s, files); err != nil {
+		return nil, nil, err
 	}
 	known, r, err := releases.LoadAfter(files, s.sources...)
 	return known, r, bundleRefused(err)
+}
+
+// fetchBefore asks TMS for the releases before a bundle that are not known
+// here. What TMS does not know either is said by the loader, with file and line.
+func (a *app) fetchBefore(cmd *cobra.Command, s *shelf, files fs.FS) error {
+	previous := releases.PreviousOf(files)
+	if previous == "" {
+		return nil
+	}
+	known, err := s.catalogue()
+	if err != nil {
+		return bundleRefused(err)
+	}
+	if _, err := known.Get(previous); err != nil {
+		_, _ = a.fetchInto(cmd, s, previous)
+	}
+	return nil
 }
 
 // fetchInto puts a saved release on the shelf, with those before it, and returns
@@ -107,6 +114,30 @@ func (a *app) fetchInto(cmd *cobra.Command, s *shelf, ref string) (version strin
 	return version, nil
 }
 
+// fetchAll puts all releases on the shelf that are saved in TMS.
+func (a *app) fetchAll(cmd *cobra.Command, s *shelf) error {
+	known, err := s.catalogue()
+	if err != nil {
+		return bundleRefused(err)
+	}
+	newest := ""
+	err = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, t *session) error {
+		found, err := call(ctx, t, t.releases.List, &tmsv1.ListReleasesRequest{})
+		for _, r := range found.GetReleases() { // oldest first, one chain
+			newest = r.GetVersion()
+		}
+		return err
+	})(cmd, nil)
+	if err != nil {
+		return fmt.Errorf("releases that are saved in TMS: %w", err)
+	}
+	if _, err := known.Get(newest); err == nil || newest == "" {
+		return nil
+	}
+	_, err = a.fetchInto(cmd, s, newest)
+	return err
+}
+
 // exported asks TMS for the bundle of a release.
 func (a *app) exported(cmd *cobra.Command, version string) (*tmsv1.ExportReleaseResponse, error) {
 	var got *tmsv1.ExportReleaseResponse
@@ -121,16 +152,19 @@ func (a *app) exported(cmd *cobra.Command, version string) (*tmsv1.ExportRelease
 }
 
 func (a *app) releaseExportCommand() *cobra.Command {
-	var dir string
+	var dir, archive string
 	cmd := &cobra.Command{
-		Use: "export VERSION", Short: "Write the bundle of a release as a directory: built in, or saved in TMS",
-		Long: `Write the bundle of a release below --dir, in a directory named after its version:
-the files that release save, validate, test and diff take. A release that is not
-built in comes from the TMS at --addr. Nothing that is there is overwritten.`,
-		Example: "  tms release export 0.8.2 --dir bundles",
+		Use: "export VERSION", Short: "Write the bundle of a release, built in or saved in TMS: as a directory, or as one file",
+		Long: `Write the bundle of a release below --dir, in a directory named after its version,
+or with --archive as one file (- for standard output): what release save,
+validate, test and diff take. A release that is not built in comes from the TMS
+at --addr. Nothing that is there is overwritten.`,
+		Example: "  tms release export 0.8.2 --dir bundles\n  tms release export 0.8.3 --archive release-0.8.3.zip",
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&dir, "dir", ".", "write the bundle below this directory")
+	cmd.Flags().StringVar(&archive, "archive", "", "write one zip file of this name instead, - for standard output")
+	cmd.MarkFlagsMutuallyExclusive("dir", "archive")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asJSON, err := wantsJSON(cmd)
 		if err != nil {
@@ -144,12 +178,20 @@ built in comes from the TMS at --addr. Nothing that is there is overwritten.`,
 		if err != nil {
 			return bundleRefused(err)
 		}
-		target, err := writeBundle(dir, files, version)
-		if err != nil {
-			return err
+		kind, target := "archive", archive
+		if archive != "" {
+			err = a.writeArchive(archive, files, version)
+		} else {
+			kind = "directory"
+			target, err = writeBundle(dir, files, version)
 		}
-		if asJSON {
-			return writeJSON(a.out, map[string]string{"version": version, "digest": digest, "directory": target})
+		switch {
+		case err != nil:
+			return err
+		case archive == stdio:
+			return nil // nothing but the bundle
+		case asJSON:
+			return writeJSON(a.out, map[string]string{"version": version, "digest": digest, kind: target})
 		}
 		_, err = fmt.Fprintf(a.out, "release %s is written to %s, digest %s\n", version, target, shortDigest(digest))
 		return err
