@@ -27,9 +27,18 @@ type copyStep struct {
 
 // migration takes Tracardi's file into a draft.
 func (r *reader) migration(d *releases.Draft) error {
+	if r.previous.Prefix == r.prefix {
+		r.out.note("a minor release of %s: index names stay, and no document moves", r.previous.Version)
+		return nil
+	}
 	steps, err := r.steps()
 	if err != nil {
 		return err
+	}
+	if len(steps) > 0 {
+		if err := r.slips(); err != nil {
+			return err
+		}
 	}
 	d.Scripts, d.Sources = map[string]map[string]string{}, map[string]string{}
 	stated := map[string]bool{}
@@ -39,12 +48,11 @@ func (r *reader) migration(d *releases.Draft) error {
 	for key, byMode := range d.Scripts {
 		d.Scripts[key] = together(byMode)
 	}
-	r.remarks(d, stated)
-	return nil
+	return r.remarks(d, stated)
 }
 
 func (r *reader) steps() ([]copyStep, error) {
-	name := path.Join(migrationsDir, r.previous.Prefix+"_to_"+r.prefix+".json")
+	name := path.Join(migrationsDir, r.way()+".json")
 	raw, err := fs.ReadFile(r.tree, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		r.out.note("there is no %s: what both releases have is taken as unchanged, see what `tms release diff` says", path.Base(name))
@@ -118,7 +126,7 @@ func together(byMode map[string]string) map[string]string {
 }
 
 // remarks says what an operator should look at.
-func (r *reader) remarks(d *releases.Draft, stated map[string]bool) {
+func (r *reader) remarks(d *releases.Draft, stated map[string]bool) error {
 	used := map[string]bool{}
 	for _, res := range d.Resources {
 		if res.Static {
@@ -150,7 +158,11 @@ func (r *reader) remarks(d *releases.Draft, stated map[string]bool) {
 	if len(raw) > 0 {
 		r.out.note("raw Painless of Tracardi makes %s: rewrite it as operations to have their content proven", strings.Join(raw, ", "))
 	}
-	if len(gone) > 0 {
-		r.out.note("without a successor: %s", strings.Join(gone, ", "))
+	if len(gone) == 0 {
+		return nil
 	}
+	r.out.note("without a successor: %s", strings.Join(gone, ", "))
+	var err error
+	d.Gone, err = r.leftEngine(gone)
+	return err
 }

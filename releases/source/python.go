@@ -179,6 +179,67 @@ func (p *python) arguments(n *treesitter.Node, r *row) error {
 	return nil
 }
 
+// each calls f for every node below n, n included.
+func (p *python) each(n *treesitter.Node, f func(*treesitter.Node)) {
+	f(n)
+	for i := range n.ChildCount() {
+		p.each(n.Child(i), f)
+	}
+}
+
+// texts are the literal texts that are assigned to a name, anywhere in the file.
+func (p *python) texts(name string) (out []string) {
+	p.each(p.tree.RootNode(), func(n *treesitter.Node) {
+		if n.Kind() != "assignment" || n.ChildByFieldName("right") == nil || p.source(n.ChildByFieldName("left")) != name {
+			return
+		}
+		if v, ok := p.value(n.ChildByFieldName("right")); ok {
+			if s, isText := v.(string); isText {
+				out = append(out, s)
+			}
+		}
+	})
+	return out
+}
+
+// literalInterpolation is the line of the first formatted text that formats a
+// number which is written down, 0 for none: the braces were meant for a regular
+// expression.
+func (p *python) literalInterpolation() int {
+	n := p.first(p.tree.RootNode(), func(n *treesitter.Node) bool {
+		return n.Kind() == "interpolation" && n.NamedChildCount() == 1 && n.NamedChild(0).Kind() == "integer"
+	})
+	if n == nil {
+		return 0
+	}
+	return int(n.StartPosition().Row) + 1
+}
+
+// chosenFor reads {("from", "to"): "name", …}.
+func (p *python) chosenFor(name, from, to string) (string, bool) {
+	table := p.assigned(name)
+	if table == nil || table.Kind() != "dictionary" {
+		return "", false
+	}
+	for i := range table.NamedChildCount() {
+		pair := table.NamedChild(i)
+		if pair.Kind() != "pair" {
+			continue
+		}
+		key, value := pair.ChildByFieldName("key"), pair.ChildByFieldName("value")
+		if key.Kind() != "tuple" || key.NamedChildCount() != 2 {
+			continue
+		}
+		a, _ := p.value(key.NamedChild(0))
+		b, _ := p.value(key.NamedChild(1))
+		if v, ok := p.value(value); ok && a == from && b == to {
+			s, isText := v.(string)
+			return s, isText
+		}
+	}
+	return "", false
+}
+
 // keyword is the literal text of a keyword argument of a call: setup(version=…).
 func (p *python) keyword(call, name string) (string, bool) {
 	n := p.first(p.tree.RootNode(), func(n *treesitter.Node) bool {

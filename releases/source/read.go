@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing/fstest"
@@ -84,6 +85,9 @@ func Read(tree fs.FS, o Options) (*Import, error) {
 	return r.out, r.licence()
 }
 
+// released is the number of a version that goes on with words, as 0.9.0-dev does.
+var released = regexp.MustCompile(`^\d+(\.\d+)+`)
+
 // version finds out which release it is, and what its index names begin with.
 func (r *reader) version(given string) error {
 	v := given
@@ -110,6 +114,10 @@ func (r *reader) version(given string) error {
 	}
 	if v == "" {
 		return errors.New("the tree does not say which version it is: say it with --version")
+	}
+	if number := released.FindString(v); number != "" && number != v {
+		r.out.note("the tree calls itself %s: taken as %s, say --version when it is another one", v, number)
+		v = number
 	}
 	r.out.Version, r.prefix = v, strings.ReplaceAll(v, ".", "")
 	err := with(r.tree, versionFile, func(p *python) error {
@@ -200,10 +208,11 @@ func (r *reader) resource(row row) error {
 	return nil
 }
 
-// predecessor is the newest known release that is older.
+// predecessor is the newest known release that is older. One of the same prefix
+// makes this a minor release of it.
 func (r *reader) predecessor(known []*releases.Release) {
 	for _, k := range known {
-		if releases.CompareVersions(k.Version, r.out.Version) < 0 && k.Prefix != r.prefix && (r.previous == nil || releases.CompareVersions(k.Version, r.previous.Version) > 0) {
+		if releases.CompareVersions(k.Version, r.out.Version) < 0 && (r.previous == nil || releases.CompareVersions(k.Version, r.previous.Version) > 0) {
 			r.previous = k
 		}
 	}

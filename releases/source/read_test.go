@@ -206,3 +206,54 @@ func TestOpen(t *testing.T) {
 		require.ErrorContains(t, err, wants)
 	}
 }
+
+// What Tracardi's own migration would do wrong is said, and where a release
+// keeps what leaves the engine.
+func TestReadNamesSlipsAndTables(t *testing.T) {
+	t.Parallel()
+	known, err := releases.Load(before(t))
+	require.NoError(t, err)
+	tree := ownTree()
+	tree[managerFile] = &fstest.MapFile{Data: []byte(`
+class Manager:
+    available_migrations = {
+        # a comment
+        ("090", "09x"): "080_to_090",
+    }
+    def indices(self, name):
+        return fr"{self.old}.{name}-[0-9]{4}-[0-9]+"
+`)}
+	tree[tablesDir+"/table.py"] = &fstest.MapFile{Data: []byte("class OldTable(Base):\n    __tablename__ = 'old'\n\n# class RuleTable(Base):\n#     __tablename__ = 'rule'\n")}
+	got, err := Read(tree, Options{Known: known.List()})
+	require.NoError(t, err)
+	require.Subset(t, got.Notes, []string{
+		"Tracardi's own migration finds no partition at all (migration_manager.py line 8: a count in braces, within a formatted text): here every partition moves",
+		"Tracardi's own migration takes 080_to_090.json for this way: corrected, 090_to_09x.json is taken",
+		"in MySQL from this release on, where TMS puts nothing: old",
+	})
+	_, r, err := releases.LoadAfter(got.Files, before(t))
+	require.NoError(t, err)
+	require.Contains(t, r.Migration.Gone["old"], "the MySQL table old, which TMS does not fill")
+}
+
+// A release with the prefix of the one before it is a minor one: nothing moves.
+func TestReadMinor(t *testing.T) {
+	t.Parallel()
+	first, err := Read(ownTree(), Options{})
+	require.NoError(t, err)
+	known, err := releases.Load(first.Files)
+	require.NoError(t, err)
+	tree := ownTree()
+	tree[setupFile] = &fstest.MapFile{Data: []byte("setup(name='own', version='9.1.1-rc2')\n")}
+	got, err := Read(tree, Options{Known: known.List()})
+	require.NoError(t, err)
+	require.Equal(t, "9.1.1", got.Version)
+	require.Contains(t, got.Notes, "the tree calls itself 9.1.1-rc2: taken as 9.1.1, say --version when it is another one")
+	require.Contains(t, got.Notes, "a minor release of 9.1: index names stay, and no document moves")
+	_, r, err := releases.LoadAfter(got.Files, first.Files)
+	require.NoError(t, err)
+	require.Equal(t, "09x", r.Prefix)
+	for key, step := range r.Migration.Steps {
+		require.True(t, step.Transform.Empty(), key)
+	}
+}
