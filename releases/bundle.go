@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -218,7 +219,13 @@ func checkProperties(d *document, n *yaml.Node, parent string) {
 		for _, a := range d.entries(e.value, "field "+field) {
 			switch a.name {
 			case "type":
-				typed = d.text(a.value, "field "+field+": type") != ""
+				kind := d.text(a.value, "field "+field+": type")
+				typed = kind != ""
+				// A type that is near none may come with a plugin: the engine is
+				// asked before an upgrade.
+				if near := meant(kind, mappingTypes); near != "" && !slices.Contains(mappingTypes, kind) {
+					d.problem(a.value, "field %s: no engine has the type %q%s", field, kind, near)
+				}
 			case "properties":
 				nested = true
 				checkProperties(d, a.value, field+".")

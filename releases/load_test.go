@@ -282,7 +282,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"op key missing", replace(migration, ", under: main", ""), `1.1/migration.yaml:8: step person: wrap needs under`},
 		{"bad path", replace(migration, "field: note}", "field: no..te}"), `1.1/migration.yaml:9: step person: remove: field "no..te" is not a path`},
 		{"field misspelt", replace(migration, "field: mail,", "field: male,"), `1.1/migration.yaml:8: step person: the source has no field male`},
-		{"no place", replace(migration, "{op: remove, field: note}", "{op: rename, field: note, to: notes}"), `1.1/migration.yaml:9: step person: notes would hold a single value, which is not known to a strict mapping`},
+		{"no place", replace(migration, "{op: remove, field: note}", "{op: rename, field: note, to: notes}"), `1.1/migration.yaml:9: step person: notes is not in the mapping of the target, which is strict: add it there, or put the value elsewhere`},
 		{"wrong shape", replace(migration, "{op: remove, field: note}", "{op: move, from: note, to: extra}"), `extra would hold a single value, which is a flattened object`},
 		{"field left over", replace(migration, "      - {op: remove, field: note}\n", ""), `step person: note is a single value in the source and not known to a strict mapping in the target`},
 		{"shape changed", replace(migration, "      - {op: wrap, field: mail, under: main}\n", ""), `step person: mail is a single value in the source and an object in the target`},
@@ -291,7 +291,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"drop unknown", replace(migration, "reason: nobody reads it}", "reason: x}\n      - {field: it, reason: x}"), `step person: drops it, which the source does not have`},
 		{"drop without reason", replace(migration, ", reason: nobody reads it", ""), `a drop needs a field and a reason`},
 		{"condition", replace(migration, "field: note}", "field: note, when: {field: id, is: large}}"), `unknown test "large"`},
-		{"condition on nothing", replace(migration, "field: note}", "field: note, when: {field: idd, is: present}}"), `the source has no field idd`},
+		{"condition on nothing", replace(migration, "field: note}", "field: note, when: {field: idd, is: present}}"), `the source has no field idd; did you mean id?`},
 		{"odd number", replace(migration, "- {op: remove, field: note}", "- {op: remove, field: note}\n      - {op: set, field: bag.x, value: 0x10}"), `"0x10" is not a number in JSON`},
 		{"alias", replace(migration, "- {op: remove, field: note}", "- &a {op: remove, field: note}\n      - *a"), `operation must be a mapping`},
 	} {

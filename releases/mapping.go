@@ -93,17 +93,33 @@ func fieldsOf(mapping map[string]any, parent string) []string {
 
 // typeAt is the mapping type of a field, "" when it has none of its own.
 func typeAt(mapping map[string]any, path string) string {
+	kind, _ := fieldAt(mapping, path)["type"].(string)
+	return kind
+}
+
+// fieldAt is what a mapping says about a field; nil when it says nothing.
+func fieldAt(mapping map[string]any, path string) map[string]any {
 	node := mapping
 	for _, name := range names(path) {
 		props, _ := node["properties"].(map[string]any)
 		next, ok := props[name].(map[string]any)
 		if !ok {
-			return ""
+			return nil
 		}
 		node = next
 	}
-	kind, _ := node["type"].(string)
-	return kind
+	return node
+}
+
+// mappingTypes are those of Elasticsearch 7.10 to 9 and OpenSearch 1 to 3, with
+// their own plugins.
+var mappingTypes = []string{
+	"aggregate_metric_double", "alias", "annotated_text", "binary", "boolean", "byte", "completion", "constant_keyword", "counted_keyword",
+	"date", "date_nanos", "date_range", "dense_vector", "derived", "double", "double_range", "flat_object", "flattened", "float", "float_range",
+	"geo_point", "geo_shape", "half_float", "histogram", "icu_collation_keyword", "integer", "integer_range", "ip", "ip_range", "join", "keyword",
+	"knn_vector", "long", "long_range", "match_only_text", "murmur3", "nested", "object", "passthrough", "percolator", "point", "rank_feature",
+	"rank_features", "rank_vectors", "scaled_float", "search_as_you_type", "semantic", "semantic_text", "shape", "short", "sparse_vector",
+	"star_tree", "text", "token_count", "unsigned_long", "version", "wildcard", "xy_point", "xy_shape",
 }
 
 // widths orders the whole numbers and the floating ones by what they hold.

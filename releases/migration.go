@@ -80,7 +80,7 @@ func (m *migrationReader) claim(n *yaml.Node, key string) bool {
 	res, ok := m.to.Resource(key)
 	switch {
 	case !ok:
-		m.doc.problem(n, "release %s has no resource %q", m.to.Version, key)
+		m.doc.problem(n, "release %s has no resource %q%s", m.to.Version, key, meant(key, m.to.keys()))
 	case res.Static:
 		m.doc.problem(n, "%s is static: the new release's installer fills it, nothing is migrated", key)
 	case m.stated[key]:
@@ -96,7 +96,7 @@ func (m *migrationReader) source(n *yaml.Node, key string) bool {
 	res, ok := m.from.Resource(key)
 	switch {
 	case !ok:
-		m.doc.problem(n, "release %s has no resource %q to take documents from", m.from.Version, key)
+		m.doc.problem(n, "release %s has no resource %q to take documents from%s", m.from.Version, key, meant(key, m.from.keys()))
 	case res.Static:
 		m.doc.problem(n, "%s is static in release %s: it is not migrated", key, m.from.Version)
 	default:
@@ -222,6 +222,15 @@ func (m *migrationReader) complete() {
 			m.doc.problem(m.doc.root, "resource %s of release %s is neither migrated nor listed under gone", r.Key, m.from.Version)
 		}
 	}
+}
+
+// keys of all resources.
+func (r *Release) keys() []string {
+	out := make([]string, len(r.Resources))
+	for i, res := range r.Resources {
+		out[i] = res.Key
+	}
+	return out
 }
 
 func (r *Release) has(key string) bool {

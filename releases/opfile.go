@@ -21,7 +21,7 @@ func readOp(d *document, n *yaml.Node, what string) (Op, bool) {
 	}
 	keys, known := opKeys[op.Kind]
 	if !known {
-		d.problem(n, "%s: unknown operation %q; known are %s", what, op.Kind, opNames())
+		d.problem(n, "%s: unknown operation %q; known are %s%s", what, op.Kind, opNames(), meant(string(op.Kind), strings.Split(opNames(), ", ")))
 		return op, false
 	}
 	what += ": " + string(op.Kind)

@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,8 +19,16 @@ type stepCheck struct {
 	from, to map[string]any
 	taken    map[string]bool // source fields that were moved, wrapped or removed
 	written  []writtenField
-	changed  map[string]bool // fields whose values another operation makes anew
-	opaque   bool            // raw Painless: nobody can tell
+	changed  map[string]bool   // fields whose values another operation makes anew
+	kinds    map[string]kindAt // what operations have put somewhere
+	moves    []movedField
+	opaque   bool // raw Painless: nobody can tell
+}
+
+// movedField is what an operation has moved.
+type movedField struct {
+	from, to string
+	line     int
 }
 
 // writtenField is a field that the transform has made.
@@ -30,7 +39,7 @@ type writtenField struct {
 }
 
 func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, s Step, ops []*yaml.Node) {
-	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}, changed: map[string]bool{}}
+	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}, changed: map[string]bool{}, kinds: map[string]kindAt{}}
 	for i, op := range s.Transform.Ops {
 		c.op(op, ops[i], s.Drops)
 	}
@@ -38,9 +47,14 @@ func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, 
 		return
 	}
 	for _, w := range c.written {
-		if v := lookup(to, w.path); !v.takes(w.as) {
+		if v := lookup(to, w.path); v == refused {
+			d.problem(w.at, "step %s: %s is not in the mapping of the target, which is strict: add it there, or put the value elsewhere%s", key, w.path, meant(w.path, fieldsOf(to, "")))
+		} else if !v.takes(w.as) {
 			d.problem(w.at, "step %s: %s would hold %s, which is %s in the mapping of the target", key, w.path, w.as, v)
 		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(c.kinds)) {
+		c.fits(path, c.kinds[path].kind, c.kinds[path].at)
 	}
 	for _, f := range fieldsOf(from, "") {
 		if c.handled(f) {
@@ -71,19 +85,24 @@ func (c *stepCheck) op(op Op, at *yaml.Node, drops []Drop) {
 		if op.Kind == OpRename {
 			from, to = op.Field, join(parentOf(op.Field), op.To)
 		}
-		as := c.read(from, at)
+		as, kind := c.read(from, at), c.kindOf(from)
 		if op.Kind != OpCopy {
+			c.circle(op, from, to, at)
 			c.take(from)
 			if op.Onto == OntoDiscard {
 				c.stated(from, at, drops)
 			}
 		}
 		c.write(to, as, at)
+		c.kinds[to] = kindAt{kind, at}
 	case OpSet, OpDefault:
 		c.write(op.Field, valueVerdict(op.Value), at)
+		c.kinds[op.Field] = kindAt{}
+		c.literals(op.Field, at, op.Value)
 	case OpConvert, OpMap, OpDate, OpSplit, OpJoin:
 		c.read(op.Field, at)
 		c.changed[op.Field] = true
+		c.reshaped(op, at)
 	case OpPainless:
 		c.opaque = true
 	case OpUnwrap:
@@ -133,7 +152,7 @@ func (c *stepCheck) read(path string, at *yaml.Node) verdict {
 	}
 	v := lookup(c.from, path)
 	if v == refused {
-		c.doc.problem(at, "step %s: the source has no field %s", c.key, path)
+		c.doc.problem(at, "step %s: the source has no field %s%s", c.key, path, meant(path, fieldsOf(c.from, "")))
 		return free
 	}
 	return v
@@ -146,6 +165,7 @@ func (c *stepCheck) write(path string, as verdict, at *yaml.Node) {
 func (c *stepCheck) take(path string) {
 	c.taken[path] = true
 	c.written = slices.DeleteFunc(c.written, func(w writtenField) bool { return within(w.path, path) })
+	maps.DeleteFunc(c.kinds, func(p string, _ kindAt) bool { return within(p, path) })
 }
 
 // handled tells whether the transform takes care of a source field.

@@ -103,7 +103,7 @@ func (d *document) fields(n *yaml.Node, what string, allowed ...string) map[stri
 	out := map[string]*yaml.Node{}
 	for _, e := range d.entries(n, what) {
 		if !slices.Contains(allowed, e.name) {
-			d.problem(e.key, "%s: unknown key %q; known are %s", what, e.name, strings.Join(allowed, ", "))
+			d.problem(e.key, "%s: unknown key %q; known are %s%s", what, e.name, strings.Join(allowed, ", "), meant(e.name, allowed))
 			continue
 		}
 		out[e.name] = e.value

@@ -172,12 +172,14 @@ RELEASE is ` + referenceHelp + `.`,
 		if r.Migration != nil {
 			examples = append(examples, r.Migration.Try()...)
 		}
-		if asJSON {
+		wrong := faultsOf(r.Version, examples)
+		switch {
+		case asJSON:
 			err = writeJSON(a.out, map[string]any{"version": r.Version, "digest": r.Digest, "resources": len(r.Resources), "examples": examples})
-		} else {
+		case wrong == nil:
 			_, err = fmt.Fprintf(a.out, "release %s is consistent: %d resources, %d examples, digest %s\n", r.Version, len(r.Resources), len(examples), shortDigest(r.Digest))
 		}
-		return errors.Join(err, faultsOf(examples))
+		return errors.Join(err, wrong)
 	}
 	return cmd
 }
@@ -193,11 +195,11 @@ func (a *app) oneRelease(cmd *cobra.Command, ref string, with []string) (*releas
 }
 
 // faultsOf makes a refusal of the examples that came out wrong.
-func faultsOf(all []releases.ExampleResult) error {
+func faultsOf(version string, all []releases.ExampleResult) error {
 	wrong := &problemsError{}
 	for _, r := range all {
 		if r.Fault != "" {
-			wrong.lines = append(wrong.lines, fmt.Sprintf("migration.yaml:%d: %s, example %q in %s: %s", r.Line, r.Resource, r.Name, r.Mode, r.Fault))
+			wrong.lines = append(wrong.lines, fmt.Sprintf("%s/migration.yaml:%d: %s, example %q in %s: %s", version, r.Line, r.Resource, r.Name, r.Mode, r.Fault))
 		}
 	}
 	if len(wrong.lines) == 0 {

@@ -60,7 +60,7 @@ RELEASE is ` + referenceHelp + `.`,
 		} else {
 			err = a.printExamples(results)
 		}
-		return errors.Join(err, faultsOf(results))
+		return errors.Join(err, faultsOf(r.Version, results))
 	}
 	return cmd
 }
