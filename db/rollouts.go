@@ -58,7 +58,7 @@ func orEmpty(s []string) []string {
 }
 
 // CreateRollout implements upgrader.Store.
-func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, moves map[string][]upgrader.Move, requestID string) error {
+func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, moves map[string][]upgrader.PlannedMove, requestID string) error {
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
 		options, err := json.Marshal(ro.Options)
 		if err != nil {
@@ -80,7 +80,7 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 			if err := insertTenant(ctx, tx, t); err != nil {
 				return err
 			}
-			if err := putMoves(ctx, tx, ro.ID, t.TenantID, moves[t.TenantID]); err != nil {
+			if err := putMoves(ctx, tx, ro.ID, t.TenantID, upgrader.BeginMoves(moves[t.TenantID])); err != nil {
 				return err
 			}
 			if t.Working() && !t.Waiting {

@@ -45,7 +45,7 @@ func TestRolloutRoundTrip(t *testing.T) {
 	t.Parallel()
 	_, store := rollouts(t, "acme", "beta")
 	r := newRollout("r1", "acme", "beta")
-	moves := map[string][]upgrader.Move{"acme": {{Target: "0820.acme.x", Method: upgrader.MethodMerge, State: upgrader.MovePlanned, Copies: []upgrader.Copy{{Source: "08x.acme.x", Checkpoint: upgrader.Checkpoint{0: 5, 2: -1}}}}}}
+	moves := map[string][]upgrader.PlannedMove{"acme": {{Target: "0820.acme.x", Method: upgrader.MethodMerge, Copies: []upgrader.PlannedCopy{{Source: "08x.acme.x", Docs: 7, Writes: 9}}}}}
 	require.NoError(t, store.CreateRollout(t.Context(), r, moves, "req-1"))
 	got, err := store.Rollout(t.Context(), "r1")
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestRolloutRoundTrip(t *testing.T) {
 	require.Equal(t, "r1", again.ID)
 	back, err := store.Moves(t.Context(), "r1", "acme")
 	require.NoError(t, err)
-	require.Equal(t, moves["acme"], back)
+	require.Equal(t, upgrader.BeginMoves(moves["acme"]), back)
 	ts, err := store.OldTemplates(t.Context(), "r1", "acme")
 	require.NoError(t, err)
 	require.JSONEq(t, `{"a":1.5}`, string(ts[0].Raw))

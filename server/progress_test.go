@@ -130,11 +130,14 @@ func TestProgressAndReport(t *testing.T) {
 	require.NoError(t, store.CreateRollout(b.Context(), &upgrader.Rollout{
 		ID: "r1", ToRelease: "0.8.2", State: upgrader.RolloutRunning, Wish: upgrader.WishRun, CreatedBy: "somebody", CreatedAt: now, Options: upgrader.Options{}.WithDefaults(),
 		Tenants: []upgrader.RolloutTenant{{RolloutID: "r1", TenantID: "acme", FromRelease: "0.8.1", State: upgrader.TenantCopying, NextAt: now, StartedAt: now.Add(-time.Hour), DocsTotal: 10}},
-	}, map[string][]upgrader.Move{"acme": {{
+	}, nil, ""))
+	lease, err := store.Acquire(b.Context(), "r1", "acme", "somewhere", time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, store.SaveMoves(b.Context(), lease, upgrader.Move{
 		Target: "0820.acme.x", State: upgrader.MoveCreated,
 		Copies: []upgrader.Copy{{Source: "08x.acme.x", State: upgrader.CopyRunning, Docs: 10, Copied: 4, Bytes: 100, Pace: upgrader.Pace{Began: now.Add(-4 * time.Second), Moved: now}}},
-	}}}, ""))
-	_, err := b.db.Pool().Exec(b.Context(), `update rollout_tenants set progressed_at = now() - interval '1 hour'`)
+	}))
+	_, err = b.db.Pool().Exec(b.Context(), `update rollout_tenants set progressed_at = now() - interval '1 hour'`)
 	require.NoError(t, err)
 	client := tmsv1.NewProgressServiceClient(b.conn)
 	p, err := client.Get(b.admin(), &tmsv1.GetProgressRequest{Id: "r1"})

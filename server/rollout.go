@@ -142,29 +142,6 @@ func movesToProto(moves []upgrader.Move) []*tmsv1.IndexMove {
 	return out
 }
 
-func planToProto(p *upgrader.Plan) *tmsv1.RolloutPlan {
-	out := &tmsv1.RolloutPlan{
-		ToRelease: p.ToRelease, Options: optionsToProto(p.Options),
-		Shards: shardsToProto(p.Shards), Forecast: forecastToProto(p.Forecast), Elsewhere: p.Elsewhere,
-	}
-	for _, c := range p.Clusters {
-		out.Clusters = append(out.Clusters, &tmsv1.ClusterPlan{
-			Cluster: c.Cluster, Tenants: int32(c.Tenants), Shards: shardsToProto(c.Shards), Forecast: forecastToProto(c.Forecast), Remarks: c.Remarks,
-		})
-	}
-	out.Waves = wavePlansToProto(p)
-	for _, t := range p.Tenants {
-		out.Tenants = append(out.Tenants, &tmsv1.TenantPlan{
-			TenantId: t.TenantID, FromRelease: t.FromRelease, Path: t.Path, Moves: movesToProto(t.Moves), Shards: int32(t.Shards), Notes: t.Notes, Kind: string(t.Kind()),
-			Wave: int32(t.Wave),
-		})
-	}
-	for _, r := range p.Refusals {
-		out.Refusals = append(out.Refusals, &tmsv1.Refusal{Code: r.Code, TenantId: r.TenantID, Message: r.Message, Remedy: r.Remedy})
-	}
-	return out
-}
-
 func shardsToProto(f capacity.ShardForecast) *tmsv1.ShardForecast {
 	return &tmsv1.ShardForecast{
 		Now: int32(f.Now), Added: int32(f.New), Peak: int32(f.Peak), Limit: int32(f.Limit),

@@ -34,9 +34,9 @@ func (s *scriptedUpgrades) Plan(_ context.Context, r upgrader.Request) (*upgrade
 	s.asked = r
 	return &upgrader.Plan{
 		ToRelease: r.ToRelease, Options: r.Options,
-		Tenants: []upgrader.TenantPlan{{TenantID: "acme", FromRelease: "0.8.1", Path: []string{"0.8.1", "0.8.2"}, Moves: []upgrader.Move{{
+		Tenants: []upgrader.TenantPlan{{TenantID: "acme", FromRelease: "0.8.1", Path: []string{"0.8.1", "0.8.2"}, Moves: []upgrader.PlannedMove{{
 			Target: "0820.acme.tracardi-event-2026-q1", Method: upgrader.MethodMerge, Why: "2 months into their quarter",
-			Copies: []upgrader.Copy{{Source: "a", Docs: 3, Copied: 1}, {Source: "b", Docs: 4}},
+			Copies: []upgrader.PlannedCopy{{Source: "a", Docs: 3}, {Source: "b", Docs: 4}},
 		}}, Shards: 104, Notes: []string{"drops profile.x"}}},
 		Refusals: []upgrader.Refusal{{Code: "shard_limit", Message: "too many", Remedy: "raise it"}},
 		Shards:   capacity.ShardForecast{Now: 88, New: 104, Peak: 192, Limit: 1000, MaxPerNode: 1000, DataNodes: 1},

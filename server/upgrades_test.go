@@ -61,6 +61,11 @@ func TestRolloutOverTheWire(t *testing.T) {
 	plan, err := b.rollouts.Plan(b.admin(), &tmsv1.PlanRolloutRequest{ToRelease: "0.8.2"})
 	require.NoError(t, err)
 	require.EqualValues(t, 7, plan.GetTenants()[0].GetMoves()[0].GetTotal())
+	require.EqualValues(t, 1, plan.GetTenants()[0].GetIndices())
+	require.EqualValues(t, 7, plan.GetTenants()[0].GetDocuments())
+	require.EqualValues(t, 1, plan.GetTenants()[0].GetByMethod()["merge"])
+	require.Equal(t, "2 months into their quarter", plan.GetMethods()[0].GetReason())
+	require.EqualValues(t, 7, plan.GetMethods()[0].GetDocuments())
 	require.EqualValues(t, 192, plan.GetShards().GetPeak())
 	require.Equal(t, "shard_limit", plan.GetRefusals()[0].GetCode())
 

@@ -222,7 +222,7 @@ func (r *Runner) planJoining(ctx context.Context, ro *Rollout, t FleetTenant) (j
 	if why := r.snapshotJoining(ctx, ro, &rt); why != "" {
 		return cannot(why), nil
 	}
-	return joining{tenant: rt, moves: tp.Moves}, nil
+	return joining{tenant: rt, moves: BeginMoves(tp.Moves)}, nil
 }
 
 // snapshotJoining asks for the snapshot of a tenant that those before the

@@ -12,7 +12,7 @@ import (
 
 // planLogs plans a tenant whose logs of October are large, with what given
 // changes.
-func planLogs(t *testing.T, given func(*planCase)) (Move, *Plan) {
+func planLogs(t *testing.T, given func(*planCase)) (PlannedMove, *Plan) {
 	t.Helper()
 	const source, target = "08x.acme.tracardi-log-2026-10", "0820.acme.tracardi-log-2026-10"
 	pc := newPlanCase(t)
@@ -27,7 +27,7 @@ func planLogs(t *testing.T, given func(*planCase)) (Move, *Plan) {
 		}
 	}
 	t.Fatalf("no move to %s", target)
-	return Move{}, nil
+	return PlannedMove{}, nil
 }
 
 func (c *planCase) docs(index string, n int64) {

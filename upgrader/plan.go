@@ -180,14 +180,13 @@ func planTenant(l *layout, tenant naming.Tenant, v TenantView, now time.Time, o 
 	tp.notes()
 	tp.routes()
 	f := facts{l: l, now: now, options: o, source: v.old()}
-	tp.Moves = make([]Move, 0, len(tp.moves))
+	tp.Moves = make([]PlannedMove, 0, len(tp.moves))
 	for _, name := range sortedKeys(tp.moves) {
 		m := *tp.moves[name]
 		if err := f.choose(&m); err != nil {
 			tp.refuse("method_impossible", err.Error(), "leave --method out for "+m.Resource+", or choose another one")
 		}
-		m.Why = unique.Make(m.Why).Value() // a fleet has few different reasons
-		tp.Moves = append(tp.Moves, m)
+		tp.Moves = append(tp.Moves, m.planned())
 		tp.Shards += shardsOf(l.resource(m.Resource)) * (1 + m.Replicas)
 	}
 	tp.footprint()

@@ -43,8 +43,8 @@ type TenantPlan struct {
 	// Path lists every release on the way, the first and the last included;
 	// one entry when the tenant is already there.
 	Path   []string
-	Moves  []Move
-	Shards int // new shards, replicas included
+	Moves  []PlannedMove // sorted by Target
+	Shards int           // new shards, replicas included
 	Record TenantRecord
 	Notes  []string
 	// Footprint is what it needs beside shards, and gives back.

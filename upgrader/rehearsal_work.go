@@ -217,8 +217,9 @@ func (r *Rehearser) session(ctx context.Context, run *Runner, engine Engine, st 
 		FromRelease: l.from.Version, Path: l.versions(), Digests: l.digests(), Refusals: one.Report.Refusals, Notes: tp.Notes, Stopped: one.Report.Stopped,
 		ByMethod: map[Method]int{}, Seconds: map[string]float64{}, Shards: tp.Shards, Indices: len(tp.Moves), Total: tp.Footprint.Docs,
 	}
-	for i := range tp.Moves {
-		m := &tp.Moves[i]
+	moves := BeginMoves(tp.Moves)
+	for i := range moves {
+		m := &moves[i]
 		one.Report.ByMethod[m.Method]++
 		s.rehearse(m, part)
 		s.moves = append(s.moves, m)

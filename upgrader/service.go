@@ -192,7 +192,7 @@ func (s *Service) Start(ctx context.Context, req Request) (*Rollout, error) {
 		ID: newRolloutID(now), ToRelease: plan.ToRelease, Options: plan.Options,
 		State: RolloutRunning, Wish: WishRun, CreatedBy: req.Caller, CreatedAt: now, Waves: plan.Waves, Behind: plan.Behind,
 	}
-	moves := map[string][]Move{}
+	moves := map[string][]PlannedMove{}
 	for _, t := range plan.Excepted {
 		r.Tenants = append(r.Tenants, exceptedTenant(r, t, now))
 	}

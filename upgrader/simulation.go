@@ -50,7 +50,7 @@ func calendarShards(c *releases.Catalogue, t TenantPlan, now, until time.Time) i
 	sum := 0
 	replicas := 0
 	for _, m := range t.Moves {
-		replicas = max(replicas, m.Replicas)
+		replicas = max(replicas, int(m.Replicas))
 	}
 	for _, version := range []string{t.FromRelease, t.Path[len(t.Path)-1]} {
 		r, err := c.Get(version)

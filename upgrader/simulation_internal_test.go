@@ -12,7 +12,7 @@ import (
 
 func needing(shards, frees int, docs int64) TenantPlan {
 	return TenantPlan{
-		FromRelease: "0.8.1", Path: []string{"0.8.1", "0.8.2"}, Moves: []Move{{}}, Shards: shards,
+		FromRelease: "0.8.1", Path: []string{"0.8.1", "0.8.2"}, Moves: []PlannedMove{{}}, Shards: shards,
 		Footprint: capacity.Footprint{Frees: frees, Docs: docs, Bytes: 10, FreesBytes: 8},
 	}
 }

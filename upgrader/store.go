@@ -28,7 +28,7 @@ type Store interface {
 	// CreateRollout stores a rollout, its tenants and their moves, and wakes
 	// the workers. A tenant that is part of another unfinished rollout is a
 	// *ServiceError with ReasonRefused.
-	CreateRollout(ctx context.Context, r *Rollout, moves map[string][]Move, requestID string) error
+	CreateRollout(ctx context.Context, r *Rollout, moves map[string][]PlannedMove, requestID string) error
 	Rollout(ctx context.Context, id string) (*Rollout, error)
 	RolloutByRequest(ctx context.Context, requestID string) (*Rollout, error)
 	// Rollouts returns up to limit rollouts older than before ("": newest),

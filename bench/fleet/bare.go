@@ -82,13 +82,13 @@ func (c bareRun) tenant(ctx context.Context, t upgrader.TenantPlan) error {
 		if stats, err = c.engine.Stats(ctx, old...); err != nil {
 			return err
 		}
-		return each(ctx, upgradeCreates, t.Moves, func(ctx context.Context, m upgrader.Move) error {
+		return each(ctx, upgradeCreates, upgrader.BeginMoves(t.Moves), func(ctx context.Context, m upgrader.Move) error {
 			res, _ := to.Resource(m.Resource)
 			return c.engine.CreateIndex(ctx, m.Target, bareBody(res, m))
 		})
 	}
 	copies := func() error {
-		return each(ctx, upgradeCopies, t.Moves, func(ctx context.Context, m upgrader.Move) error {
+		return each(ctx, upgradeCopies, upgrader.BeginMoves(t.Moves), func(ctx context.Context, m upgrader.Move) error {
 			return c.copies(ctx, to, m, stats)
 		})
 	}
@@ -96,7 +96,7 @@ func (c bareRun) tenant(ctx context.Context, t upgrader.TenantPlan) error {
 		if err := c.templates(ctx, to, t.TenantID); err != nil {
 			return err
 		}
-		return c.engine.UpdateAliases(ctx, bareAliases(listing, t.Moves))
+		return c.engine.UpdateAliases(ctx, bareAliases(listing, upgrader.BeginMoves(t.Moves)))
 	}
 	if err := c.phase("prepare", t.TenantID, prepare); err != nil {
 		return err

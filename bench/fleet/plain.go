@@ -27,7 +27,7 @@ func (c *cluster) plain(ctx context.Context, plan *upgrader.Plan) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range t.Moves {
+		for _, m := range upgrader.BeginMoves(t.Moves) {
 			if err := c.plainMove(ctx, to, m); err != nil {
 				return fmt.Errorf("plain loop, tenant %s: %w", t.TenantID, err)
 			}
@@ -35,7 +35,7 @@ func (c *cluster) plain(ctx context.Context, plan *upgrader.Plan) error {
 		if err := b.templates(ctx, to, t.TenantID); err != nil {
 			return err
 		}
-		if err := c.engine.UpdateAliases(ctx, bareAliases(listing, t.Moves)); err != nil {
+		if err := c.engine.UpdateAliases(ctx, bareAliases(listing, upgrader.BeginMoves(t.Moves))); err != nil {
 			return err
 		}
 	}

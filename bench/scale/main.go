@@ -77,10 +77,11 @@ func run(ctx context.Context, tenants, months, steps int) (err error) {
 	}
 	store := db.NewRollouts(d)
 	service := upgrader.NewService(store, &paperEngine{release: from, months: lastMonths(months)}, catalogue, nil)
-	if err := plan(ctx, service); err != nil {
+	moves, err := plan(ctx, service)
+	if err != nil {
 		return err
 	}
-	return schedule(ctx, store, tenants, steps)
+	return schedule(ctx, store, moves, steps)
 }
 
 // lastMonths are the partitions of this month and those before it.
@@ -93,22 +94,23 @@ func lastMonths(n int) []string {
 	return out
 }
 
-// plan measures a plan of the whole fleet.
-func plan(ctx context.Context, s *upgrader.Service) error {
+// plan measures a plan of the whole fleet, and returns what it would move.
+func plan(ctx context.Context, s *upgrader.Service) (map[string][]upgrader.PlannedMove, error) {
 	debug.FreeOSMemory()
 	before := cpu()
 	start := time.Now()
 	p, err := s.Plan(ctx, upgrader.Request{ToRelease: toRelease})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	took, used := time.Since(start), cpu()-before
 	if len(p.Refusals) > 0 {
-		return fmt.Errorf("refused: %+v", p.Refusals[0])
+		return nil, fmt.Errorf("refused: %+v", p.Refusals[0])
 	}
-	moves, sources := 0, 0
+	moves, targets, sources := map[string][]upgrader.PlannedMove{}, 0, 0
 	for _, t := range p.Tenants {
-		moves += len(t.Moves)
+		moves[t.TenantID] = t.Moves
+		targets += len(t.Moves)
 		for _, m := range t.Moves {
 			sources += len(m.Copies)
 		}
@@ -118,23 +120,22 @@ func plan(ctx context.Context, s *upgrader.Service) error {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	fmt.Printf("plan: %d tenants, %d sources, %d targets in %.2f s, %.2f s of CPU; %d MB of memory at most, %d MB of them the plan\n",
-		len(p.Tenants), sources, moves, took.Seconds(), used.Seconds(), peak>>20, m.HeapAlloc>>20)
+		len(p.Tenants), sources, targets, took.Seconds(), used.Seconds(), peak>>20, m.HeapAlloc>>20)
 	runtime.KeepAlive(p)
-	return nil
+	return moves, nil
 }
 
 // schedule measures what one turn of a worker on one tenant asks of Postgres,
 // in fleets of growing size.
-func schedule(ctx context.Context, store *db.Rollouts, tenants, steps int) error {
+func schedule(ctx context.Context, store *db.Rollouts, planned map[string][]upgrader.PlannedMove, steps int) error {
 	fmt.Println("\none turn on one tenant: wake up, lease, load, store tenant and moves, give back")
-	for _, size := range []int{10, tenants / 10, tenants} {
+	for _, size := range []int{10, len(planned) / 10, len(planned)} {
 		if size < 1 {
 			continue
 		}
 		r := paperRollout(size)
-		moves := map[string][]upgrader.Move{}
 		start := time.Now()
-		if err := store.CreateRollout(ctx, r, moves, ""); err != nil {
+		if err := store.CreateRollout(ctx, r, planned, ""); err != nil {
 			return err
 		}
 		created := time.Since(start)

@@ -1345,7 +1345,13 @@ type RolloutPlan struct {
 	Waves []*WavePlan `protobuf:"bytes,30,rep,name=waves,proto3" json:"waves,omitempty"`
 	// Tenants that were named and live in none of the clusters that were: the
 	// rollout leaves them out.
-	Elsewhere     []string `protobuf:"bytes,51,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	Elsewhere []string `protobuf:"bytes,51,rep,name=elsewhere,proto3" json:"elsewhere,omitempty"`
+	// How many indices of all tenants get their documents by which method, and
+	// why; the methods by name, of each the reason with most documents first.
+	Methods []*PlannedMethod `protobuf:"bytes,60,rep,name=methods,proto3" json:"methods,omitempty"`
+	// The plan has more than 50,000 target indices: those of the tenants are
+	// counted, not listed. Plan fewer tenants to see them one by one.
+	MovesOmitted  bool `protobuf:"varint,61,opt,name=moves_omitted,json=movesOmitted,proto3" json:"moves_omitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1443,6 +1449,93 @@ func (x *RolloutPlan) GetElsewhere() []string {
 	return nil
 }
 
+func (x *RolloutPlan) GetMethods() []*PlannedMethod {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetMovesOmitted() bool {
+	if x != nil {
+		return x.MovesOmitted
+	}
+	return false
+}
+
+// PlannedMethod counts target indices of a plan.
+type PlannedMethod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// create, clone, reindex or merge.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// Why it was chosen.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Target indices.
+	Indices int32 `protobuf:"varint,3,opt,name=indices,proto3" json:"indices,omitempty"`
+	// Documents of their sources.
+	Documents     int64 `protobuf:"varint,4,opt,name=documents,proto3" json:"documents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedMethod) Reset() {
+	*x = PlannedMethod{}
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedMethod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedMethod) ProtoMessage() {}
+
+func (x *PlannedMethod) ProtoReflect() protoreflect.Message {
+	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedMethod.ProtoReflect.Descriptor instead.
+func (*PlannedMethod) Descriptor() ([]byte, []int) {
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PlannedMethod) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *PlannedMethod) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PlannedMethod) GetIndices() int32 {
+	if x != nil {
+		return x.Indices
+	}
+	return 0
+}
+
+func (x *PlannedMethod) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
 // ClusterPlan is the part of a plan that belongs to one cluster.
 type ClusterPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1462,7 +1555,7 @@ type ClusterPlan struct {
 
 func (x *ClusterPlan) Reset() {
 	*x = ClusterPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1567,7 @@ func (x *ClusterPlan) String() string {
 func (*ClusterPlan) ProtoMessage() {}
 
 func (x *ClusterPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[10]
+	mi := &file_tms_v1_rollout_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1580,7 @@ func (x *ClusterPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterPlan.ProtoReflect.Descriptor instead.
 func (*ClusterPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ClusterPlan) GetCluster() string {
@@ -1535,8 +1628,14 @@ type TenantPlan struct {
 	// Every release on the way, first and last included; a single one when
 	// there is nothing to do.
 	Path []string `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
-	// Target indices.
+	// Target indices; empty when the plan says moves_omitted.
 	Moves []*IndexMove `protobuf:"bytes,4,rep,name=moves,proto3" json:"moves,omitempty"`
+	// Number of target indices.
+	Indices int32 `protobuf:"varint,60,opt,name=indices,proto3" json:"indices,omitempty"`
+	// Number of target indices by method.
+	ByMethod map[string]int32 `protobuf:"bytes,61,rep,name=by_method,json=byMethod,proto3" json:"by_method,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Documents to copy.
+	Documents int64 `protobuf:"varint,62,opt,name=documents,proto3" json:"documents,omitempty"`
 	// New shards, replicas included.
 	Shards int32 `protobuf:"varint,5,opt,name=shards,proto3" json:"shards,omitempty"`
 	// Remarks, such as fields that the target cannot hold.
@@ -1551,7 +1650,7 @@ type TenantPlan struct {
 
 func (x *TenantPlan) Reset() {
 	*x = TenantPlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1662,7 @@ func (x *TenantPlan) String() string {
 func (*TenantPlan) ProtoMessage() {}
 
 func (x *TenantPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[11]
+	mi := &file_tms_v1_rollout_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1675,7 @@ func (x *TenantPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TenantPlan.ProtoReflect.Descriptor instead.
 func (*TenantPlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TenantPlan) GetTenantId() string {
@@ -1605,6 +1704,27 @@ func (x *TenantPlan) GetMoves() []*IndexMove {
 		return x.Moves
 	}
 	return nil
+}
+
+func (x *TenantPlan) GetIndices() int32 {
+	if x != nil {
+		return x.Indices
+	}
+	return 0
+}
+
+func (x *TenantPlan) GetByMethod() map[string]int32 {
+	if x != nil {
+		return x.ByMethod
+	}
+	return nil
+}
+
+func (x *TenantPlan) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
 }
 
 func (x *TenantPlan) GetShards() int32 {
@@ -1671,7 +1791,7 @@ type FleetForecast struct {
 
 func (x *FleetForecast) Reset() {
 	*x = FleetForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[12]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1803,7 @@ func (x *FleetForecast) String() string {
 func (*FleetForecast) ProtoMessage() {}
 
 func (x *FleetForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[12]
+	mi := &file_tms_v1_rollout_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1816,7 @@ func (x *FleetForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetForecast.ProtoReflect.Descriptor instead.
 func (*FleetForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FleetForecast) GetDocuments() int64 {
@@ -1804,7 +1924,7 @@ type DiskForecast struct {
 
 func (x *DiskForecast) Reset() {
 	*x = DiskForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[13]
+	mi := &file_tms_v1_rollout_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1936,7 @@ func (x *DiskForecast) String() string {
 func (*DiskForecast) ProtoMessage() {}
 
 func (x *DiskForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[13]
+	mi := &file_tms_v1_rollout_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1949,7 @@ func (x *DiskForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskForecast.ProtoReflect.Descriptor instead.
 func (*DiskForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiskForecast) GetTotal() int64 {
@@ -1900,7 +2020,7 @@ type ShardForecast struct {
 
 func (x *ShardForecast) Reset() {
 	*x = ShardForecast{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[14]
+	mi := &file_tms_v1_rollout_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2032,7 @@ func (x *ShardForecast) String() string {
 func (*ShardForecast) ProtoMessage() {}
 
 func (x *ShardForecast) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[14]
+	mi := &file_tms_v1_rollout_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2045,7 @@ func (x *ShardForecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardForecast.ProtoReflect.Descriptor instead.
 func (*ShardForecast) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{14}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShardForecast) GetNow() int32 {
@@ -2023,7 +2143,7 @@ type WavePlan struct {
 
 func (x *WavePlan) Reset() {
 	*x = WavePlan{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[15]
+	mi := &file_tms_v1_rollout_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2155,7 @@ func (x *WavePlan) String() string {
 func (*WavePlan) ProtoMessage() {}
 
 func (x *WavePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[15]
+	mi := &file_tms_v1_rollout_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2168,7 @@ func (x *WavePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WavePlan.ProtoReflect.Descriptor instead.
 func (*WavePlan) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{15}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WavePlan) GetNumber() int32 {
@@ -2195,7 +2315,7 @@ type Wave struct {
 
 func (x *Wave) Reset() {
 	*x = Wave{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[16]
+	mi := &file_tms_v1_rollout_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2327,7 @@ func (x *Wave) String() string {
 func (*Wave) ProtoMessage() {}
 
 func (x *Wave) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[16]
+	mi := &file_tms_v1_rollout_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2340,7 @@ func (x *Wave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wave.ProtoReflect.Descriptor instead.
 func (*Wave) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{16}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Wave) GetNumber() int32 {
@@ -2366,7 +2486,7 @@ type WaveCheck struct {
 
 func (x *WaveCheck) Reset() {
 	*x = WaveCheck{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[17]
+	mi := &file_tms_v1_rollout_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2498,7 @@ func (x *WaveCheck) String() string {
 func (*WaveCheck) ProtoMessage() {}
 
 func (x *WaveCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[17]
+	mi := &file_tms_v1_rollout_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2511,7 @@ func (x *WaveCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaveCheck.ProtoReflect.Descriptor instead.
 func (*WaveCheck) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{17}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WaveCheck) GetName() string {
@@ -2437,7 +2557,7 @@ type MissingTenant struct {
 
 func (x *MissingTenant) Reset() {
 	*x = MissingTenant{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[18]
+	mi := &file_tms_v1_rollout_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2569,7 @@ func (x *MissingTenant) String() string {
 func (*MissingTenant) ProtoMessage() {}
 
 func (x *MissingTenant) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[18]
+	mi := &file_tms_v1_rollout_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2582,7 @@ func (x *MissingTenant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingTenant.ProtoReflect.Descriptor instead.
 func (*MissingTenant) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{18}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MissingTenant) GetTenantId() string {
@@ -2499,7 +2619,7 @@ type RolloutGates struct {
 
 func (x *RolloutGates) Reset() {
 	*x = RolloutGates{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[19]
+	mi := &file_tms_v1_rollout_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2631,7 @@ func (x *RolloutGates) String() string {
 func (*RolloutGates) ProtoMessage() {}
 
 func (x *RolloutGates) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[19]
+	mi := &file_tms_v1_rollout_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2644,7 @@ func (x *RolloutGates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutGates.ProtoReflect.Descriptor instead.
 func (*RolloutGates) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{19}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RolloutGates) GetId() string {
@@ -2565,7 +2685,7 @@ type GateReport struct {
 
 func (x *GateReport) Reset() {
 	*x = GateReport{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[20]
+	mi := &file_tms_v1_rollout_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2697,7 @@ func (x *GateReport) String() string {
 func (*GateReport) ProtoMessage() {}
 
 func (x *GateReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[20]
+	mi := &file_tms_v1_rollout_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2710,7 @@ func (x *GateReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateReport.ProtoReflect.Descriptor instead.
 func (*GateReport) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{20}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GateReport) GetWave() int32 {
@@ -2661,7 +2781,7 @@ type GateVerdict struct {
 
 func (x *GateVerdict) Reset() {
 	*x = GateVerdict{}
-	mi := &file_tms_v1_rollout_proto_msgTypes[21]
+	mi := &file_tms_v1_rollout_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +2793,7 @@ func (x *GateVerdict) String() string {
 func (*GateVerdict) ProtoMessage() {}
 
 func (x *GateVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_tms_v1_rollout_proto_msgTypes[21]
+	mi := &file_tms_v1_rollout_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +2806,7 @@ func (x *GateVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateVerdict.ProtoReflect.Descriptor instead.
 func (*GateVerdict) Descriptor() ([]byte, []int) {
-	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{21}
+	return file_tms_v1_rollout_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GateVerdict) GetGate() string {
@@ -2873,7 +2993,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\tR\btenantId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\x92\x03\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\xe8\x03\n" +
 	"\vRolloutPlan\x12\x1d\n" +
 	"\n" +
 	"to_release\x18\x01 \x01(\tR\ttoRelease\x120\n" +
@@ -2884,23 +3004,36 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\bforecast\x18\x06 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12/\n" +
 	"\bclusters\x182 \x03(\v2\x13.tms.v1.ClusterPlanR\bclusters\x12&\n" +
 	"\x05waves\x18\x1e \x03(\v2\x10.tms.v1.WavePlanR\x05waves\x12\x1c\n" +
-	"\telsewhere\x183 \x03(\tR\telsewhere\"\xbd\x01\n" +
+	"\telsewhere\x183 \x03(\tR\telsewhere\x12/\n" +
+	"\amethods\x18< \x03(\v2\x15.tms.v1.PlannedMethodR\amethods\x12#\n" +
+	"\rmoves_omitted\x18= \x01(\bR\fmovesOmitted\"w\n" +
+	"\rPlannedMethod\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\aindices\x18\x03 \x01(\x05R\aindices\x12\x1c\n" +
+	"\tdocuments\x18\x04 \x01(\x03R\tdocuments\"\xbd\x01\n" +
 	"\vClusterPlan\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\atenants\x18\x02 \x01(\x05R\atenants\x12-\n" +
 	"\x06shards\x18\x03 \x01(\v2\x15.tms.v1.ShardForecastR\x06shards\x121\n" +
 	"\bforecast\x18\x04 \x01(\v2\x15.tms.v1.FleetForecastR\bforecast\x12\x18\n" +
-	"\aremarks\x18\x05 \x03(\tR\aremarks\"\xdf\x01\n" +
+	"\aremarks\x18\x05 \x03(\tR\aremarks\"\x93\x03\n" +
 	"\n" +
 	"TenantPlan\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12!\n" +
 	"\ffrom_release\x18\x02 \x01(\tR\vfromRelease\x12\x12\n" +
 	"\x04path\x18\x03 \x03(\tR\x04path\x12'\n" +
-	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x16\n" +
+	"\x05moves\x18\x04 \x03(\v2\x11.tms.v1.IndexMoveR\x05moves\x12\x18\n" +
+	"\aindices\x18< \x01(\x05R\aindices\x12=\n" +
+	"\tby_method\x18= \x03(\v2 .tms.v1.TenantPlan.ByMethodEntryR\bbyMethod\x12\x1c\n" +
+	"\tdocuments\x18> \x01(\x03R\tdocuments\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\x05R\x06shards\x12\x14\n" +
 	"\x05notes\x18\x06 \x03(\tR\x05notes\x12\x12\n" +
 	"\x04kind\x18* \x01(\tR\x04kind\x12\x12\n" +
-	"\x04wave\x18\x1e \x01(\x05R\x04wave\"\xca\x03\n" +
+	"\x04wave\x18\x1e \x01(\x05R\x04wave\x1a;\n" +
+	"\rByMethodEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xca\x03\n" +
 	"\rFleetForecast\x12\x1c\n" +
 	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +
@@ -3013,7 +3146,7 @@ func file_tms_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_tms_v1_rollout_proto_rawDescData
 }
 
-var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_tms_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tms_v1_rollout_proto_goTypes = []any{
 	(*RolloutOptions)(nil),        // 0: tms.v1.RolloutOptions
 	(*Rollout)(nil),               // 1: tms.v1.Rollout
@@ -3025,80 +3158,84 @@ var file_tms_v1_rollout_proto_goTypes = []any{
 	(*IndexMove)(nil),             // 7: tms.v1.IndexMove
 	(*Refusal)(nil),               // 8: tms.v1.Refusal
 	(*RolloutPlan)(nil),           // 9: tms.v1.RolloutPlan
-	(*ClusterPlan)(nil),           // 10: tms.v1.ClusterPlan
-	(*TenantPlan)(nil),            // 11: tms.v1.TenantPlan
-	(*FleetForecast)(nil),         // 12: tms.v1.FleetForecast
-	(*DiskForecast)(nil),          // 13: tms.v1.DiskForecast
-	(*ShardForecast)(nil),         // 14: tms.v1.ShardForecast
-	(*WavePlan)(nil),              // 15: tms.v1.WavePlan
-	(*Wave)(nil),                  // 16: tms.v1.Wave
-	(*WaveCheck)(nil),             // 17: tms.v1.WaveCheck
-	(*MissingTenant)(nil),         // 18: tms.v1.MissingTenant
-	(*RolloutGates)(nil),          // 19: tms.v1.RolloutGates
-	(*GateReport)(nil),            // 20: tms.v1.GateReport
-	(*GateVerdict)(nil),           // 21: tms.v1.GateVerdict
-	nil,                           // 22: tms.v1.RolloutOptions.MethodsEntry
-	nil,                           // 23: tms.v1.RolloutOptions.SnapshotIdsEntry
-	nil,                           // 24: tms.v1.RolloutOptions.ExceptEntry
-	nil,                           // 25: tms.v1.RolloutTenant.IndicesByMethodEntry
-	nil,                           // 26: tms.v1.WayBack.KeptEntry
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 28: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*PlannedMethod)(nil),         // 10: tms.v1.PlannedMethod
+	(*ClusterPlan)(nil),           // 11: tms.v1.ClusterPlan
+	(*TenantPlan)(nil),            // 12: tms.v1.TenantPlan
+	(*FleetForecast)(nil),         // 13: tms.v1.FleetForecast
+	(*DiskForecast)(nil),          // 14: tms.v1.DiskForecast
+	(*ShardForecast)(nil),         // 15: tms.v1.ShardForecast
+	(*WavePlan)(nil),              // 16: tms.v1.WavePlan
+	(*Wave)(nil),                  // 17: tms.v1.Wave
+	(*WaveCheck)(nil),             // 18: tms.v1.WaveCheck
+	(*MissingTenant)(nil),         // 19: tms.v1.MissingTenant
+	(*RolloutGates)(nil),          // 20: tms.v1.RolloutGates
+	(*GateReport)(nil),            // 21: tms.v1.GateReport
+	(*GateVerdict)(nil),           // 22: tms.v1.GateVerdict
+	nil,                           // 23: tms.v1.RolloutOptions.MethodsEntry
+	nil,                           // 24: tms.v1.RolloutOptions.SnapshotIdsEntry
+	nil,                           // 25: tms.v1.RolloutOptions.ExceptEntry
+	nil,                           // 26: tms.v1.RolloutTenant.IndicesByMethodEntry
+	nil,                           // 27: tms.v1.WayBack.KeptEntry
+	nil,                           // 28: tms.v1.TenantPlan.ByMethodEntry
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 30: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
 }
 var file_tms_v1_rollout_proto_depIdxs = []int32{
-	27, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
-	22, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
-	23, // 2: tms.v1.RolloutOptions.snapshot_ids:type_name -> tms.v1.RolloutOptions.SnapshotIdsEntry
-	27, // 3: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
-	24, // 4: tms.v1.RolloutOptions.except:type_name -> tms.v1.RolloutOptions.ExceptEntry
-	28, // 5: tms.v1.RolloutOptions.strategy:type_name -> google.protobuf.Struct
-	29, // 6: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
-	29, // 7: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
+	29, // 0: tms.v1.RolloutOptions.fence_timeout:type_name -> google.protobuf.Duration
+	23, // 1: tms.v1.RolloutOptions.methods:type_name -> tms.v1.RolloutOptions.MethodsEntry
+	24, // 2: tms.v1.RolloutOptions.snapshot_ids:type_name -> tms.v1.RolloutOptions.SnapshotIdsEntry
+	29, // 3: tms.v1.RolloutOptions.finalize_after:type_name -> google.protobuf.Duration
+	25, // 4: tms.v1.RolloutOptions.except:type_name -> tms.v1.RolloutOptions.ExceptEntry
+	30, // 5: tms.v1.RolloutOptions.strategy:type_name -> google.protobuf.Struct
+	31, // 6: tms.v1.Rollout.create_time:type_name -> google.protobuf.Timestamp
+	31, // 7: tms.v1.Rollout.finish_time:type_name -> google.protobuf.Timestamp
 	0,  // 8: tms.v1.Rollout.options:type_name -> tms.v1.RolloutOptions
 	4,  // 9: tms.v1.Rollout.tenants:type_name -> tms.v1.RolloutTenant
 	2,  // 10: tms.v1.Rollout.shard_limits:type_name -> tms.v1.RaisedShardLimit
 	3,  // 11: tms.v1.Rollout.retention:type_name -> tms.v1.Retention
-	16, // 12: tms.v1.Rollout.waves:type_name -> tms.v1.Wave
-	18, // 13: tms.v1.Rollout.missing:type_name -> tms.v1.MissingTenant
-	27, // 14: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
-	29, // 15: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
-	29, // 16: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
-	25, // 17: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
+	17, // 12: tms.v1.Rollout.waves:type_name -> tms.v1.Wave
+	19, // 13: tms.v1.Rollout.missing:type_name -> tms.v1.MissingTenant
+	29, // 14: tms.v1.Retention.finalize_after:type_name -> google.protobuf.Duration
+	31, // 15: tms.v1.Retention.due_time:type_name -> google.protobuf.Timestamp
+	31, // 16: tms.v1.Retention.retry_time:type_name -> google.protobuf.Timestamp
+	26, // 17: tms.v1.RolloutTenant.indices_by_method:type_name -> tms.v1.RolloutTenant.IndicesByMethodEntry
 	6,  // 18: tms.v1.RolloutTenant.verification:type_name -> tms.v1.Verification
-	29, // 19: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
-	29, // 20: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
+	31, // 19: tms.v1.RolloutTenant.start_time:type_name -> google.protobuf.Timestamp
+	31, // 20: tms.v1.RolloutTenant.finish_time:type_name -> google.protobuf.Timestamp
 	7,  // 21: tms.v1.RolloutTenant.moves:type_name -> tms.v1.IndexMove
 	5,  // 22: tms.v1.RolloutTenant.way_back:type_name -> tms.v1.WayBack
-	26, // 23: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
-	29, // 24: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
+	27, // 23: tms.v1.WayBack.kept:type_name -> tms.v1.WayBack.KeptEntry
+	31, // 24: tms.v1.Verification.take_time:type_name -> google.protobuf.Timestamp
 	0,  // 25: tms.v1.RolloutPlan.options:type_name -> tms.v1.RolloutOptions
-	11, // 26: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
+	12, // 26: tms.v1.RolloutPlan.tenants:type_name -> tms.v1.TenantPlan
 	8,  // 27: tms.v1.RolloutPlan.refusals:type_name -> tms.v1.Refusal
-	14, // 28: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 29: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
-	10, // 30: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
-	15, // 31: tms.v1.RolloutPlan.waves:type_name -> tms.v1.WavePlan
-	14, // 32: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
-	12, // 33: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
-	7,  // 34: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
-	29, // 35: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
-	13, // 36: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
-	29, // 37: tms.v1.Wave.open_time:type_name -> google.protobuf.Timestamp
-	29, // 38: tms.v1.Wave.end_time:type_name -> google.protobuf.Timestamp
-	29, // 39: tms.v1.Wave.soak_until:type_name -> google.protobuf.Timestamp
-	29, // 40: tms.v1.Wave.check_until:type_name -> google.protobuf.Timestamp
-	29, // 41: tms.v1.Wave.done_time:type_name -> google.protobuf.Timestamp
-	29, // 42: tms.v1.Wave.approve_time:type_name -> google.protobuf.Timestamp
-	17, // 43: tms.v1.Wave.checks:type_name -> tms.v1.WaveCheck
-	29, // 44: tms.v1.WaveCheck.time:type_name -> google.protobuf.Timestamp
-	20, // 45: tms.v1.RolloutGates.reports:type_name -> tms.v1.GateReport
-	21, // 46: tms.v1.GateReport.gates:type_name -> tms.v1.GateVerdict
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	15, // 28: tms.v1.RolloutPlan.shards:type_name -> tms.v1.ShardForecast
+	13, // 29: tms.v1.RolloutPlan.forecast:type_name -> tms.v1.FleetForecast
+	11, // 30: tms.v1.RolloutPlan.clusters:type_name -> tms.v1.ClusterPlan
+	16, // 31: tms.v1.RolloutPlan.waves:type_name -> tms.v1.WavePlan
+	10, // 32: tms.v1.RolloutPlan.methods:type_name -> tms.v1.PlannedMethod
+	15, // 33: tms.v1.ClusterPlan.shards:type_name -> tms.v1.ShardForecast
+	13, // 34: tms.v1.ClusterPlan.forecast:type_name -> tms.v1.FleetForecast
+	7,  // 35: tms.v1.TenantPlan.moves:type_name -> tms.v1.IndexMove
+	28, // 36: tms.v1.TenantPlan.by_method:type_name -> tms.v1.TenantPlan.ByMethodEntry
+	31, // 37: tms.v1.FleetForecast.until:type_name -> google.protobuf.Timestamp
+	14, // 38: tms.v1.FleetForecast.disk:type_name -> tms.v1.DiskForecast
+	31, // 39: tms.v1.Wave.open_time:type_name -> google.protobuf.Timestamp
+	31, // 40: tms.v1.Wave.end_time:type_name -> google.protobuf.Timestamp
+	31, // 41: tms.v1.Wave.soak_until:type_name -> google.protobuf.Timestamp
+	31, // 42: tms.v1.Wave.check_until:type_name -> google.protobuf.Timestamp
+	31, // 43: tms.v1.Wave.done_time:type_name -> google.protobuf.Timestamp
+	31, // 44: tms.v1.Wave.approve_time:type_name -> google.protobuf.Timestamp
+	18, // 45: tms.v1.Wave.checks:type_name -> tms.v1.WaveCheck
+	31, // 46: tms.v1.WaveCheck.time:type_name -> google.protobuf.Timestamp
+	21, // 47: tms.v1.RolloutGates.reports:type_name -> tms.v1.GateReport
+	22, // 48: tms.v1.GateReport.gates:type_name -> tms.v1.GateVerdict
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_tms_v1_rollout_proto_init() }
@@ -3113,7 +3250,7 @@ func file_tms_v1_rollout_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tms_v1_rollout_proto_rawDesc), len(file_tms_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,12 +34,6 @@ func (a *app) plan(ctx context.Context, cmd *cobra.Command, s *session, f rollou
 func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 	var rows [][]string
 	for _, t := range p.GetTenants() {
-		byMethod := map[string]int32{}
-		var documents int64
-		for _, m := range t.GetMoves() {
-			byMethod[m.GetMethod()]++
-			documents += m.GetTotal()
-		}
 		way := strings.Join(t.GetPath(), " → ")
 		if len(t.GetPath()) < 2 {
 			way = t.GetFromRelease() + ", nothing to do"
@@ -49,7 +41,7 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 		if t.GetKind() == "minor" {
 			way += " (minor)"
 		}
-		rows = append(rows, []string{t.GetTenantId(), way, indicesText(int32(len(t.GetMoves())), byMethod), fmt.Sprint(documents), fmt.Sprint(t.GetShards())})
+		rows = append(rows, []string{t.GetTenantId(), way, indicesText(t.GetIndices(), t.GetByMethod()), fmt.Sprint(t.GetDocuments()), fmt.Sprint(t.GetShards())})
 	}
 	if err := writeTable(a.out, []string{"tenant", "way", "indices", "documents", "new shards"}, rows); err != nil {
 		return err
@@ -138,30 +130,12 @@ func (a *app) printNotes(p *tmsv1.RolloutPlan) error {
 // printMethods says how many indices get their documents by which method, and
 // why.
 func (a *app) printMethods(p *tmsv1.RolloutPlan) error {
-	type group struct{ method, why string }
-	type sum struct{ indices, documents int64 }
-	sums := map[group]*sum{}
-	var order []group
-	for _, t := range p.GetTenants() {
-		for _, m := range t.GetMoves() {
-			g := group{m.GetMethod(), m.GetReason()}
-			if sums[g] == nil {
-				sums[g] = &sum{}
-				order = append(order, g)
-			}
-			sums[g].indices++
-			sums[g].documents += m.GetTotal()
-		}
-	}
-	if len(order) == 0 {
+	if len(p.GetMethods()) == 0 {
 		return nil
 	}
-	slices.SortFunc(order, func(x, y group) int {
-		return cmp.Or(strings.Compare(x.method, y.method), cmp.Compare(sums[y].documents, sums[x].documents), strings.Compare(x.why, y.why))
-	})
-	rows := make([][]string, 0, len(order))
-	for _, g := range order {
-		rows = append(rows, []string{g.method, fmt.Sprint(sums[g].indices), fmt.Sprint(sums[g].documents), g.why})
+	rows := make([][]string, 0, len(p.GetMethods()))
+	for _, m := range p.GetMethods() {
+		rows = append(rows, []string{m.GetMethod(), fmt.Sprint(m.GetIndices()), fmt.Sprint(m.GetDocuments()), m.GetReason()})
 	}
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
@@ -170,6 +144,10 @@ func (a *app) printMethods(p *tmsv1.RolloutPlan) error {
 }
 
 func (a *app) printPlannedMoves(p *tmsv1.RolloutPlan) error {
+	if p.GetMovesOmitted() {
+		_, err := fmt.Fprintln(a.out, "\nmore than 50,000 target indices are not listed one by one: plan fewer tenants with --tenant, --label or --cluster to see them")
+		return err
+	}
 	var rows [][]string
 	for _, t := range p.GetTenants() {
 		for _, m := range t.GetMoves() {
