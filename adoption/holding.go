@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // Holding is what a cluster holds under the name of one tenant.
@@ -79,7 +80,7 @@ func fault(r *releases.Release, n naming.IndexName, mapping map[string]any) stri
 	if !ok {
 		return fmt.Sprintf("belongs to no resource of release %s", r.Version)
 	}
-	err := upgrader.CompareMapping(res.Mapping, mapping)
+	err := schema.CompareMapping(res.Mapping, mapping)
 	if err == nil {
 		return ""
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // What an engine does not know is found before anything is made, by asking it:
@@ -107,7 +108,7 @@ func (s *Service) questions(p *planner, e Engine) ([]question, error) {
 	}
 	var out []question
 	for _, r := range p.target.Resources {
-		if p.view.Info.Flattened == "" && findType(r.Mapping, "flattened", "") != "" {
+		if p.view.Info.Flattened == "" && schema.FieldOf(r.Mapping, "flattened") != "" {
 			continue
 		}
 		out = append(out, question{

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // cloneTimeout bounds the moment in which a clone refuses the writes of its
@@ -111,16 +113,14 @@ func (s *session) waitCold(ctx context.Context, c *Copy) error {
 // clonedFrom says whether an index is the clone of another one, by what the
 // engine has noted in its settings.
 func clonedFrom(ix, source Index) bool {
-	have := map[string]string{}
-	flatten(ix.Settings, "", have)
-	return have["resize.source.uuid"] == source.UUID && source.UUID != ""
+	return source.UUID != "" && schema.Flatten(ix.Settings)["resize.source.uuid"] == source.UUID
 }
 
 // cloneOf asks the engine for the clone while the source refuses writes. The
 // block is lifted whatever happens; a worker that dies before it could leaves
 // Record.Cloning, and the next one lifts it first of all.
 func (s *session) cloneOf(ctx context.Context, m *Move, source Index) (err error) {
-	settings, err := cloneSettings(finalSettings(s.l.resource(m.Resource), m.Replicas), source.Settings)
+	settings, err := schema.CloneSettings(finalSettings(s.l.resource(m.Resource), m.Replicas), source.Settings)
 	if err != nil {
 		return errors.Join(errWarm, err) // changed since the plan
 	}

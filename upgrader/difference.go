@@ -2,6 +2,7 @@ package upgrader
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -42,7 +43,7 @@ func diffValue(a, b any, at string, out *[]string) {
 	mb, okb := b.(map[string]any)
 	if !oka || !okb {
 		if fmt.Sprintf("%#v", a) != fmt.Sprintf("%#v", b) {
-			*out = append(*out, orRoot(at))
+			*out = append(*out, cmp.Or(at, "root"))
 		}
 		return
 	}

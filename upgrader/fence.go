@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // maxFences bounds how often a fence is tried before the tenant fails: a
@@ -304,7 +305,7 @@ func (s *session) prove(ctx context.Context) error {
 func (s *session) indexProof(m *Move, t tally) IndexProof {
 	ip := IndexProof{
 		Target: m.Target, SourceDocs: t.source - t.elsewhere, TargetDocs: t.target, Quarantined: t.aside,
-		Digest: m.Digest, DigestOf: digestOf(m), MappingHash: mappingHash(s.l.resource(m.Resource).Mapping),
+		Digest: m.Digest, DigestOf: digestOf(m), MappingHash: schema.Hash(s.l.resource(m.Resource).Mapping),
 	}
 	for _, c := range m.Copies {
 		ip.Sources = append(ip.Sources, c.Source)

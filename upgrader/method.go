@@ -3,11 +3,11 @@ package upgrader
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // AllResources is the key of Options.Methods for every resource that has no
@@ -155,119 +155,14 @@ func (f facts) cloneable(m *Move) string {
 		return "its source is new"
 	}
 	res := f.l.resource(m.Resource)
-	if no := onlyAdds(res.Mapping, ix.Mapping); no != "" {
+	if no := schema.OnlyAdds(res.Mapping, ix.Mapping); no != "" {
 		return no
 	}
-	_, err := cloneSettings(finalSettings(res, m.Replicas), ix.Settings)
+	_, err := schema.CloneSettings(finalSettings(res, m.Replicas), ix.Settings)
 	if err != nil {
 		return err.Error()
 	}
 	return ""
-}
-
-// onlyAdds says why a mapping is more than another one with fields added
-// whose absence in existing documents is certain; "" when it is that.
-func onlyAdds(want, have map[string]any) string {
-	common, bad := common(want, have, "", dynamicOf(have, "true"))
-	if bad != "" {
-		return bad
-	}
-	if err := CompareMapping(common, have); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-// common leaves out of want what have lacks and may get.
-func common(want, have map[string]any, at, dynamic string) (out map[string]any, bad string) {
-	wp, _ := want["properties"].(map[string]any)
-	if len(wp) == 0 {
-		return want, ""
-	}
-	hp, _ := have["properties"].(map[string]any)
-	kept := map[string]any{}
-	for _, name := range sortedKeys(wp) {
-		path := strings.TrimPrefix(at+"."+name, ".")
-		field, _ := wp[name].(map[string]any)
-		old, there := hp[name].(map[string]any)
-		switch {
-		case !there && dynamic != "strict" && dynamic != "true":
-			return nil, fmt.Sprintf("field %s is added where documents may hold it unindexed already (dynamic is %s)", path, dynamic)
-		case !there && findKey(field, "null_value"):
-			return nil, fmt.Sprintf("field %s is added and indexes nulls, which documents may hold", path)
-		case !there:
-			continue
-		}
-		if kept[name], bad = common(field, old, path, dynamicOf(old, dynamic)); bad != "" {
-			return nil, bad
-		}
-	}
-	out = map[string]any{}
-	for k, v := range want {
-		out[k] = v
-	}
-	out["properties"] = kept
-	// A strict parent refuses what it does not know: what is in it beyond the
-	// wanted fields is a difference, which CompareMapping finds.
-	return out, ""
-}
-
-// findKey says whether a mapping has a parameter anywhere.
-func findKey(m map[string]any, key string) bool {
-	if _, ok := m[key]; ok {
-		return true
-	}
-	for _, v := range m {
-		if sub, ok := v.(map[string]any); ok && findKey(sub, key) {
-			return true
-		}
-	}
-	return false
-}
-
-// Settings of an index by what a clone does with them. Prefixes end in a dot.
-var (
-	// engineMade are written by the engine for every index anew, or say how a
-	// cloned one came to be.
-	engineMade = []string{"uuid", "creation_date", "creation_date_string", "provided_name", "version.", "history.", "resize.", "shrink.", "routing_partition_size", "number_of_routing_shards", "routing.allocation.initial_recovery.", "routing.allocation.include._tier_preference", "replication.type", "soft_deletes."}
-	// changeable are those that an index may get after it was made.
-	changeable = []string{"refresh_interval", "number_of_replicas", "auto_expand_replicas", "blocks.", "max_", "mapping.total_fields.limit", "mapping.depth.limit", "mapping.nested_", "mapping.field_name_length.limit", "mapping.dimension_fields.limit", "routing.allocation.", "routing.rebalance.", "translog.", "merge.", "search.", "indexing.", "priority", "hidden", "lifecycle.", "default_pipeline", "final_pipeline", "query.default_field", "gc_deletes", "highlight.", "analyze.", "unassigned."}
-)
-
-func settingIn(list []string, key string) bool {
-	return slices.ContainsFunc(list, func(p string) bool {
-		return key == p || (strings.HasSuffix(p, ".") || strings.HasSuffix(p, "_")) && strings.HasPrefix(key, p)
-	})
-}
-
-// cloneSettings are those that a clone must be given so that it has what is
-// wanted and nothing else of its source's own; an error names a setting that
-// differs and cannot be changed.
-func cloneSettings(want, have map[string]any) (map[string]any, error) {
-	w, h := map[string]string{}, map[string]string{}
-	flatten(want, "", w)
-	flatten(have, "", h)
-	out := map[string]any{"blocks.write": nil}
-	for _, k := range sortedKeys(w) {
-		switch {
-		case settingIn(changeable, k):
-			out[k] = w[k]
-		case h[k] == w[k] || k == "number_of_shards" && h[k] == "" && w[k] == "1":
-		default:
-			return nil, fmt.Errorf("setting %s is %q, wanted %q", k, h[k], w[k])
-		}
-	}
-	for _, k := range sortedKeys(h) {
-		_, wanted := w[k]
-		switch {
-		case wanted || settingIn(engineMade, k) || k == "number_of_shards" && h[k] == "1":
-		case settingIn(changeable, k):
-			out[k] = nil
-		default:
-			return nil, fmt.Errorf("setting %s is %q and not wanted", k, h[k])
-		}
-	}
-	return out, nil
 }
 
 // checkMethods refuses choices that mean nothing in a release.

@@ -128,61 +128,6 @@ func TestChoicesThatMeanNothing(t *testing.T) {
 	}
 }
 
-// What may be added to a mapping after the documents: only what no document
-// can hold.
-func TestOnlyAdds(t *testing.T) {
-	t.Parallel()
-	obj := func(dynamic string, props ...string) map[string]any {
-		p := map[string]any{}
-		for _, name := range props {
-			p[name] = map[string]any{"type": "keyword"}
-		}
-		return map[string]any{"dynamic": dynamic, "properties": p}
-	}
-	inner := func(m map[string]any) map[string]any {
-		return map[string]any{"dynamic": "strict", "properties": map[string]any{"in": m}}
-	}
-	nulls := obj("strict", "a")
-	nulls["properties"].(map[string]any)["b"] = map[string]any{"type": "keyword", "null_value": "none"}
-	for name, c := range map[string]struct {
-		want, have map[string]any
-		says       string
-	}{
-		"equal":                  {obj("strict", "a"), obj("strict", "a"), ""},
-		"one more":               {obj("strict", "a", "b"), obj("strict", "a"), ""},
-		"one more further in":    {inner(obj("strict", "a", "b")), inner(obj("strict", "a")), ""},
-		"a whole object":         {inner(obj("strict", "a")), obj("strict"), ""},
-		"never seen by dynamic":  {obj("true", "a", "b"), obj("true", "a"), ""},
-		"learned":                {obj("true", "a"), obj("true", "a", "learned"), ""},
-		"perhaps there unseen":   {obj("false", "a", "b"), obj("false", "a"), "field b is added"},
-		"one less":               {obj("strict", "a"), obj("strict", "a", "b"), "b is not wanted"},
-		"another type":           {obj("strict", "a"), map[string]any{"dynamic": "strict", "properties": map[string]any{"a": map[string]any{"type": "text"}}}, "a: type is text"},
-		"stricter":               {obj("strict", "a"), obj("true", "a"), "dynamic is true"},
-		"nulls that are indexed": {nulls, obj("strict", "a"), "indexes nulls"},
-	} {
-		got := onlyAdds(c.want, c.have)
-		if c.says == "" {
-			require.Empty(t, got, name)
-			continue
-		}
-		require.Contains(t, got, c.says, name)
-	}
-}
-
-func TestCloneSettings(t *testing.T) {
-	t.Parallel()
-	have := map[string]any{
-		"uuid": "u", "creation_date": "1", "provided_name": "x", "number_of_shards": "3", "number_of_replicas": "1", "refresh_interval": "30s",
-		"version": map[string]any{"created": "7"}, "max_result_window": "5", "blocks": map[string]any{"write": "true"},
-		"routing": map[string]any{"allocation": map[string]any{"include": map[string]any{"_tier_preference": "data_content"}}},
-	}
-	got, err := cloneSettings(map[string]any{"number_of_shards": 3, "number_of_replicas": 0, "refresh_interval": "10s"}, have)
-	require.NoError(t, err)
-	require.Equal(t, map[string]any{"blocks.write": nil, "max_result_window": nil, "number_of_replicas": "0", "refresh_interval": "10s"}, got)
-	_, err = cloneSettings(map[string]any{"number_of_shards": 1}, have)
-	require.ErrorContains(t, err, `number_of_shards is "3", wanted "1"`)
-}
-
 // Cold before hot, large before small.
 func TestWorkOrder(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // A minor upgrade goes to a release whose index names carry the same prefix:
@@ -120,8 +121,8 @@ func (p *planner) minorPlan(t FleetTenant, l *layout, v TenantView) {
 	p.plan.Tenants = append(p.plan.Tenants, tp)
 }
 
-// schema is what was found of a tenant's schema.
-type schema struct {
+// inspection is what was found of a tenant's schema.
+type inspection struct {
 	indices, templates int
 	// put are indices that lack something, by resource key.
 	put    map[string][]string
@@ -133,11 +134,11 @@ type schema struct {
 }
 
 // right says that there is nothing to do.
-func (f *schema) right() bool {
+func (f *inspection) right() bool {
 	return len(f.put) == 0 && len(f.changed) == 0 && len(f.made) == 0 && len(f.conflicts) == 0
 }
 
-func (f *schema) notes() []string {
+func (f *inspection) notes() []string {
 	var out []string
 	if n := len(f.fields); n > 0 {
 		indices := 0
@@ -153,8 +154,8 @@ func (f *schema) notes() []string {
 }
 
 // inspect compares indices and templates of a tenant with the release to reach.
-func (l *layout) inspect(who naming.Tenant, indices []Index, templates []Template) *schema {
-	f := &schema{put: map[string][]string{}}
+func (l *layout) inspect(who naming.Tenant, indices []Index, templates []Template) *inspection {
+	f := &inspection{put: map[string][]string{}}
 	there := map[string]bool{} // mode and resource key
 	for _, ix := range indices {
 		n, ok := naming.Parse(ix.Name)
@@ -181,23 +182,23 @@ func (l *layout) inspect(who naming.Tenant, indices []Index, templates []Templat
 	return f
 }
 
-func (f *schema) index(res releases.Resource, ix Index) {
+func (f *inspection) index(res releases.Resource, ix Index) {
 	f.indices++
-	d := additions(res.Mapping, ix.Mapping)
-	for _, c := range d.conflicts {
+	d := schema.GapOf(res.Mapping, ix.Mapping)
+	for _, c := range d.Conflicts {
 		f.conflicts = append(f.conflicts, fmt.Sprintf("index %s of resource %s: %s", ix.Name, res.Key, c))
 	}
-	if len(d.missing) > 0 {
+	if len(d.Missing) > 0 {
 		f.put[res.Key] = append(f.put[res.Key], ix.Name)
 	}
-	for _, field := range d.missing {
+	for _, field := range d.Missing {
 		f.fields = append(f.fields, res.Key+": "+field)
 	}
-	f.proofs = append(f.proofs, IndexProof{Target: ix.Name, MappingHash: mappingHash(res.Mapping)})
+	f.proofs = append(f.proofs, IndexProof{Target: ix.Name, MappingHash: schema.Hash(res.Mapping)})
 }
 
 // compareTemplates looks for templates that partitions to come need.
-func (f *schema) compareTemplates(l *layout, who naming.Tenant, indices []Index, have []Template) {
+func (f *inspection) compareTemplates(l *layout, who naming.Tenant, indices []Index, have []Template) {
 	for _, want := range l.templates(who.In(l.to.Prefix), replicasIn(indices)) {
 		f.templates++
 		i := slices.IndexFunc(have, func(t Template) bool { return t.Name == want.Name })
@@ -206,7 +207,7 @@ func (f *schema) compareTemplates(l *layout, who naming.Tenant, indices []Index,
 			continue
 		}
 		t := have[i]
-		lacks := CompareMapping(want.Body.Mappings, t.Body.Mappings) != nil
+		lacks := schema.CompareMapping(want.Body.Mappings, t.Body.Mappings) != nil
 		for alias := range want.Body.Aliases {
 			if _, ok := t.Body.Aliases[alias]; !ok {
 				lacks = true
@@ -243,7 +244,7 @@ func replicasIn(indices []Index) func(resource string, m naming.Mode) int {
 func (s *session) minor() bool { return s.t.Record.Minor != nil }
 
 // inspectNow reads the tenant's schema and compares it.
-func (s *session) inspectNow(ctx context.Context) (*schema, error) {
+func (s *session) inspectNow(ctx context.Context) (*inspection, error) {
 	indices, err := s.engine.Indices(ctx, s.oldPatterns()...)
 	if err != nil {
 		return nil, err
@@ -256,7 +257,7 @@ func (s *session) inspectNow(ctx context.Context) (*schema, error) {
 }
 
 // conflict fails with what a minor upgrade cannot mend.
-func (f *schema) conflict() error {
+func (f *inspection) conflict() error {
 	if len(f.conflicts) == 0 {
 		return nil
 	}
@@ -289,7 +290,7 @@ func (s *session) prepareMinor(ctx context.Context) (Outcome, error) {
 
 // noteMinor records what is about to be added, beside what an attempt before
 // has added.
-func (s *session) noteMinor(f *schema) {
+func (s *session) noteMinor(f *inspection) {
 	m := s.t.Record.Minor
 	m.Indices, m.Templates = f.indices, f.templates
 	add := func(to *[]string, more ...string) {

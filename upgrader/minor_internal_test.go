@@ -11,33 +11,6 @@ import (
 
 type object = map[string]any
 
-// What a mapping can be given in place, one row each.
-func TestAdditions(t *testing.T) {
-	t.Parallel()
-	keyword, text := object{"type": "keyword"}, object{"type": "text"}
-	strict := func(props object) object { return object{"dynamic": "strict", "properties": props} }
-	for name, c := range map[string]struct {
-		want, have         object
-		missing, conflicts []string
-	}{
-		"equal":                      {strict(object{"a": keyword}), strict(object{"a": keyword}), nil, nil},
-		"a field":                    {strict(object{"a": keyword, "b": keyword}), strict(object{"a": keyword}), []string{"b"}, nil},
-		"a field in an object":       {strict(object{"a": object{"properties": object{"x": keyword}}}), strict(object{"a": object{"properties": object{}}}), []string{"a.x"}, nil},
-		"another type":               {strict(object{"a": keyword}), strict(object{"a": text}), nil, []string{"field a: type is text, wanted keyword"}},
-		"another parameter":          {strict(object{"a": object{"type": "keyword", "ignore_above": 10}}), strict(object{"a": keyword}), nil, []string{"field a: ignore_above is missing, wanted 10"}},
-		"a parameter too many":       {strict(object{"a": object{"properties": object{}}}), strict(object{"a": object{"enabled": false, "properties": object{}}}), nil, []string{"field a: enabled is false, not wanted"}},
-		"a field too many":           {strict(object{"a": keyword}), strict(object{"a": keyword, "z": keyword}), nil, nil},
-		"a multi-field":              {strict(object{"a": object{"type": "text", "fields": object{"k": keyword}}}), strict(object{"a": text}), []string{"a.k"}, nil},
-		"another multi-field":        {strict(object{"a": object{"type": "text", "fields": object{"k": keyword}}}), strict(object{"a": object{"type": "text", "fields": object{"k": text}}}), nil, []string{"field a.k: type is text, wanted keyword"}},
-		"strict is to be":            {strict(object{}), object{"properties": object{}}, []string{"root (dynamic: strict)"}, nil},
-		"what documents have taught": {object{"properties": object{"t": object{"dynamic": "true"}}}, object{"properties": object{"t": object{"dynamic": "true", "properties": object{"x": text}}}}, nil, nil},
-	} {
-		g := additions(c.want, c.have)
-		require.Equal(t, c.missing, g.missing, name)
-		require.Equal(t, c.conflicts, g.conflicts, name)
-	}
-}
-
 // What leads from one release to another.
 func TestWayBetween(t *testing.T) {
 	t.Parallel()

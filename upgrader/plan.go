@@ -12,6 +12,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
@@ -107,30 +108,13 @@ func (p *planner) flattened(tenant string, l *layout) {
 		return
 	}
 	for _, r := range l.to.Resources {
-		if field := findType(r.Mapping, "flattened", ""); field != "" {
+		if field := schema.FieldOf(r.Mapping, "flattened"); field != "" {
 			p.refuse(tenant, "flattened_unsupported",
 				fmt.Sprintf("%s %s has no mapping type for flattened objects, which resource %s needs in field %s", p.view.Info.Product, p.view.Info.Version, r.Key, field),
 				"use Elasticsearch with x-pack (the default distribution) or OpenSearch 2.7 or later")
 			return
 		}
 	}
-}
-
-// findType returns the dotted path of a field with the given type.
-func findType(m map[string]any, typ, at string) string {
-	if m["type"] == typ {
-		return at
-	}
-	for _, under := range []string{"properties", "fields"} {
-		props, _ := m[under].(map[string]any)
-		for _, k := range sortedKeys(props) {
-			sub, _ := props[k].(map[string]any)
-			if f := findType(sub, typ, strings.TrimPrefix(at+"."+k, ".")); f != "" {
-				return f
-			}
-		}
-	}
-	return ""
 }
 
 // finish adds what concerns the fleet as a whole and sorts.
@@ -287,7 +271,7 @@ func (tp *tenantPlan) statics() {
 			continue
 		}
 		name := tp.l.name(tp.TenantID, naming.Static, r, "").String()
-		if i := slices.IndexFunc(tp.view.New, func(ix Index) bool { return ix.Name == name }); i >= 0 && CompareMapping(r.Mapping, tp.view.New[i].Mapping) == nil {
+		if i := slices.IndexFunc(tp.view.New, func(ix Index) bool { return ix.Name == name }); i >= 0 && schema.CompareMapping(r.Mapping, tp.view.New[i].Mapping) == nil {
 			continue // the new release's installer was here, and right
 		}
 		mv := tp.move(naming.Static, r, "")

@@ -230,37 +230,6 @@ func dedup(in []string) []string {
 	return out
 }
 
-func TestCompareMapping(t *testing.T) {
-	t.Parallel()
-	strict := func(props map[string]any) map[string]any {
-		return map[string]any{"dynamic": "strict", "properties": props}
-	}
-	kw := map[string]any{"type": "keyword"}
-	want := strict(map[string]any{"id": kw, "traits": map[string]any{"type": "object", "dynamic": "true"}, "n": map[string]any{"type": "keyword", "ignore_above": float64(64)}})
-	same := strict(map[string]any{"id": kw, "traits": map[string]any{"dynamic": "true", "properties": map[string]any{"learned": kw}}, "n": map[string]any{"type": "keyword", "ignore_above": 64}})
-	require.NoError(t, CompareMapping(want, same))
-	for name, c := range map[string]struct {
-		have  map[string]any
-		names string
-	}{
-		"dynamic":     {map[string]any{"properties": same["properties"]}, "root: dynamic is missing"},
-		"missing":     {strict(map[string]any{"id": kw}), "traits is missing"},
-		"wrong type":  {strict(map[string]any{"id": map[string]any{"type": "text"}, "traits": same["properties"].(map[string]any)["traits"], "n": same["properties"].(map[string]any)["n"]}), "id: type is text, wanted keyword"},
-		"extra field": {strict(map[string]any{"id": kw, "traits": same["properties"].(map[string]any)["traits"], "n": same["properties"].(map[string]any)["n"], "x": kw}), "x is not wanted"},
-	} {
-		require.ErrorContains(t, CompareMapping(want, c.have), c.names, name)
-	}
-}
-
-func TestCompareSettings(t *testing.T) {
-	t.Parallel()
-	want := map[string]any{"number_of_shards": "3", "mapping": map[string]any{"total_fields": map[string]any{"limit": 2000}}}
-	require.NoError(t, CompareSettings(want, map[string]any{"number_of_shards": "3", "uuid": "x", "mapping": map[string]any{"total_fields": map[string]any{"limit": "2000"}}}))
-	err := CompareSettings(want, map[string]any{"number_of_shards": "1"})
-	require.ErrorContains(t, err, `number_of_shards is "1", wanted "3"`)
-	require.True(t, strings.Contains(err.Error(), "total_fields.limit"))
-}
-
 func TestAliasActions(t *testing.T) {
 	t.Parallel()
 	before := map[string][]string{"a": {"old1", "old2"}, "gone": {"old3"}, "static": {"s1"}}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 const (
@@ -253,7 +254,7 @@ func (s *session) teach(ctx context.Context, made map[*Move]bool, old map[string
 	for m := range made {
 		m.State = MoveCreated
 		mapping := s.targetMapping(m, old)
-		if mappingHash(mapping) == mappingHash(s.l.resource(m.Resource).Mapping) {
+		if schema.Hash(mapping) == schema.Hash(s.l.resource(m.Resource).Mapping) {
 			continue
 		}
 		g.Go(func() error {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // prepare clears the way and makes the target indices. It may be repeated at
@@ -305,7 +306,7 @@ func (s *session) targetMapping(m *Move, old map[string]map[string]any) map[stri
 			sources = append(sources, mapping)
 		}
 	}
-	return withLearned(s.l.resource(m.Resource).Mapping, s.l.transformOf(m), sources)
+	return schema.WithLearned(s.l.resource(m.Resource).Mapping, s.l.transformOf(m), sources)
 }
 
 // tooMuch says that the engine does not take a mapping with learned fields.
@@ -324,7 +325,7 @@ func (s *session) adoptTarget(ctx context.Context, m *Move) error {
 	if len(there) != 1 {
 		return fmt.Errorf("index %s appeared and vanished", m.Target)
 	}
-	if err := CompareMapping(s.l.resource(m.Resource).Mapping, there[0].Mapping); err != nil {
+	if err := schema.CompareMapping(s.l.resource(m.Resource).Mapping, there[0].Mapping); err != nil {
 		return fmt.Errorf("index %s appeared with another mapping: %w", m.Target, err)
 	}
 	return nil
@@ -378,10 +379,10 @@ func (s *session) checkSchemas(ctx context.Context) error {
 			return failf("target index %s has vanished; cancel the rollout and start again", m.Target)
 		}
 		res := s.l.resource(m.Resource)
-		if err := CompareMapping(res.Mapping, there[i].Mapping); err != nil {
+		if err := schema.CompareMapping(res.Mapping, there[i].Mapping); err != nil {
 			return failf("target index %s: %v", m.Target, err)
 		}
-		if err := CompareSettings(finalSettings(res, m.Replicas), there[i].Settings); err != nil {
+		if err := schema.CompareSettings(finalSettings(res, m.Replicas), there[i].Settings); err != nil {
 			return failf("target index %s: %v", m.Target, err)
 		}
 	}

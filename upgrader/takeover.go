@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // A rollback leaves the new version's indices behind, closed. Those that the
@@ -22,7 +23,7 @@ func (s *session) keeps(ix Index, n naming.IndexName, st IndexStats) bool {
 	if s.l.fed(res.Key) {
 		return false
 	}
-	return CompareMapping(res.Mapping, ix.Mapping) == nil && CompareSettings(finalSettings(res, st.Replicas), ix.Settings) == nil
+	return schema.CompareMapping(res.Mapping, ix.Mapping) == nil && schema.CompareSettings(finalSettings(res, st.Replicas), ix.Settings) == nil
 }
 
 // takeOver makes an index a target of this rollout, documents and all.

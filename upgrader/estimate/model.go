@@ -108,14 +108,14 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
-// known says whether there is anything to estimate from.
+// Known says whether there is anything to estimate from.
 func (e Model) Known() bool { return e.n > 0 }
 
 // Where nothing was measured, tenants are weighed against each other by these:
 // seconds for each, and for a document. They are never shown as a time.
 const guessedBase, guessedPerDoc = 3, 1.0 / 5_000
 
-// seconds that a tenant of so many documents takes, at least a millisecond.
+// Seconds that a tenant of so many documents takes, at least a millisecond.
 func (e Model) Seconds(docs int64) float64 {
 	if !e.Known() {
 		return guessedBase + guessedPerDoc*float64(docs)
@@ -123,7 +123,7 @@ func (e Model) Seconds(docs int64) float64 {
 	return max(e.base+e.perDoc*float64(docs), 0.001)
 }
 
-// span widens an expectation to a range. What several tenants take together is
+// Span widens an expectation to a range. What several tenants take together is
 // known better than what each takes: its spread shrinks with their number, but
 // not below leastSpread, because they may all be slower than the samples.
 func (e Model) Span(seconds float64, tenants int) *Span {

@@ -1,7 +1,8 @@
-package upgrader
+package schema
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tracardi/tms/releases"
@@ -13,10 +14,10 @@ import (
 // fields that its sources have learned needs none of them, and takes every
 // document that its sources took.
 
-// withLearned adds to a target's mapping, below its dynamic objects, what all
+// WithLearned adds to a target's mapping, below its dynamic objects, what all
 // sources that know a field have learned alike. Fields that the transform
 // touches are left to the documents. The mapping given is not changed.
-func withLearned(want map[string]any, t releases.Transform, sources []map[string]any) map[string]any {
+func WithLearned(want map[string]any, t releases.Transform, sources []map[string]any) map[string]any {
 	if t.Opaque() || len(sources) == 0 {
 		return want
 	}
@@ -49,7 +50,7 @@ func learn(want map[string]any, sources []map[string]any, at, dynamic string, to
 			}
 		}
 	}
-	for _, name := range sortedKeys(below) {
+	for _, name := range slices.Sorted(maps.Keys(below)) {
 		path := strings.TrimPrefix(at+"."+name, ".")
 		known, there := props[name].(map[string]any)
 		switch {

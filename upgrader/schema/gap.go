@@ -1,32 +1,33 @@
-package upgrader
+package schema
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// mappingGap is what an index's mapping lacks of the one that a release wants.
-type mappingGap struct {
-	// missing are fields, and the dynamic of objects, that a mapping can be
+// Gap is what an index's mapping lacks of the one that a release wants.
+type Gap struct {
+	// Missing are fields, and the dynamic of objects, that a mapping can be
 	// given in place.
-	missing []string
-	// conflicts are differences that it cannot.
-	conflicts []string
+	Missing []string
+	// Conflicts are differences that it cannot.
+	Conflicts []string
 }
 
-// additions compares mappings for a change in place: what is wanted and not
+// GapOf compares mappings for a change in place: what is wanted and not
 // there can be added, what is there and different cannot be changed. What only
 // the index has does no harm.
-func additions(want, have map[string]any) mappingGap {
-	var g mappingGap
+func GapOf(want, have map[string]any) Gap {
+	var g Gap
 	g.object(want, have, "")
-	slices.Sort(g.missing)
-	slices.Sort(g.conflicts)
+	slices.Sort(g.Missing)
+	slices.Sort(g.Conflicts)
 	return g
 }
 
-func (g *mappingGap) object(want, have map[string]any, at string) {
+func (g *Gap) object(want, have map[string]any, at string) {
 	for k, w := range want {
 		h, ok := have[k]
 		switch {
@@ -35,14 +36,14 @@ func (g *mappingGap) object(want, have map[string]any, at string) {
 			g.multiFields(w, h, at)
 		case !ok && k == "type" && fmt.Sprint(w) == "object", ok && sameValue(w, h):
 		case k == "dynamic":
-			g.missing = append(g.missing, orRoot(at)+" (dynamic: "+fmt.Sprint(w)+")")
+			g.Missing = append(g.Missing, cmp.Or(at, "root")+" (dynamic: "+fmt.Sprint(w)+")")
 		default:
-			g.conflicts = append(g.conflicts, fmt.Sprintf("field %s: %s is %v, wanted %v", orRoot(at), k, orMissing(h, ok), w))
+			g.Conflicts = append(g.Conflicts, fmt.Sprintf("field %s: %s is %v, wanted %v", cmp.Or(at, "root"), k, orMissing(h, ok), w))
 		}
 	}
 	for k, h := range have {
 		if _, ok := want[k]; !ok && at != "" && !slices.Contains([]string{"properties", "fields", "_meta", "dynamic"}, k) && !(k == "type" && fmt.Sprint(h) == "object") {
-			g.conflicts = append(g.conflicts, fmt.Sprintf("field %s: %s is %v, not wanted", at, k, h))
+			g.Conflicts = append(g.Conflicts, fmt.Sprintf("field %s: %s is %v, not wanted", at, k, h))
 		}
 	}
 	wp, _ := want["properties"].(map[string]any)
@@ -51,7 +52,7 @@ func (g *mappingGap) object(want, have map[string]any, at string) {
 		path := strings.TrimPrefix(at+"."+k, ".")
 		h, ok := hp[k].(map[string]any)
 		if !ok {
-			g.missing = append(g.missing, path)
+			g.Missing = append(g.Missing, path)
 			continue
 		}
 		wm, _ := w.(map[string]any)
@@ -60,14 +61,14 @@ func (g *mappingGap) object(want, have map[string]any, at string) {
 }
 
 // multiFields can be added to a field that has others.
-func (g *mappingGap) multiFields(want, have any, at string) {
+func (g *Gap) multiFields(want, have any, at string) {
 	w, _ := want.(map[string]any)
 	h, _ := have.(map[string]any)
 	for k, v := range w {
 		path := at + "." + k
 		there, ok := h[k].(map[string]any)
 		if !ok {
-			g.missing = append(g.missing, path)
+			g.Missing = append(g.Missing, path)
 			continue
 		}
 		wm, _ := v.(map[string]any)

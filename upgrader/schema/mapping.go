@@ -1,10 +1,13 @@
-package upgrader
+package schema
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -49,12 +52,12 @@ func compareObject(want, have map[string]any, at, dynamic string, diffs *[]strin
 			continue // the engine leaves it out where there are properties
 		}
 		if !ok || !sameValue(w, h) {
-			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, wanted %v", orRoot(at), k, orMissing(h, ok), w))
+			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, wanted %v", cmp.Or(at, "root"), k, orMissing(h, ok), w))
 		}
 	}
 	for k, h := range have {
 		if _, ok := want[k]; !ok && k != "properties" && k != "_meta" && !(k == "type" && fmt.Sprint(h) == "object") {
-			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, not wanted", orRoot(at), k, h))
+			*diffs = append(*diffs, fmt.Sprintf("%s: %s is %v, not wanted", cmp.Or(at, "root"), k, h))
 		}
 	}
 	wp, _ := want["properties"].(map[string]any)
@@ -76,13 +79,6 @@ func compareObject(want, have map[string]any, at, dynamic string, diffs *[]strin
 			}
 		}
 	}
-}
-
-func orRoot(at string) string {
-	if at == "" {
-		return "root"
-	}
-	return at
 }
 
 func orMissing(v any, ok bool) any {
@@ -111,38 +107,32 @@ func sameValue(a, b any) bool {
 	return fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-// CompareSettings says which of the wanted index settings an index does not
-// have; nil when it has all. Settings that are not wanted are not looked at.
-func CompareSettings(want, have map[string]any) error {
-	w, h := map[string]string{}, map[string]string{}
-	flatten(want, "", w)
-	flatten(have, "", h)
-	var diffs []string
-	for k, v := range w {
-		if h[k] != v {
-			diffs = append(diffs, fmt.Sprintf("%s is %q, wanted %q", k, h[k], v))
-		}
-	}
-	return differences("settings", diffs)
-}
-
-func flatten(m map[string]any, at string, into map[string]string) {
-	for k, v := range m {
-		path := strings.TrimPrefix(at+"."+k, ".")
-		if sub, ok := v.(map[string]any); ok {
-			flatten(sub, path, into)
-			continue
-		}
-		into[path] = fmt.Sprint(v)
-	}
-}
-
-// mappingHash identifies the wanted mapping in a proof.
-func mappingHash(m map[string]any) string {
+// Hash identifies the wanted mapping in a proof.
+func Hash(m map[string]any) string {
 	b, err := json.Marshal(m) // sorts keys
 	if err != nil {
 		return "unknown: " + err.Error() // a mapping is JSON by construction
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
+}
+
+// FieldOf returns the dotted path of a field of a mapping that has a type, the
+// first by name; "" when there is none.
+func FieldOf(m map[string]any, typ string) string { return fieldBelow(m, typ, "") }
+
+func fieldBelow(m map[string]any, typ, at string) string {
+	if m["type"] == typ {
+		return at
+	}
+	for _, under := range []string{"properties", "fields"} {
+		props, _ := m[under].(map[string]any)
+		for _, k := range slices.Sorted(maps.Keys(props)) {
+			sub, _ := props[k].(map[string]any)
+			if f := fieldBelow(sub, typ, strings.TrimPrefix(at+"."+k, ".")); f != "" {
+				return f
+			}
+		}
+	}
+	return ""
 }

@@ -1,4 +1,4 @@
-package upgrader
+package schema
 
 import (
 	"testing"
@@ -24,10 +24,10 @@ func TestWithLearned(t *testing.T) {
 
 	require.Equal(t,
 		traits(map[string]any{"name": typ("text"), "seen": typ("date"), "home": object(map[string]any{"city": typ("text"), "zip": typ("long"), "door": typ("long")})}),
-		withLearned(want, releases.Transform{}, []map[string]any{a, b}), "age is contradicted")
+		WithLearned(want, releases.Transform{}, []map[string]any{a, b}), "age is contradicted")
 	require.Equal(t, map[string]any{"type": "object", "dynamic": "true"}, want["properties"].(map[string]any)["traits"], "the release's mapping is left alone")
-	require.Equal(t, want, withLearned(want, releases.Transform{}, nil))
+	require.Equal(t, want, WithLearned(want, releases.Transform{}, nil))
 
 	moved := releases.Transform{Ops: []releases.Op{{Kind: releases.OpMove, From: "traits.home.city", To: "traits.name"}}}
-	require.Equal(t, traits(map[string]any{"age": typ("long")}), withLearned(want, moved, []map[string]any{a}), "what a transform touches is left to the documents")
+	require.Equal(t, traits(map[string]any{"age": typ("long")}), WithLearned(want, moved, []map[string]any{a}), "what a transform touches is left to the documents")
 }
