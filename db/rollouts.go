@@ -50,9 +50,9 @@ func (r *Rollouts) Fleet(ctx context.Context, ids []string) ([]upgrader.FleetTen
 	return out, failure(err)
 }
 
-func orEmpty(s []string) []string {
+func orEmpty[T any](s []T) []T {
 	if s == nil {
-		return []string{}
+		return []T{}
 	}
 	return s
 }
@@ -323,15 +323,20 @@ func (r *Rollouts) changeRollout(ctx context.Context, id, caller, name string, c
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			update rollouts set options = $2, state = $3, wish = $4, reason = $5, finished_at = $6, revision = revision + 1 where id = $1`,
-			id, options, ro.State, ro.Wish, ro.Reason, orNull(ro.FinishedAt))
+			update rollouts set options = $2, state = $3, wish = $4, reason = $5, finished_at = $6, missing = $7, revision = revision + 1 where id = $1`,
+			id, options, ro.State, ro.Wish, clean(ro.Reason), orNull(ro.FinishedAt), orEmpty(ro.Missing))
 		if err != nil {
 			return err
+		}
+		for i := range ro.Tenants[len(before.Tenants):] { // excepted ones that were missing
+			if err := insertTenant(ctx, tx, &ro.Tenants[len(before.Tenants)+i]); err != nil {
+				return err
+			}
 		}
 		if err := putWaves(ctx, tx, id, changedWaves(before.Waves, ro.Waves)); err != nil {
 			return err
 		}
-		work, err := changeTenants(ctx, tx, before.Tenants, ro.Tenants)
+		work, err := changeTenants(ctx, tx, before.Tenants, ro.Tenants[:len(before.Tenants)])
 		if err != nil {
 			return err
 		}
@@ -418,7 +423,10 @@ func changed(before, after *upgrader.Rollout) map[string]any {
 	var ids []string
 	reasons := map[string]string{}
 	for i, t := range after.Tenants {
-		b := before.Tenants[i]
+		var b upgrader.RolloutTenant // was not part of it
+		if i < len(before.Tenants) {
+			b = before.Tenants[i]
+		}
 		if t.State != b.State || t.Intent != b.Intent || t.SwitchAllowed != b.SwitchAllowed || t.Excepted != b.Excepted {
 			ids = append(ids, t.TenantID)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/strategy"
 )
@@ -130,4 +131,14 @@ func TestUniform(t *testing.T) {
 	require.Equal(t, missing, got.Missing)
 	require.Equal(t, upgrader.WaveDone, got.Waves[0].State)
 	require.Contains(t, got.Reason, "late")
+
+	catalogue, err := releases.Builtin()
+	require.NoError(t, err)
+	service := upgrader.NewService(store, nil, catalogue, nil)
+	got, err = service.Skip(t.Context(), upgrader.Command{RolloutID: "r1", Tenants: []string{"late"}, Reason: "has no indices yet"})
+	require.NoError(t, err)
+	require.Equal(t, upgrader.RolloutComplete, got.State, "it is excepted now")
+	require.Empty(t, got.Reason)
+	require.Empty(t, got.Missing)
+	require.Equal(t, "has no indices yet", got.Tenants[1].Excepted)
 }

@@ -3,10 +3,8 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -201,18 +199,10 @@ func untilFinalized(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, state 
 
 // notUniform says why a rollout has failed that looks complete.
 func notUniform(ro *upgrader.Rollout, state upgrader.RolloutState) string {
-	if state != upgrader.RolloutFailed || len(ro.Missing) == 0 {
+	if state != upgrader.RolloutFailed {
 		return ""
 	}
-	const most = 10 // names
-	text := "not every tenant is on " + ro.ToRelease + ":"
-	for i, m := range ro.Missing {
-		if i == most {
-			return text + fmt.Sprintf(" and %d more", len(ro.Missing)-most)
-		}
-		text += " " + m.TenantID + " (" + m.Reason + ");"
-	}
-	return strings.TrimSuffix(text, ";")
+	return ro.NotUniform()
 }
 
 // endWaves ends the waves of a rollout that has ended.

@@ -282,6 +282,10 @@ func (l *entry) candidate(c Candidate) {
 		return
 	}
 	closed := firstClosed(l.about(c))
+	if closed == nil && l.f.Cluster.Unasked {
+		l.shut[c.Cluster] = "" // the next look asks it first
+		return
+	}
 	if closed == nil {
 		l.d.LetIn = append(l.d.LetIn, c.TenantID)
 		load := l.v.Loads[c.Cluster]

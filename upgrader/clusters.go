@@ -196,7 +196,7 @@ func (p *planner) adopt(cluster string, part *Plan, several bool) {
 		}
 	}
 	for _, r := range part.Refusals {
-		if several && r.TenantID == "" {
+		if several && r.TenantID == "" || r.TenantID != "" && cluster != DefaultCluster {
 			r.Message = "cluster " + cluster + ": " + r.Message
 		}
 		p.plan.Refusals = append(p.plan.Refusals, r)

@@ -109,7 +109,7 @@ func (r *Runner) conductOnce(ctx context.Context, rollout string) (again bool, e
 		}
 		for _, c := range fresh.Candidates {
 			if _, asked := a.clusters[c.Cluster]; !asked {
-				a.clusters[c.Cluster] = ClusterFacts{Err: "the cluster is about to be asked how it is"}
+				a.clusters[c.Cluster] = ClusterFacts{Unasked: true}
 			}
 		}
 		taken = decide(fresh, a)

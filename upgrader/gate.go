@@ -125,10 +125,12 @@ func (b BudgetFacts) Held(inWork int) string {
 
 // ClusterFacts are what was seen of a cluster.
 type ClusterFacts struct {
-	Err    string // why nothing was seen; the rest is empty then
-	Health string // "green", "yellow" or "red"; "" when not asked
-	Shards capacity.Shards
-	Disk   capacity.Disk
+	Err string // why nothing was seen; the rest is empty then
+	// Unasked: nobody could start there, so nobody has asked; the rest is empty.
+	Unasked bool
+	Health  string // "green", "yellow" or "red"; "" when not asked
+	Shards  capacity.Shards
+	Disk    capacity.Disk
 }
 
 // Verdict is the answer of one gate.
@@ -292,7 +294,7 @@ func tenantActive(f *Facts) (why, remedy string) {
 		return "", ""
 	}
 	if s := f.Rollout.Options.Strategy; s != nil && s.Inactive == strategy.InactiveWait {
-		return "the tenant is " + f.Tenant.Registered, "`tms tenant update " + id + "` makes it active, or cancel it here with `tms upgrade cancel " + f.Rollout.ID + " --tenant " + id + "`"
+		return "the tenant is " + f.Tenant.Registered, "`tms tenant update " + id + " --state active`, or cancel it here with `tms upgrade cancel " + f.Rollout.ID + " --tenant " + id + "`"
 	}
 	return "", ""
 }

@@ -302,6 +302,9 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 	if hit+done == 0 {
 		return wrongState(r, fmt.Sprintf("no tenant of the chosen ones can %s: %s", name, rule.needs))
 	}
+	if name == "cancel" && hit == 0 && r.State.Ended() && r.State != RolloutCancelled && r.Wish != WishCancel && c.whole() {
+		return wrongState(r, "it has ended, there is nothing to cancel; what is switched can be rolled back")
+	}
 	switch name {
 	case "cancel":
 		if c.whole() {
@@ -311,7 +314,7 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		if c.AllowQuarantine != nil {
 			r.Options.AllowQuarantine = *c.AllowQuarantine
 		}
-		if r.Wish == WishPause {
+		if r.Wish == WishPause && hit > 0 {
 			r.Wish, r.Reason = WishRun, ""
 		}
 	case "switch":

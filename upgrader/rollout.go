@@ -159,13 +159,6 @@ type Rollout struct {
 	Retention *Retention
 }
 
-// MissingTenant is a tenant that should be part of a rollout and cannot.
-type MissingTenant struct {
-	TenantID string `json:"tenant"`
-	Release  string `json:"release"` // that it is on; may be empty
-	Reason   string `json:"reason"`
-}
-
 // TenantState is where one tenant of a rollout stands.
 type TenantState string
 

@@ -243,6 +243,9 @@ func newRolloutTenant(r *Rollout, tp TenantPlan, now time.Time) RolloutTenant {
 // settle gives state and end of a rollout from those of its tenants.
 func settle(r *Rollout, now time.Time) (RolloutState, time.Time) {
 	s := Summarize(r.Wish, r.Tenants)
+	if s == RolloutComplete && len(r.Missing) > 0 {
+		s = RolloutFailed
+	}
 	if s.Ended() && r.owesDeletion() {
 		s = underWay(r.Wish)
 	}
@@ -370,6 +373,9 @@ func (s *Service) command(ctx context.Context, name string, c Command) (*Rollout
 	err := s.store.ChangeRollout(ctx, c.RolloutID, c.Caller, said, func(r *Rollout) error {
 		if err := s.movedOn(r, c, releases); err != nil {
 			return err
+		}
+		if name == "skip" {
+			r.exceptMissing(c, now)
 		}
 		if err := c.checkChoice(r); err != nil {
 			return err

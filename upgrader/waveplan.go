@@ -140,11 +140,7 @@ func (c *ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce
 
 // exceptedTenant is the row of a tenant that is left out from the start.
 func exceptedTenant(r *Rollout, t FleetTenant, now time.Time) RolloutTenant {
-	why := r.Options.Except[t.ID]
-	return RolloutTenant{
-		RolloutID: r.ID, TenantID: t.ID, FromRelease: t.Release, State: TenantCancelled, Excepted: why, Reason: "excepted: " + why,
-		NextAt: now, FinishedAt: now, ByMethod: map[Method]int{},
-	}
+	return excepted(r.ID, t.ID, t.Release, r.Options.Except[t.ID], now)
 }
 
 // checkStrategy refuses a strategy or exceptions that are wrong.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,7 +59,7 @@ func (a *app) printCapacity(all []*tmsv1.ClusterCapacity) error {
 		rows = append(rows, []string{
 			c.GetCluster(), strconv.Itoa(int(c.GetDataNodes())), residentsText(c),
 			fmt.Sprintf("%d of %d", c.GetShardsOpen(), c.GetShardsLimit()), diskText(c),
-			fmt.Sprintf("%d shards, %s", n.GetShards(), gigabytes(n.GetBytes())),
+			fmt.Sprintf("%d shards, %s", n.GetShards(), size(n.GetBytes())),
 			fitsText(c.GetFits()), fitsText(c.GetFitsDuringUpgrade()),
 		})
 	}
@@ -81,7 +80,7 @@ func capacityText(c *tmsv1.ClusterCapacity) string {
 		return c.GetAdvice()
 	}
 	n := c.GetNeed()
-	basis := fmt.Sprintf("measured on %d, the largest needs %d shards and %s", n.GetMeasured(), n.GetLargestShards(), gigabytes(n.GetLargestBytes()))
+	basis := fmt.Sprintf("measured on %d, the largest needs %d shards and %s", n.GetMeasured(), n.GetLargestShards(), size(n.GetLargestBytes()))
 	if n.GetMeasured() == 0 {
 		basis = "counted from the newest release, as no tenant is there to measure; documents are not counted"
 	}
@@ -98,9 +97,9 @@ func residentsText(c *tmsv1.ClusterCapacity) string {
 
 func diskText(c *tmsv1.ClusterCapacity) string {
 	if c.GetDiskLimit() == 0 {
-		return gigabytes(c.GetDiskUsed()) + ", not watched"
+		return size(c.GetDiskUsed()) + ", not watched"
 	}
-	return fmt.Sprintf("%s of %s", strings.TrimSuffix(gigabytes(c.GetDiskUsed()), " GB"), gigabytes(c.GetDiskLimit()))
+	return fmt.Sprintf("%s of %s", size(c.GetDiskUsed()), size(c.GetDiskLimit()))
 }
 
 func fitsText(n int64) string {

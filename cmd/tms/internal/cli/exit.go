@@ -22,9 +22,13 @@ const (
 	exitRefused = 3 // preconditions are not met; nothing was changed
 )
 
-// refusals are the ErrorInfo reasons of what may not start, with a list of
-// everything that stands in the way.
-var refusals = []string{"ROLLOUT_REFUSED", "BACKUP_REFUSED", "CLEANUP_REFUSED", "CLUSTER_IN_USE", "CLUSTER_UNREACHABLE", "CLUSTER_DIFFERS", "CLUSTERS_FULL", "TENANT_NOT_MOVED"}
+// refusals are the ErrorInfo reasons of what may not be done as things stand,
+// with everything that stands in the way, or the state in which it makes no
+// sense. Nothing was changed.
+var refusals = []string{
+	"ROLLOUT_REFUSED", "BACKUP_REFUSED", "CLEANUP_REFUSED", "CLUSTER_IN_USE", "CLUSTER_UNREACHABLE", "CLUSTER_DIFFERS", "CLUSTERS_FULL", "TENANT_NOT_MOVED",
+	"WRONG_STATE", "BACKUP_WRONG_STATE", "ROLLOUT_RUNNING", "SNAPSHOT_REQUIRED", "RELEASE_IN_USE",
+}
 
 // The ErrorInfo reasons of a release that cannot be saved.
 const (

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,8 +45,10 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 		}
 		rows = append(rows, []string{t.GetTenantId(), way, indicesText(t.GetIndices(), t.GetByMethod()), fmt.Sprint(t.GetDocuments()), fmt.Sprint(t.GetShards())})
 	}
-	if err := writeTable(a.out, []string{"tenant", "way", "indices", "documents", "new shards"}, rows); err != nil {
-		return err
+	if len(rows) > 0 { // nobody: the refusals say why
+		if err := writeTable(a.out, []string{"tenant", "way", "indices", "documents", "new shards"}, rows); err != nil {
+			return err
+		}
 	}
 	if err := a.printMethods(p); err != nil {
 		return err
@@ -60,10 +64,25 @@ func (a *app) printPlan(p *tmsv1.RolloutPlan, moves bool) error {
 	if err := a.printWavePlans(p); err != nil {
 		return err
 	}
-	if err := a.printNotes(p); err != nil || len(p.GetElsewhere()) == 0 {
+	if err := a.printNotes(p); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.out, "\nleft out by --cluster: %s\n", strings.Join(p.GetElsewhere(), ", "))
+	return a.printLeftOut(p)
+}
+
+// printLeftOut names the tenants that were left out on purpose.
+func (a *app) printLeftOut(p *tmsv1.RolloutPlan) error {
+	var b strings.Builder
+	if len(p.GetElsewhere()) > 0 {
+		fmt.Fprintf(&b, "\nleft out by --cluster: %s\n", strings.Join(p.GetElsewhere(), ", "))
+	}
+	for i, id := range slices.Sorted(maps.Keys(p.GetOptions().GetExcept())) {
+		if i == 0 {
+			b.WriteString("\nexcepted:\n")
+		}
+		fmt.Fprintf(&b, "  - %s: %s\n", id, p.GetOptions().GetExcept()[id])
+	}
+	_, err := fmt.Fprint(a.out, b.String())
 	return err
 }
 
@@ -80,7 +99,7 @@ func (a *app) printClusters(p *tmsv1.RolloutPlan) error {
 				return err
 			}
 		}
-		if f := c.GetShards(); f != nil {
+		if f := c.GetShards(); f.GetDataNodes() > 0 { // otherwise nobody was asked
 			if err := a.printForecast(f); err != nil {
 				return err
 			}

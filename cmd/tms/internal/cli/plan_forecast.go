@@ -35,9 +35,9 @@ func (a *app) printSimulation(f *tmsv1.FleetForecast) error {
 	if d := f.GetDisk(); d.GetTotal() > 0 {
 		limit := "the engine watches no disk"
 		if d.GetLimit() > 0 {
-			limit = fmt.Sprintf("limit %s (watermark %s)", gigabytes(d.GetLimit()), d.GetWatermark())
+			limit = fmt.Sprintf("limit %s (watermark %s)", size(d.GetLimit()), d.GetWatermark())
 		}
-		fmt.Fprintf(&b, "disk: %s now, at most %s at once, %s after finalize; %s\n", gigabytes(d.GetUsed()), gigabytes(d.GetPeak()), gigabytes(d.GetAfter()), limit)
+		fmt.Fprintf(&b, "disk: %s now, at most %s at once, %s after finalize; %s\n", size(d.GetUsed()), size(d.GetPeak()), size(d.GetAfter()), limit)
 	}
 	if f.GetMeasuredTenants() == 0 {
 		b.WriteString("duration: no estimate, no tenant was upgraded here yet\n")
@@ -52,5 +52,3 @@ func (a *app) printSimulation(f *tmsv1.FleetForecast) error {
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
 }
-
-func gigabytes(n int64) string { return fmt.Sprintf("%.2f GB", float64(n)/1e9) }

@@ -61,19 +61,7 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 	if err != nil || len(r.GetTenants()) == 0 {
 		return err
 	}
-	header := []string{"tenant", "state", "release", "indices", "documents", "quarantined", "fence", "verified", "took", "reason"}
-	several := len(clustersOf(r)) > 1
-	if several {
-		header = slices.Insert(header, 1, "cluster")
-	}
-	var rows [][]string
-	for _, t := range r.GetTenants() {
-		row := tenantRow(t)
-		if several {
-			row = slices.Insert(row, 1, t.GetCluster())
-		}
-		rows = append(rows, row)
-	}
+	header, rows := tenantTable(r)
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
 	}
@@ -84,6 +72,47 @@ func (a *app) printRollout(s *session, r *tmsv1.Rollout) error {
 		return err
 	}
 	return a.printMoves(r)
+}
+
+// tenantTable has a column for clusters and waves where there are several.
+func tenantTable(r *tmsv1.Rollout) (header []string, rows [][]string) {
+	header = []string{"tenant", "state", "release", "indices", "documents", "quarantined", "fence", "verified", "took", "reason"}
+	several, waved := len(clustersOf(r)) > 1, len(r.GetWaves()) > 1
+	if waved {
+		header = slices.Insert(header, 1, "wave")
+	}
+	if several {
+		header = slices.Insert(header, 1, "cluster")
+	}
+	for _, t := range r.GetTenants() {
+		row := tenantRow(t)
+		if waved {
+			number, reason := waveText(r, t)
+			row[len(row)-1] = reason
+			row = slices.Insert(row, 1, number)
+		}
+		if several {
+			row = slices.Insert(row, 1, t.GetCluster())
+		}
+		rows = append(rows, row)
+	}
+	return header, rows
+}
+
+// waveText is the number of a tenant's wave, and its reason: where it waits for
+// the same as its wave, that is told once for all of them.
+func waveText(r *tmsv1.Rollout, t *tmsv1.RolloutTenant) (number, reason string) {
+	reason = reasonOf(t)
+	for _, w := range r.GetWaves() {
+		if w.GetNumber() != t.GetWave() {
+			continue
+		}
+		number = fmt.Sprint(w.GetNumber())
+		if t.GetWaiting() && reason != "" && reason == w.GetReason() {
+			reason = "see wave " + number
+		}
+	}
+	return number, reason
 }
 
 // snapshotsOf names what was taken before a rollout.
@@ -102,7 +131,7 @@ func tenantRow(t *tmsv1.RolloutTenant) []string {
 	}
 	return []string{
 		t.GetTenantId(), t.GetState(), t.GetRelease(), indicesText(t.GetIndices(), t.GetIndicesByMethod()), fmt.Sprint(t.GetDocuments()),
-		fmt.Sprint(t.GetQuarantined()), fence, verified, seconds(t.GetSeconds()), reasonOf(t),
+		fmt.Sprint(t.GetQuarantined()), fence, verified, took(t), reasonOf(t),
 	}
 }
 
@@ -130,6 +159,14 @@ func (a *app) printMoves(r *tmsv1.Rollout) error {
 		return err
 	}
 	return writeTable(a.out, []string{"tenant", "target", "method", "state", "documents", "sources", "why"}, rows)
+}
+
+// took is how long a tenant has taken so far, nothing when it was not begun.
+func took(t *tmsv1.RolloutTenant) string {
+	if t.GetSeconds() == 0 {
+		return ""
+	}
+	return seconds(t.GetSeconds())
 }
 
 func seconds(s float64) string {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,23 +66,46 @@ func (a *app) printGates(g *tmsv1.RolloutGates) error {
 		return err
 	}
 	var rows [][]string
+	left := false
 	for _, r := range g.GetReports() {
-		who := r.GetTenantId()
-		if who == "" {
-			who = "all that wait"
-		}
-		for _, v := range r.GetGates() {
-			state, why := "open", ""
-			if !v.GetOpen() {
-				state, why = "closed", v.GetReason()
-				if v.GetRemedy() != "" {
-					why += " (" + v.GetRemedy() + ")"
-				}
+		of := gateRows(r)
+		left = left || len(of) < len(r.GetGates())
+		rows = append(rows, of...)
+	}
+	if err := writeTable(a.out, []string{"wave", "cluster", "tenant", "gate", "is", "why"}, rows); err != nil || !left {
+		return err
+	}
+	_, err := fmt.Fprintln(a.out, "gates that are open are left out; name a tenant to see all of its own")
+	return err
+}
+
+// gateRows are what the gates say: all of them of one tenant, of a whole wave
+// those that are closed.
+func gateRows(r *tmsv1.GateReport) [][]string {
+	who, whole := r.GetTenantId(), r.GetTenantId() == ""
+	if whole {
+		who = "all that wait"
+	}
+	row := func(gate, is, why string) []string {
+		return []string{fmt.Sprint(r.GetWave()), r.GetCluster(), who, gate, is, why}
+	}
+	if whole && r.GetOpen() {
+		return [][]string{row("all", "open", "")}
+	}
+	var rows [][]string
+	for _, v := range r.GetGates() {
+		switch {
+		case !v.GetOpen():
+			why := v.GetReason()
+			if v.GetRemedy() != "" {
+				why += " (" + v.GetRemedy() + ")"
 			}
-			rows = append(rows, []string{fmt.Sprint(r.GetWave()), r.GetCluster(), who, v.GetGate(), state, why})
+			rows = append(rows, row(v.GetGate(), "closed", why))
+		case !whole:
+			rows = append(rows, row(v.GetGate(), "open", ""))
 		}
 	}
-	return writeTable(a.out, []string{"wave", "cluster", "tenant", "gate", "is", "why"}, rows)
+	return rows
 }
 
 // printWaves prints the waves of a rollout, unless there is but one without a
@@ -129,21 +153,38 @@ func (a *app) printWavePlans(p *tmsv1.RolloutPlan) error {
 	if p.GetOptions().GetStrategy() == nil || len(p.GetWaves()) == 0 {
 		return nil
 	}
+	several := len(p.GetClusters()) > 1
+	header := []string{"wave", "name", "tenants", "documents", "new shards", "shards at most", "disk at most", "takes", "then", "failures"}
+	if several {
+		header = slices.Insert(header, 2, "cluster")
+	}
 	var rows [][]string
 	for _, w := range p.GetWaves() {
 		took := "unknown"
 		if w.GetDurationSeconds() > 0 {
 			took = time.Duration(w.GetDurationSeconds() * float64(time.Second)).Round(time.Second).String()
 		}
-		rows = append(rows, []string{
-			fmt.Sprint(w.GetNumber()), w.GetName(), w.GetCluster(), fmt.Sprint(w.GetTenants()), fmt.Sprint(w.GetDocuments()), fmt.Sprint(w.GetShards()),
-			fmt.Sprintf("%d (%d)", w.GetShardsPeak(), w.GetShardsPeakFinalizing()), fmt.Sprintf("%s (%s)", gigabytes(w.GetDiskPeak()), gigabytes(w.GetDiskPeakFinalizing())),
+		row := []string{
+			fmt.Sprint(w.GetNumber()), w.GetName(), fmt.Sprint(w.GetTenants()), fmt.Sprint(w.GetDocuments()), fmt.Sprint(w.GetShards()),
+			orFinalizing(fmt.Sprint(w.GetShardsPeak()), fmt.Sprint(w.GetShardsPeakFinalizing())), orFinalizing(size(w.GetDiskPeak()), size(w.GetDiskPeakFinalizing())),
 			took, w.GetBetween(), w.GetFailureBudget(),
-		})
+		}
+		if several {
+			row = slices.Insert(row, 2, w.GetCluster())
+		}
+		rows = append(rows, row)
 	}
 	if _, err := fmt.Fprintln(a.out); err != nil {
 		return err
 	}
-	header := []string{"wave", "name", "cluster", "tenants", "documents", "new shards", "shards at most (finalizing)", "disk at most (finalizing)", "takes", "then", "failures"}
 	return writeTable(a.out, header, rows)
+}
+
+// orFinalizing adds in brackets what it would be if every wave were finalized
+// before the next, where that makes a difference.
+func orFinalizing(is, would string) string {
+	if is == would {
+		return is
+	}
+	return is + " (" + would + ")"
 }
