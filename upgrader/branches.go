@@ -67,7 +67,7 @@ func (w *wayBack) prefers(index, rival string, old Doc) bool {
 }
 
 // stayedNew counts those documents of the new version that have no place in the
-// old one: an id that several of its indices hold has one place at most.
+// old one: of an id that several of its indices hold, those beyond its places.
 func (s *session) stayedNew(ctx context.Context, w *wayBack) (int64, error) {
 	known := map[string]bool{}
 	for _, index := range w.news {
@@ -89,10 +89,7 @@ func (s *session) stayedNew(ctx context.Context, w *wayBack) (int64, error) {
 	}
 	var n int64
 	for id, times := range holders {
-		n += times
-		if carried[id] > 0 {
-			n--
-		}
+		n += max(0, times-carried[id])
 	}
 	return n, nil
 }

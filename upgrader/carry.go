@@ -188,7 +188,7 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 		}
 		return s.keepNotCarried(ctx, aside)
 	}
-	here, err := s.oldStates(ctx, w, idsOf(docs))
+	here, displaced, err := s.oldStates(ctx, w, index, docs)
 	if err != nil {
 		return err
 	}
@@ -199,6 +199,10 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 	var todo []returning
 	var clean []string
 	for _, d := range docs {
+		if why := displaced[d.ID]; why != "" {
+			astray = append(astray, s.quarantined(d, "", QuarantineNotCarriedBack, why))
+			continue
+		}
 		r, changed, err := s.lead(w, index, d, here[d.ID])
 		if errors.Is(err, releases.ErrElsewhere) {
 			astray = append(astray, s.quarantined(d, "", QuarantineNotCarriedBack, "led back and forth again it would not come here: the route does not lead to it"))
@@ -224,6 +228,9 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 		return err
 	}
 	for _, r := range written {
+		w.written[r.index] = true
+	}
+	for _, r := range written {
 		if len(r.lost) == 0 {
 			clean = append(clean, r.doc.ID)
 		}
@@ -235,31 +242,6 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 		return err
 	}
 	return s.noteCarried(ctx)
-}
-
-// oldStates reads the documents as the old version has them. Of twins, two
-// partitions with one id, it is the one that went forth.
-func (s *session) oldStates(ctx context.Context, w *wayBack, ids []string) (map[string]Doc, error) {
-	found, err := s.engine.FindIDs(ctx, w.olds, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]Doc{}
-	for _, index := range w.olds {
-		if len(found[index]) == 0 {
-			continue
-		}
-		docs, err := s.engine.Get(ctx, index, found[index])
-		if err != nil {
-			return nil, err
-		}
-		for id, d := range docs {
-			if have, ok := out[id]; !ok || s.aside.has(have.Index, id) || !s.aside.has(index, id) {
-				out[id] = d
-			}
-		}
-	}
-	return out, nil
 }
 
 // lead finds out what a document is in the old version; changed is false when

@@ -73,27 +73,51 @@ func (s *session) removeVanishedBack(ctx context.Context) error {
 }
 
 // removeGone deletes from the old version those ids that the new version does
-// not have, looked at one by one and in real time.
+// not have, and those places of the others whose documents it does not have,
+// looked at one by one and in real time.
 func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) error {
-	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
-		there := map[string]bool{}
-		for _, index := range w.news {
-			docs, err := s.engine.Get(ctx, index, ids[:n])
-			if err != nil {
-				return err
-			}
-			for id := range docs {
-				there[id] = true
+	for page := range slices.Chunk(ids, pageSize) {
+		there, err := s.holding(ctx, w, page)
+		if err != nil {
+			return err
+		}
+		var gone, some []string
+		for _, id := range page {
+			if len(there[id]) == 0 {
+				gone = append(gone, id)
+			} else {
+				some = append(some, id)
 			}
 		}
-		gone := slices.DeleteFunc(slices.Clone(ids[:n]), func(id string) bool { return there[id] })
 		if err := s.removeOld(ctx, w, gone); err != nil {
 			return err
 		}
-		ids = ids[n:]
+		if err := s.removeAbandoned(ctx, w, some, there); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// removeAbandoned deletes from the old version what was deleted in the new one
+// in one index and not in another.
+func (s *session) removeAbandoned(ctx context.Context, w *wayBack, ids []string, there map[string]map[string]Doc) error {
+	if len(ids) == 0 || w.from == nil {
+		return nil
+	}
+	places, err := s.placesOf(ctx, w, ids, true)
+	if err != nil {
+		return err
+	}
+	var all []Doc
+	for _, id := range ids {
+		docs, err := s.abandoned(w, places[id], there[id])
+		if err != nil {
+			return err
+		}
+		all = append(all, docs...)
+	}
+	return s.dropOld(ctx, all)
 }
 
 // removeOld deletes documents from the old version, twins included: who
@@ -104,9 +128,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 	if len(ids) == 0 {
 		return nil
 	}
-	var ops []BulkOp
-	var aside []Quarantined
-	indices, deleted := map[string]bool{}, map[string]bool{}
+	var all []Doc
 	for _, index := range w.olds {
 		docs, err := s.engine.Get(ctx, index, ids)
 		if errors.Is(err, ErrNotFound) {
@@ -116,18 +138,28 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 			return err
 		}
 		for id, d := range docs {
-			if s.aside.neverWent(index, id) || s.aside.twinNeverWent(index, id, w.olds) {
-				continue
+			if !s.aside.neverWent(index, id) && !s.aside.twinNeverWent(index, id, w.olds) {
+				all = append(all, d)
 			}
-			if s.t.Record.Return.Disturbed && len(s.aside.of(index, QuarantineLeftover)) < MaxQuarantine {
-				aside = append(aside, s.quarantined(d, index, QuarantineLeftover, "deleted in the new version, or written to the old one during the rollback"))
-			}
-			ops = append(ops, BulkOp{Index: index, ID: id, Routing: d.Routing, Delete: true})
-			indices[index], deleted[id] = true, true
 		}
 	}
-	if len(ops) == 0 {
+	return s.dropOld(ctx, all)
+}
+
+// dropOld deletes documents of the old version.
+func (s *session) dropOld(ctx context.Context, docs []Doc) error {
+	if len(docs) == 0 {
 		return nil
+	}
+	var ops []BulkOp
+	var aside []Quarantined
+	indices, deleted := map[string]bool{}, map[string]bool{}
+	for _, d := range docs {
+		if s.t.Record.Return.Disturbed && len(s.aside.of(d.Index, QuarantineLeftover)) < MaxQuarantine {
+			aside = append(aside, s.quarantined(d, d.Index, QuarantineLeftover, "deleted in the new version, or written to the old one during the rollback"))
+		}
+		ops = append(ops, BulkOp{Index: d.Index, ID: d.ID, Routing: d.Routing, Delete: true})
+		indices[d.Index], deleted[d.ID] = true, true
 	}
 	if err := s.keepNotCarried(ctx, aside); err != nil {
 		return err
@@ -234,10 +266,10 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 	if err != nil {
 		return err
 	}
-	var ids []string
+	old := map[string][]string{}
 	for _, index := range w.olds {
 		err := readAll(ctx, s.engine, index, stats[index].MaxSeqNo, true, func(docs []Doc) error {
-			ids = append(ids, idsOf(docs)...)
+			old[index] = append(old[index], idsOf(docs)...)
 			return nil
 		})
 		if err != nil {
@@ -250,7 +282,11 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 			return err
 		}
 	}
-	return s.removeGone(ctx, w, slices.DeleteFunc(ids, there.has))
+	suspects := repeatedIn(old) // one of two may have been deleted
+	for _, index := range sortedKeys(old) {
+		suspects = append(suspects, slices.DeleteFunc(old[index], there.has)...)
+	}
+	return s.removeGone(ctx, w, suspects)
 }
 
 // proveBack shows that the old version holds every document that the new one

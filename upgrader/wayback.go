@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tracardi/tms/releases"
@@ -24,6 +25,11 @@ type wayBack struct {
 	lines map[string]lineage // by the base name of the new resource
 	news  []string           // from the oldest partition to the newest
 	olds  []string           // likewise; those that the rollback has made included
+	// feeds are the moves of each old index; written are old indices that this
+	// pass has written to since they were refreshed. See places.go.
+	feeding sync.Once
+	feeds   map[string][]*Move
+	written map[string]bool
 }
 
 // waysBack sorts the indices of both versions.
@@ -66,7 +72,7 @@ func (s *session) wayKey(m naming.Mode, res releases.Resource) string {
 }
 
 func (s *session) wayOf(m naming.Mode, res releases.Resource, olds map[string]IndexStats) *wayBack {
-	w := &wayBack{mode: m, to: res, lines: map[string]lineage{}}
+	w := &wayBack{mode: m, to: res, lines: map[string]lineage{}, written: map[string]bool{}}
 	line, ok := s.l.lineages[res.Key]
 	if !ok || s.l.doubled[line.source] {
 		return w
