@@ -57,6 +57,9 @@ func orEmpty[T any](s []T) []T {
 	return s
 }
 
+// worthAnalyzing is the number of tenants from which reading them all shows.
+const worthAnalyzing = 500
+
 // CreateRollout implements upgrader.Store.
 func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, moves map[string][]upgrader.PlannedMove, requestID string) error {
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
@@ -85,6 +88,13 @@ func (r *Rollouts) CreateRollout(ctx context.Context, ro *upgrader.Rollout, move
 			}
 			if t.Working() && !t.Waiting {
 				work = append(work, upgrader.Work{RolloutID: ro.ID, TenantID: t.TenantID})
+			}
+		}
+		if len(ro.Tenants) >= worthAnalyzing {
+			// Until Postgres knows how many there are it reads them all at every
+			// turn, and by itself it counts a minute later.
+			if _, err := tx.Exec(ctx, `analyze rollout_tenants`); err != nil {
+				return err
 			}
 		}
 		if err := errors.Join(insertClaims(ctx, tx, ro), insertRetention(ctx, tx, ro), r.wakeConductor(ctx, tx, ro.ID)); err != nil {

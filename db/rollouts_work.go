@@ -279,15 +279,20 @@ func (r *Rollouts) saveTenant(ctx context.Context, l *upgrader.Lease, t *upgrade
 
 // summarize brings a locked rollout's state up to date. It follows from which
 // states there are, not from how many tenants are in each, so that this costs
-// the same for ten tenants and for ten thousand: a limit of one, unlike exists,
-// is never turned into a join of all.
+// the same for ten tenants and for ten thousand: from each state the index leads
+// to the next one. (Asked for one state after the other, Postgres reads all
+// tenants for those that there are none in.)
 func summarize(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout) error {
 	rows, err := tx.Query(ctx, `
-		select s.state, case when w.working and s.state = any($3) then 'rollback' else '' end
-		from unnest($2::text[]) s(state), (values (true), (false)) w(working),
-			lateral (select from rollout_tenants t where t.rollout_id = $1 and t.state = s.state and t.working = w.working
-				and (t.excepted = '' or t.working) limit 1) x`,
-		ro.ID, upgrader.TenantStates(), upgrader.EndedStates())
+		with recursive s as (
+			(select state, working from rollout_tenants
+				where rollout_id = $1 and (excepted = '' or working) order by state, working limit 1)
+			union all
+			select n.state, n.working from s, lateral (select state, working from rollout_tenants
+				where rollout_id = $1 and (excepted = '' or working) and (state, working) > (s.state, s.working) order by state, working limit 1) n
+		)
+		select state, case when working and state = any($2) then 'rollback' else '' end from s`,
+		ro.ID, upgrader.EndedStates())
 	if err != nil {
 		return err
 	}
