@@ -106,6 +106,9 @@ func (s *Service) Progress(ctx context.Context, id string, full bool) (*Progress
 func (s *Service) ProgressOf(ctx context.Context, r *Rollout, full bool) (*Progress, error) {
 	m := measures{now: s.now(), stall: s.stall, moves: map[string][]Move{}, samples: map[string]estimate.Model{}}
 	var err error
+	if m.limits, m.stopped, err = s.limits(ctx, r); err != nil {
+		return nil, err
+	}
 	if m.idle, err = s.paces.Idle(ctx, r.ID); err != nil {
 		return nil, err
 	}
@@ -136,6 +139,8 @@ type measures struct {
 	idle    map[string]time.Duration
 	moves   map[string][]Move
 	samples map[string]estimate.Model // by cluster
+	stopped bool                      // the kill switch is on
+	limits  map[string]float64        // documents per second by cluster, where there is a limit
 }
 
 // doneShare is how much of a tenant's work is certainly behind it in a state,
@@ -152,18 +157,18 @@ func (m measures) progress(r *Rollout) *Progress {
 		e := m.samples[t.Cluster]
 		tp, left, expected := m.tenant(r, t, e)
 		p.Tenants = append(p.Tenants, tp)
-		fleet.count(t, tp, e, left, expected)
+		fleet.count(r, t, tp, e, left, expected)
 		if n := t.wave(); n > 0 {
 			if waves[n] == nil {
 				waves[n] = newTotals(n)
 			}
-			waves[n].count(t, tp, e, left, expected)
+			waves[n].count(r, t, tp, e, left, expected)
 		}
 	}
-	p.Fleet = fleet.part(r)
+	p.Fleet = fleet.part(r, m)
 	for n := 1; len(p.Waves) < len(waves); n++ {
 		if w := waves[n]; w != nil {
-			p.Waves = append(p.Waves, w.part(r))
+			p.Waves = append(p.Waves, w.part(r, m))
 		}
 	}
 	return p
@@ -203,6 +208,10 @@ func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimate.Model) (tp Ten
 		// What runs now says more than what others took.
 		left = max(float64(tp.DocsTotal-tp.Docs)/tp.PerSecond, expected*(1-doneShare[TenantCopied]))
 	}
+	left = max(left, m.throttled(r, t, tp))
+	if m.stopped {
+		return tp, left, expected // for nobody knows how long
+	}
 	tp.Left = e.Span(left, 1)
 	return tp, left, expected
 }
@@ -210,7 +219,7 @@ func (m measures) tenant(r *Rollout, t *RolloutTenant, e estimate.Model) (tp Ten
 // stalled says why a tenant that gets nowhere is a matter for somebody; "" when
 // it waits for what it has to wait for.
 func (m measures) stalled(r *Rollout, t *RolloutTenant, idle time.Duration) string {
-	waits := r.Wish == WishPause || r.Wish == WishStop || t.State == TenantPlanned && t.StartedAt.IsZero() || t.State == TenantCompared && !t.SwitchAllowed
+	waits := r.Wish == WishPause || m.stopped || t.State == TenantPlanned && t.StartedAt.IsZero() || t.State == TenantCompared && !t.SwitchAllowed
 	if waits || idle <= m.stall {
 		return ""
 	}

@@ -106,6 +106,43 @@ func TestProgress(t *testing.T) {
 	require.InDelta(t, 1, progressOf(now, samples, RolloutTenant{TenantID: "a", State: TenantSwitched}).Fleet.Share, 0)
 }
 
+// What others took says nothing while the cluster's budget, or the rollout, lets
+// less through, and nothing is left to be said while all is stopped.
+func TestThrottledProgress(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	samples := []estimate.Sample{{Docs: 1000, Took: 10 * time.Second}, {Docs: 1000, Took: 10 * time.Second}}
+	for name, c := range map[string]struct {
+		limit, rate float64
+		verify      VerifyLevel
+		moves       []Move
+		seconds     float64 // of the fleet
+	}{
+		"no limit":                      {0, 0, VerifyFull, nil, 10},
+		"a limit that hinders nobody":   {10_000, 0, VerifyFull, nil, 10},
+		"compared in full":              {100, 0, VerifyFull, nil, (500 + 2000 + 1000 + 2000) / 100.0},
+		"counted":                       {100, 0, VerifyCount, nil, (500 + 1000) / 100.0},
+		"each copy is slow":             {0, 5, VerifyFull, []Move{{Copies: []Copy{{Docs: 700, Copied: 200, State: CopyRunning}}}, {Copies: []Copy{{Docs: 300, State: CopyRunning}}}}, 500 / 5},
+		"a copy that nobody has looked": {0, 5, VerifyFull, nil, 10},
+	} {
+		m := measures{now: now, stall: time.Minute, moves: map[string][]Move{"a": c.moves}, samples: map[string]estimate.Model{"eu": estimate.Fit(samples)}}
+		if c.limit > 0 {
+			m.limits = map[string]float64{"eu": c.limit, "elsewhere": 0.001}
+		}
+		r := &Rollout{ID: "r1", State: RolloutRunning, Wish: WishRun, Options: Options{MaxTenants: 2, Verify: c.verify, RequestsPerSecond: c.rate}, Tenants: []RolloutTenant{
+			{TenantID: "a", Cluster: "eu", State: TenantCopying, DocsTotal: 1000, Documents: 500, StartedAt: now},
+			{TenantID: "b", Cluster: "eu", State: TenantPlanned, DocsTotal: 1000},
+			{TenantID: "c", Cluster: "eu", State: TenantCompared, DocsTotal: 1000},
+		}}
+		p := m.progress(r)
+		require.InDelta(t, c.seconds, p.Fleet.Left.Mid().Seconds()/1.25, c.seconds/5, name)
+		m.stopped = true
+		p = m.progress(r)
+		require.Nil(t, p.Fleet.Left, name)
+		require.Nil(t, p.Tenants[0].Left, name)
+	}
+}
+
 func TestPaceOfACopy(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

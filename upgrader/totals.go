@@ -17,14 +17,16 @@ type totals struct {
 	done          int     // tenants that did work here and are done
 	first         time.Time
 	last          time.Time
-	estimator     estimate.Model // of any cluster that is known
+	estimator     estimate.Model     // of any cluster that is known
+	owed          map[string]float64 // documents by cluster, see owed
 }
 
 func newTotals(wave int) *totals {
-	return &totals{PartProgress: PartProgress{Wave: wave, States: map[TenantState]int{}}}
+	return &totals{PartProgress: PartProgress{Wave: wave, States: map[TenantState]int{}}, owed: map[string]float64{}}
 }
 
-func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimate.Model, left, expected float64) {
+func (s *totals) count(r *Rollout, t *RolloutTenant, tp TenantProgress, e estimate.Model, left, expected float64) {
+	s.owed[t.Cluster] += owed(r, t, tp.Amount)
 	s.Tenants++
 	s.States[t.State]++
 	s.add(tp.Amount)
@@ -60,12 +62,12 @@ func (s *totals) count(t *RolloutTenant, tp TenantProgress, e estimate.Model, le
 const enoughDone = 3
 
 // part is the sum.
-func (s *totals) part(r *Rollout) PartProgress {
+func (s *totals) part(r *Rollout, m measures) PartProgress {
 	p := s.PartProgress
 	if p.Share = 1; s.expected > 0 {
 		p.Share = s.behind / s.expected
 	}
-	if s.open == 0 || !s.estimator.Known() {
+	if s.open == 0 || !s.estimator.Known() || m.stopped {
 		return p
 	}
 	atOnce := float64(max(1, min(s.open, r.Options.MaxTenants)))
@@ -73,6 +75,10 @@ func (s *totals) part(r *Rollout) PartProgress {
 	if wall := s.last.Sub(s.first).Seconds(); s.done >= enoughDone && wall > 0 {
 		atOnce = min(atOnce, max(1, s.took/wall))
 	}
-	p.Left = s.estimator.Span(max(s.longest, s.left/atOnce), s.open)
+	left := max(s.longest, s.left/atOnce)
+	for cluster, limit := range m.limits { // clusters work side by side
+		left = max(left, s.owed[cluster]/limit)
+	}
+	p.Left = s.estimator.Span(left, s.open)
 	return p
 }

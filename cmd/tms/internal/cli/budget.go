@@ -190,7 +190,10 @@ func vitalsText(v *tmsv1.ClusterVitals) string {
 	text := fmt.Sprintf("%s: %d pending tasks, heap %d%%, %d searches and %d writes rejected so far",
 		stamp(v.GetSampleTime()), v.GetPendingTasks(), v.GetHeapPercent(), v.GetRejectedSearches(), v.GetRejectedWrites())
 	if v.GetSearchLatency() != nil {
-		text += fmt.Sprintf(", a small search %s, at best %s", v.GetSearchLatency().AsDuration().Round(10*time.Microsecond), v.GetBestSearchLatency().AsDuration().Round(10*time.Microsecond))
+		text += fmt.Sprintf(", a small search %s", v.GetSearchLatency().AsDuration().Round(10*time.Microsecond))
+		if best := v.GetBestSearchLatency().AsDuration(); best > 0 {
+			text += fmt.Sprintf(", at best %s", best.Round(10*time.Microsecond))
+		}
 	}
 	if v.GetDiskLimit() > 0 {
 		text += fmt.Sprintf(", disk at %.0f%% of its watermark", 100*float64(v.GetDiskUsed())/float64(v.GetDiskLimit()))

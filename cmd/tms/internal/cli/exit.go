@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,6 +91,10 @@ func (a *app) report(err error) int {
 	if errors.As(err, &wrong) {
 		_, _ = fmt.Fprintln(a.err, "tms:", err)
 		return exitUsage
+	}
+	if errors.Is(err, context.Canceled) { // by a signal: nobody else cancels a command
+		_, _ = fmt.Fprintln(a.err, "tms:", strings.Replace(err.Error(), context.Canceled.Error(), "interrupted", 1))
+		return exitFailed
 	}
 	st, ok := status.FromError(err)
 	if !ok || st.Code() == codes.OK {

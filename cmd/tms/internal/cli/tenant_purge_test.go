@@ -32,12 +32,12 @@ func TestTenantPurge(t *testing.T) {
 
 	require.Zero(t, run(t, b.client, "tenant", "create", id, "--release", "0.8.1").code)
 	early := run(t, b.client, "tenant", "purge", id, "--without-snapshot")
-	assert.Equal(t, 1, early.code)
+	assert.Equal(t, 3, early.code)
 	assert.Contains(t, early.err, "delete it first")
 	require.Zero(t, run(t, b.client, "tenant", "delete", id, "--dry-run").code)
 	require.Zero(t, run(t, b.client, "tenant", "delete", id).code)
 	unsafe := run(t, b.client, "tenant", "purge", id)
-	assert.Equal(t, 1, unsafe.code)
+	assert.Equal(t, 3, unsafe.code)
 	assert.Contains(t, unsafe.err, "--without-snapshot")
 
 	got := run(t, b.client, "tenant", "purge", id, "--without-snapshot", "--wait", "-o", "json")

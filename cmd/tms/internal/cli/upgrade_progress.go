@@ -48,6 +48,7 @@ func (a *app) printProgress(s *session, p *tmsv1.RolloutProgress) error {
 		return err
 	}
 	var tenants, indices [][]string
+	empty := 0
 	for _, t := range p.GetTenants() {
 		x := t.GetAmount()
 		tenants = append(tenants, []string{
@@ -56,6 +57,10 @@ func (a *app) printProgress(s *session, p *tmsv1.RolloutProgress) error {
 		})
 		for _, ix := range t.GetIndices() {
 			n := ix.GetAmount()
+			if n.GetDocumentsTotal() == 0 {
+				empty++
+				continue
+			}
 			indices = append(indices, []string{ix.GetTarget(), ix.GetState(), grouped(n.GetDocuments()), grouped(n.GetDocumentsTotal()), size(n.GetBytesTotal()), strings.TrimPrefix(perSecond(n), ", "), fmt.Sprint(ix.GetRestarts())})
 		}
 	}
@@ -64,6 +69,9 @@ func (a *app) printProgress(s *session, p *tmsv1.RolloutProgress) error {
 	if err == nil && len(indices) > 0 {
 		_, _ = fmt.Fprintln(a.out)
 		err = writeTable(a.out, []string{"index", "state", "documents", "of", "bytes", "pace", "restarts"}, indices)
+	}
+	if err == nil && empty > 0 {
+		_, err = fmt.Fprintf(a.out, "and %d indices into which nothing is copied\n", empty)
 	}
 	return err
 }

@@ -97,6 +97,6 @@ func TestUpgradeWithNothingToDo(t *testing.T) {
 	assert.Contains(t, run(t, b.client, "upgrade", "list").out, r.ID)
 	assert.Contains(t, run(t, b.client, "upgrade", "show", r.ID, "--moves").out, id)
 	paused := run(t, b.client, "upgrade", "pause", r.ID)
-	assert.Equal(t, 1, paused.code)
+	assert.Equal(t, 3, paused.code)
 	assert.Contains(t, paused.err, "ended")
 }
