@@ -175,6 +175,12 @@ func (s *session) dropOld(ctx context.Context, docs []Doc) error {
 	return refusedError(bad)
 }
 
+// coincidence is the number of documents of a way up to which its ids are
+// compared before the fence although both sides are as many: as many may have
+// come as have gone, and behind the fence that would cost writers the time. At
+// more the comparison takes longer than a rollback should wait for.
+const coincidence = 500_000
+
 // reconcileBack deletes from the old version what the new one no longer has,
 // while writers go on, and closes it again.
 func (s *session) reconcileBack(ctx context.Context) error {
@@ -183,7 +189,7 @@ func (s *session) reconcileBack(ctx context.Context) error {
 		return err
 	}
 	for w, t := range tallies {
-		if t.equal() {
+		if t.equal() && t.target > coincidence {
 			continue
 		}
 		if err := s.removeSurplus(ctx, w); err != nil {
