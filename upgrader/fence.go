@@ -47,6 +47,7 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 		return OutcomeWaitSteered, nil
 	}
 	if s.t.State == TenantCompared {
+		s.t.Reason = "" // nobody holds it any more
 		// Nobody waits yet: make the delta behind the fence as small as it gets.
 		if o, err := s.chase(ctx, StepFence); err != nil || o != OutcomeDone {
 			return o, err

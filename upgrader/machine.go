@@ -300,7 +300,7 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		}
 	}
 	if hit+done == 0 {
-		return wrongState(r, fmt.Sprintf("no tenant of the chosen ones can %s: %s", name, rule.needs))
+		return wrongState(r, fmt.Sprintf("no tenant of the chosen ones can be %s: %s", participles[name], rule.needs))
 	}
 	if name == "cancel" && hit == 0 && r.State.Ended() && r.State != RolloutCancelled && r.Wish != WishCancel && c.whole() {
 		return wrongState(r, "it has ended, there is nothing to cancel; what is switched can be rolled back")
@@ -323,6 +323,11 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// participles say what a command does to tenants.
+var participles = map[string]string{
+	"cancel": "cancelled", "retry": "retried", "switch": "switched", "rollback": "rolled back", "finalize": "finalized", "skip": "left out",
 }
 
 func pauseOrResume(r *Rollout, name string, now time.Time) error {

@@ -57,7 +57,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 				var refused *ServiceError
 				require.ErrorAs(t, err, &refused, what)
 				require.Equal(t, ReasonWrongState, refused.Reason, what)
-				require.Contains(t, refused.Message, "no tenant of the chosen ones can "+c.name+": it takes one", what)
+				require.Contains(t, refused.Message, "no tenant of the chosen ones can be "+participles[c.name]+": it takes one", what)
 				require.NotEmpty(t, refused.Remedy, what)
 				require.Equal(t, held, r.Tenants[0], what)
 			default:

@@ -125,7 +125,7 @@ func snapshotsOf(o *tmsv1.RolloutOptions) string {
 
 func tenantRow(t *tmsv1.RolloutTenant) []string {
 	verified, fence := "", ""
-	if v := t.GetVerification(); v != nil {
+	if v := t.GetVerification(); v.GetVerdict() != "" { // otherwise it is being made
 		verified = v.GetLevel() + ": " + v.GetVerdict()
 		fence = milliseconds(t.GetFenceMs())
 	}

@@ -32,7 +32,7 @@ func TestTenantTable(t *testing.T) {
 		Waves: []*tmsv1.Wave{{Number: 1, Name: "canary", State: "awaiting_approval"}, {Number: 2, Name: "rest", State: "pending", Reason: why}},
 		Tenants: []*tmsv1.RolloutTenant{
 			{TenantId: "acme", Cluster: "default", Wave: 1, State: "switched", Seconds: 5.7},
-			{TenantId: "globex", Cluster: "eu", Wave: 2, State: "planned", Waiting: true, Reason: why},
+			{TenantId: "globex", Cluster: "eu", Wave: 2, State: "planned", Waiting: true, Reason: why, Verification: &tmsv1.Verification{Level: "full"}},
 			{TenantId: "hooli", Cluster: "eu", Wave: 2, State: "planned", Waiting: true, Reason: "gate tenant_active: the tenant is suspended"},
 			{TenantId: "left", Cluster: "default", State: "cancelled", Excepted: "moves away"},
 		},
@@ -49,6 +49,7 @@ func TestTenantTable(t *testing.T) {
 		require.Equal(t, want.wave, row[2])
 		require.Equal(t, want.took, row[len(row)-2])
 		require.Equal(t, want.reason, row[len(row)-1])
+		require.Empty(t, row[len(row)-3]+row[len(row)-4], "nothing is verified yet")
 	}
 	r.Waves = r.GetWaves()[:1]
 	header, rows = tenantTable(r)
