@@ -47,7 +47,7 @@ func (m *Move) planned() PlannedMove {
 }
 
 func (p PlannedMove) begin() Move {
-	n, _ := naming.Parse(p.Target)
+	n, _ := naming.Parse(realName(p.Target)) // without what a rehearsal puts in front
 	m := Move{
 		Target: p.Target, Resource: p.Resource, Mode: n.Mode, Partition: n.Partition, Method: p.Method, Why: p.Why,
 		State: MovePlanned, Light: p.Light, Replicas: int(p.Replicas),

@@ -71,3 +71,33 @@ func TestSourcesFeedWhatTheyReach(t *testing.T) {
 		require.Len(t, c.holds(fmt.Sprintf("011.%s.x-person-2023-%d", c.id, m)), want, m)
 	}
 }
+
+// A rehearsal files documents by their dates as the upgrade does, all of them and
+// a sample, and nothing of it stays.
+func TestRehearsalOfARouteByDate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.yearOfDiaries(150)
+	odd := upgrader.BulkOp{Index: "010." + c.id + ".x-person-2023-3", ID: "odd", Source: json.RawMessage(`{"at":"soon","text":"x"}`)}
+	b.bulk(odd)
+	_, rehearser := b.rehearsing()
+	run := func(sample int) *upgrader.Rehearsal {
+		one, err := b.service.Rehearse(t.Context(), upgrader.RehearsalRequest{TenantID: c.id, ToRelease: "1.1", Sample: sample, Caller: "test"})
+		require.NoError(t, err)
+		require.NoError(t, rehearser.Work(t.Context(), one.ID))
+		one, err = b.service.Rehearsal(t.Context(), one.ID)
+		require.NoError(t, err)
+		require.Equal(t, upgrader.RehearsalSucceeded, one.State, one.Reason)
+		require.Equal(t, upgrader.VerdictEqual, one.Report.Verdict, "%v", one.Report.Problems)
+		require.Empty(t, one.Report.Findings)
+		require.Empty(t, b.made(one.ID))
+		return one
+	}
+	whole := run(0)
+	require.Equal(t, int64(12*150+1), whole.Report.Total)
+	require.Equal(t, whole.Report.Total, whole.Report.Documents, "each is copied once")
+	part := run(40)
+	require.Equal(t, whole.Report.Total, part.Report.Total)
+	require.InDelta(t, 12*40, part.Report.Documents, 24, "a sample of each month")
+	require.NotContains(t, fmt.Sprint(b.names("011."+c.id+".*")), "x-person", "nothing of the new version stands")
+}
