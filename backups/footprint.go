@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // modes stand in front of the names of an environment.
@@ -160,7 +161,7 @@ func digest(ctx context.Context, e Engine, index string, until map[int]int64) (s
 	var d releases.Digest
 	var buf []byte
 	for shard, last := range until {
-		err := eachDoc(ctx, e, index, shard, last, func(doc upgrader.Doc) (err error) {
+		err := eachDoc(ctx, e, index, shard, last, func(doc stream.Doc) (err error) {
 			if buf, err = releases.CanonicalJSON(buf[:0], doc.Source); err != nil {
 				return failf("document %s of %s: %v", doc.ID, index, err)
 			}
@@ -181,11 +182,11 @@ const (
 	maxWindow = 1 << 20
 )
 
-func eachDoc(ctx context.Context, e Engine, index string, shard int, last int64, fn func(upgrader.Doc) error) error {
+func eachDoc(ctx context.Context, e Engine, index string, shard int, last int64, fn func(stream.Doc) error) error {
 	window := int64(pageSize)
 	for from := int64(-1); from < last; {
 		until := min(last, from+window)
-		docs, err := e.Page(ctx, upgrader.PageRequest{Index: index, Shard: shard, From: from, To: until, Size: pageSize})
+		docs, err := e.Page(ctx, stream.PageRequest{Index: index, Shard: shard, From: from, To: until, Size: pageSize})
 		if err != nil {
 			return err
 		}

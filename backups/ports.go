@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Engine is what backups need from a search cluster: a part of
@@ -20,7 +21,7 @@ type Engine interface {
 	Aliases(ctx context.Context, patterns ...string) (map[string][]string, error)
 	Templates(ctx context.Context, pattern string) ([]upgrader.Template, error)
 	Refresh(ctx context.Context, patterns ...string) error
-	Page(ctx context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error)
+	Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error)
 	Shards(ctx context.Context) (capacity.Shards, error)
 
 	CreateIndex(ctx context.Context, name string, body upgrader.IndexBody) error

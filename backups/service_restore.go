@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/tenants"
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // RestoreOrder asks for a restore of one tenant.
@@ -266,7 +266,7 @@ func (s *Service) readManifests(ctx context.Context, repository string, found En
 		return nil, err
 	}
 	var out []Manifest
-	err = eachDoc(ctx, s.engine, as, 0, last, func(d upgrader.Doc) error {
+	err = eachDoc(ctx, s.engine, as, 0, last, func(d stream.Doc) error {
 		var doc manifestDoc
 		var m Manifest
 		if err := json.Unmarshal(d.Source, &doc); err != nil {

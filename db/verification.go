@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // LatestRollout implements upgrader.Store. Ids carry the time, so they sort.
@@ -76,14 +77,14 @@ func (r *Rollouts) Mismatches(ctx context.Context, f upgrader.MismatchFilter) ([
 }
 
 // Progress implements upgrader.Store.
-func (r *Rollouts) Progress(ctx context.Context, rollout, tenant, target string) ([]upgrader.SideProgress, error) {
+func (r *Rollouts) Progress(ctx context.Context, rollout, tenant, target string) ([]verify.SideProgress, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select target, side, key, start, at, buckets from comparison_progress where rollout_id = $1 and tenant_id = $2 and target = $3`, rollout, tenant, target)
 	if err != nil {
 		return nil, failure(err)
 	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (upgrader.SideProgress, error) {
-		var p upgrader.SideProgress
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (verify.SideProgress, error) {
+		var p verify.SideProgress
 		var start, at []byte
 		if err := row.Scan(&p.Target, &p.Side, &p.Key, &start, &at, &p.Buckets); err != nil {
 			return p, err
@@ -97,7 +98,7 @@ func (r *Rollouts) Progress(ctx context.Context, rollout, tenant, target string)
 }
 
 // SaveProgress implements upgrader.Store.
-func (r *Rollouts) SaveProgress(ctx context.Context, l *upgrader.Lease, p upgrader.SideProgress) error {
+func (r *Rollouts) SaveProgress(ctx context.Context, l *upgrader.Lease, p verify.SideProgress) error {
 	start, err := json.Marshal(p.Start)
 	if err != nil {
 		return err

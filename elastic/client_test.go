@@ -18,6 +18,7 @@ import (
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // fake answers what no real engine answers on demand. Requests are recorded
@@ -166,7 +167,7 @@ func TestHalfSuccess(t *testing.T) {
 			"not all shards", func(ctx context.Context, c *elastic.Client) error { _, err := c.Count(ctx, "a"); return err }},
 		{"page that timed out", `{"timed_out":true,"_shards":{"total":1,"failed":0},"hits":{"hits":[]}}`,
 			"not complete", func(ctx context.Context, c *elastic.Client) error {
-				_, err := c.Page(ctx, upgrader.PageRequest{Index: "a", Size: 1})
+				_, err := c.Page(ctx, stream.PageRequest{Index: "a", Size: 1})
 				return err
 			}},
 	} {

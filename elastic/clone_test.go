@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // testClone clones an index whose block is lifted the moment the engine has
@@ -61,10 +62,10 @@ func (b *bench) clonedLike(target, source string, at upgrader.IndexStats) {
 
 	require.NoError(b.t, b.Refresh(b.ctx, source, target))
 	for shard, to := range at.MaxSeqNo {
-		docs, err := b.Page(b.ctx, upgrader.PageRequest{Index: target, Shard: shard, From: -1, To: to, Size: 1000})
+		docs, err := b.Page(b.ctx, stream.PageRequest{Index: target, Shard: shard, From: -1, To: to, Size: 1000})
 		require.NoError(b.t, err)
 		for _, d := range docs {
-			same, err := b.Page(b.ctx, upgrader.PageRequest{Index: source, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1})
+			same, err := b.Page(b.ctx, stream.PageRequest{Index: source, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1})
 			require.NoError(b.t, err)
 			if d.ID != "5" { // written again since
 				require.Equal(b.t, d.ID, same[0].ID)

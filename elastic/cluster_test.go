@@ -12,6 +12,7 @@ import (
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/shardlimit"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 func testInfo(b *bench) {
@@ -129,7 +130,7 @@ func testNothingFound(b *bench) {
 	require.ErrorIs(b.t, err, upgrader.ErrNotFound)
 	_, err = b.Get(b.ctx, none, []string{"1"})
 	require.ErrorIs(b.t, err, upgrader.ErrNotFound)
-	_, err = b.Page(b.ctx, upgrader.PageRequest{Index: none, Size: 1, From: -1, To: 1})
+	_, err = b.Page(b.ctx, stream.PageRequest{Index: none, Size: 1, From: -1, To: 1})
 	require.ErrorIs(b.t, err, upgrader.ErrNotFound)
 
 	// No pattern must never mean every index.

@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // maxHits is index.max_result_window's default: the most hits a search
@@ -34,7 +35,7 @@ const (
 //
 // The shard is read from whichever copy answers; with replicas, refresh
 // before reading, for each copy refreshes on its own.
-func (c *Client) Page(ctx context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error) {
+func (c *Client) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	op := fmt.Sprintf("read documents of %s, shard %d, after sequence number %d", p.Index, p.Shard, p.From)
 	if err := checkNames(op, p.Index); err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func (c *Client) Page(ctx context.Context, p upgrader.PageRequest) ([]upgrader.D
 	return decodePage(op, res.body, p)
 }
 
-func decodePage(op string, body []byte, p upgrader.PageRequest) ([]upgrader.Doc, error) {
+func decodePage(op string, body []byte, p stream.PageRequest) ([]stream.Doc, error) {
 	root := gjson.Parse(unsafe.String(unsafe.SliceData(body), len(body))) // a page is megabytes: no copy
 	if shards := root.Get("_shards.total").Int(); shards != 1 {
 		return nil, fmt.Errorf("%s: %d shards answered instead of one; there is no such shard, or %s is an alias", op, shards, p.Index)
@@ -65,7 +66,7 @@ func decodePage(op string, body []byte, p upgrader.PageRequest) ([]upgrader.Doc,
 			Op: op, Status: http.StatusServiceUnavailable, Type: "shards_failed", Reason: "the answer is not complete",
 		}
 	}
-	docs := make([]upgrader.Doc, 0, p.Size)
+	docs := make([]stream.Doc, 0, p.Size)
 	var bad error
 	root.Get("hits.hits").ForEach(func(_, hit gjson.Result) bool {
 		d := document(body, hit, p.Index)
@@ -87,8 +88,8 @@ func decodePage(op string, body []byte, p upgrader.PageRequest) ([]upgrader.Doc,
 // engine stored it; strings are copies, so that they do not hold on to it.
 // gjson rather than encoding/json: it does not decode _source, which is nearly
 // all there is.
-func document(body []byte, hit gjson.Result, index string) upgrader.Doc {
-	d := upgrader.Doc{Index: index, SeqNo: -1}
+func document(body []byte, hit gjson.Result, index string) stream.Doc {
+	d := stream.Doc{Index: index, SeqNo: -1}
 	hit.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
 		case "_index":
@@ -114,12 +115,12 @@ func document(body []byte, hit gjson.Result, index string) upgrader.Doc {
 // Get implements upgrader.Engine. It looks on the shard that an id belongs to,
 // so it does not find documents that were written with a routing of their own
 // (Tracardi writes none); Page and FindIDs do.
-func (c *Client) Get(ctx context.Context, index string, ids []string) (map[string]upgrader.Doc, error) {
+func (c *Client) Get(ctx context.Context, index string, ids []string) (map[string]stream.Doc, error) {
 	op := fmt.Sprintf("get %d documents of %s", len(ids), index)
 	if err := checkNames(op, index); err != nil {
 		return nil, err
 	}
-	out := make(map[string]upgrader.Doc, len(ids))
+	out := make(map[string]stream.Doc, len(ids))
 	for len(ids) > 0 {
 		part := ids[:min(getBatch, len(ids))]
 		ids = ids[len(part):]
@@ -140,7 +141,7 @@ func (c *Client) Get(ctx context.Context, index string, ids []string) (map[strin
 	return out, nil
 }
 
-func decodeGot(op string, body []byte, index string, want int, out map[string]upgrader.Doc) error {
+func decodeGot(op string, body []byte, index string, want int, out map[string]stream.Doc) error {
 	got := 0
 	var bad error
 	gjson.ParseBytes(body).Get("docs").ForEach(func(_, item gjson.Result) bool {

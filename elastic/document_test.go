@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // awkward are documents whose spelling must survive.
@@ -38,7 +39,7 @@ func testDocumentBytes(b *bench) {
 	require.NoError(b.t, err)
 	require.Len(b.t, got, len(want), "read before any refresh")
 	require.NoError(b.t, b.Refresh(b.ctx, index))
-	page, err := b.Page(b.ctx, upgrader.PageRequest{Index: index, From: -1, To: 100, Size: 100})
+	page, err := b.Page(b.ctx, stream.PageRequest{Index: index, From: -1, To: 100, Size: 100})
 	require.NoError(b.t, err)
 	require.Len(b.t, page, len(want))
 	for _, d := range page {
@@ -60,12 +61,12 @@ func testPages(b *bench) {
 	stats, err := b.Stats(b.ctx, index)
 	require.NoError(b.t, err)
 
-	found := map[string]upgrader.Doc{}
+	found := map[string]stream.Doc{}
 	for shard := range 2 {
 		top := stats[index].Checkpoints[shard]
 		last := int64(-1)
 		for {
-			page, err := b.Page(b.ctx, upgrader.PageRequest{Index: index, Shard: shard, From: last, To: top, Size: 30})
+			page, err := b.Page(b.ctx, stream.PageRequest{Index: index, Shard: shard, From: last, To: top, Size: 30})
 			require.NoError(b.t, err)
 			for _, d := range page {
 				require.Greater(b.t, d.SeqNo, last)
@@ -78,7 +79,7 @@ func testPages(b *bench) {
 			}
 		}
 		// Below the first and above the last number there is nothing.
-		for _, p := range []upgrader.PageRequest{{From: top, To: top + 10}, {From: -1, To: -1}} {
+		for _, p := range []stream.PageRequest{{From: top, To: top + 10}, {From: -1, To: -1}} {
 			p.Index, p.Shard, p.Size = index, shard, 10
 			page, err := b.Page(b.ctx, p)
 			require.NoError(b.t, err)
@@ -90,14 +91,14 @@ func testPages(b *bench) {
 	require.Equal(b.t, "r", found["routed"].Routing)
 	require.JSONEq(b.t, `{"n":-4}`, string(found["4"].Source))
 
-	ids, err := b.Page(b.ctx, upgrader.PageRequest{Index: index, From: -1, To: 1000, Size: 1000, IDsOnly: true})
+	ids, err := b.Page(b.ctx, stream.PageRequest{Index: index, From: -1, To: 1000, Size: 1000, IDsOnly: true})
 	require.NoError(b.t, err)
 	require.NotEmpty(b.t, ids)
 	require.Nil(b.t, ids[0].Source)
 
-	_, err = b.Page(b.ctx, upgrader.PageRequest{Index: index, Shard: 2, From: -1, To: 10, Size: 10})
+	_, err = b.Page(b.ctx, stream.PageRequest{Index: index, Shard: 2, From: -1, To: 10, Size: 10})
 	require.Error(b.t, err, "there is no third shard")
-	_, err = b.Page(b.ctx, upgrader.PageRequest{Index: index, To: 10, Size: 10001})
+	_, err = b.Page(b.ctx, stream.PageRequest{Index: index, To: 10, Size: 10001})
 	require.ErrorContains(b.t, err, "10001")
 }
 
@@ -224,11 +225,11 @@ func testFetch(b *bench) {
 	docs, whole, err := b.Fetch(b.ctx, 0, 31, a, empty, c)
 	require.NoError(b.t, err)
 	require.True(b.t, whole)
-	at := slices.IndexFunc(docs, func(d upgrader.Doc) bool { return d.Index == c })
-	require.Equal(b.t, upgrader.Doc{Index: c, ID: "x", Routing: "r", SeqNo: 0, Term: 1, Source: json.RawMessage(`{"n" : 1.50}`)}, docs[at])
+	at := slices.IndexFunc(docs, func(d stream.Doc) bool { return d.Index == c })
+	require.Equal(b.t, stream.Doc{Index: c, ID: "x", Routing: "r", SeqNo: 0, Term: 1, Source: json.RawMessage(`{"n" : 1.50}`)}, docs[at])
 	n := len(docs) - 1
 	for shard := range 3 {
-		page, err := b.Page(b.ctx, upgrader.PageRequest{Index: a, Shard: shard, From: -1, To: 100, Size: 100})
+		page, err := b.Page(b.ctx, stream.PageRequest{Index: a, Shard: shard, From: -1, To: 100, Size: 100})
 		require.NoError(b.t, err)
 		docs, _, err := b.Fetch(b.ctx, shard, 31, a)
 		require.NoError(b.t, err)

@@ -8,11 +8,11 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Fetch implements upgrader.Engine.
-func (c *Client) Fetch(ctx context.Context, shard, most int, indices ...string) ([]upgrader.Doc, bool, error) {
+func (c *Client) Fetch(ctx context.Context, shard, most int, indices ...string) ([]stream.Doc, bool, error) {
 	op := fmt.Sprintf("read shard %d of %s", shard, described(indices))
 	if err := checkNames(op, indices...); err != nil {
 		return nil, false, err
@@ -25,13 +25,13 @@ func (c *Client) Fetch(ctx context.Context, shard, most int, indices ...string) 
 	}
 	// One more than wanted tells whether that is all.
 	body := fmt.Appendf(nil, `{"size":%d,"sort":["_doc"],"seq_no_primary_term":true,"track_total_hits":false}`, most+1)
-	var docs []upgrader.Doc
+	var docs []stream.Doc
 	err := c.multiSearch(ctx, op, []search{{indices, body, "_shards:" + strconv.Itoa(shard)}}, func(_ int, answer gjson.Result) (bad error) {
 		if n := answer.Get("_shards.total").Int(); n != int64(len(indices)) {
 			return fmt.Errorf("%s: %d shards answered for %d indices", op, n, len(indices))
 		}
 		answer.Get("hits.hits").ForEach(func(_, hit gjson.Result) bool {
-			d := upgrader.Doc{SeqNo: -1, Shard: shard}
+			d := stream.Doc{SeqNo: -1, Shard: shard}
 			hit.ForEach(func(key, v gjson.Result) bool {
 				switch key.Str {
 				case "_index":

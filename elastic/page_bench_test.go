@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // BenchmarkDecodePage decodes a page of 1000 documents of 1 kB.
@@ -22,7 +22,7 @@ func BenchmarkDecodePage(b *testing.B) {
 	b.SetBytes(int64(body.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		docs, err := decodePage("bench", body.Bytes(), upgrader.PageRequest{Index: "a", Size: 1000})
+		docs, err := decodePage("bench", body.Bytes(), stream.PageRequest{Index: "a", Size: 1000})
 		if err != nil || len(docs) != 1000 {
 			b.Fatal(err, len(docs))
 		}

@@ -11,6 +11,7 @@ import (
 
 	tmsv1 "github.com/tracardi/tms/proto/tms/v1"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // scriptedVerification answers without an engine: what is tested here is the
@@ -25,7 +26,7 @@ func (scriptedVerification) Proof(_ context.Context, rollout, tenant string) (*u
 	t.Proof.ClusterUUID = "c"
 	t.Proof.Indices = []upgrader.IndexProof{{
 		Target: "new", Sources: []string{"old"}, SourceDocs: 3, TargetDocs: 2, Quarantined: 1, Digest: "2:ab", DigestOf: upgrader.DigestAtFence,
-		Checkpoints: map[string]upgrader.Checkpoint{"old": {0: 41}}, MappingHash: "h",
+		Checkpoints: map[string]stream.Checkpoint{"old": {0: 41}}, MappingHash: "h",
 	}}
 	if rollout == "" {
 		rollout = r.ID

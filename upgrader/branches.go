@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Resources that documents of one old resource were routed to have one way
@@ -14,7 +15,7 @@ import (
 
 // branchTwins takes out of a page of documents those whose id stands in another
 // resource of the way as well and has its place there.
-func (s *session) branchTwins(ctx context.Context, w *wayBack, index string, docs []Doc, old map[string]Doc) (rest []Doc, astray []Quarantined, err error) {
+func (s *session) branchTwins(ctx context.Context, w *wayBack, index string, docs []stream.Doc, old map[string]stream.Doc) (rest []stream.Doc, astray []Quarantined, err error) {
 	if len(w.lines) < 2 {
 		return docs, nil, nil
 	}
@@ -25,7 +26,7 @@ func (s *session) branchTwins(ctx context.Context, w *wayBack, index string, doc
 			others = append(others, name)
 		}
 	}
-	found, err := s.engine.FindIDs(ctx, others, idsOf(docs))
+	found, err := s.engine.FindIDs(ctx, others, stream.IDs(docs))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +51,7 @@ func (s *session) branchTwins(ctx context.Context, w *wayBack, index string, doc
 
 // prefers says whether the place of an id in the old version belongs to an index
 // rather than to a rival of another resource.
-func (w *wayBack) prefers(index, rival string, old Doc) bool {
+func (w *wayBack) prefers(index, rival string, old stream.Doc) bool {
 	mine, _ := naming.Parse(index)
 	other, _ := naming.Parse(rival)
 	if old.Source != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // MaxNotCarried is the number of documents per tenant that a rollback keeps in
@@ -43,15 +45,15 @@ func (s *session) carryBack(ctx context.Context, last bool) (int, error) {
 		s.baseline(olds)
 	}
 	r := s.t.Record.Return
-	to, behind := map[string]Checkpoint{}, []string{}
+	to, behind := map[string]stream.Checkpoint{}, []string{}
 	for _, w := range s.back {
 		for _, name := range w.news {
 			seq := news[name].Checkpoints
 			if last {
 				seq = news[name].MaxSeqNo
 			}
-			if at := s.carriedTo(name); beyond(at, seq) {
-				to[name], behind = checkpointOf(seq), append(behind, name)
+			if at := s.carriedTo(name); stream.Beyond(at, seq) {
+				to[name], behind = stream.CheckpointOf(seq), append(behind, name)
 			}
 		}
 	}
@@ -116,16 +118,16 @@ func (s *session) closeUnless(ctx context.Context, last bool) error {
 
 // carriedTo is up to where an index of the new version needs no look: what it
 // held at the switch came from the old version.
-func (s *session) carriedTo(name string) Checkpoint {
+func (s *session) carriedTo(name string) stream.Checkpoint {
 	r := &s.t.Record
 	if at, ok := r.Return.At[name]; ok {
 		return at
 	}
-	return checkpointOf(r.SeqNoAtSwitch[name])
+	return stream.CheckpointOf(r.SeqNoAtSwitch[name])
 }
 
 // oldsOf lists the old indices of the ways on which something is to be carried.
-func oldsOf(ways []*wayBack, to map[string]Checkpoint) []string {
+func oldsOf(ways []*wayBack, to map[string]stream.Checkpoint) []string {
 	var out []string
 	for _, w := range ways {
 		if slices.ContainsFunc(w.news, func(n string) bool { return to[n] != nil }) {
@@ -137,7 +139,7 @@ func oldsOf(ways []*wayBack, to map[string]Checkpoint) []string {
 
 // carryWays carries several resources at once; the partitions of one come one
 // after the other, so that of two documents with one id the later one stays.
-func (s *session) carryWays(ctx context.Context, to map[string]Checkpoint) (int, error) {
+func (s *session) carryWays(ctx context.Context, to map[string]stream.Checkpoint) (int, error) {
 	counts := make([]int, len(s.back))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
@@ -145,8 +147,8 @@ func (s *session) carryWays(ctx context.Context, to map[string]Checkpoint) (int,
 		g.Go(func() error {
 			for _, name := range w.news {
 				from := s.carriedTo(name)
-				for _, shard := range shardsIn(to[name]) {
-					err := readShard(gctx, s.engine, name, shard, from.at(shard), to[name][shard], false, func(docs []Doc, _ int64) error {
+				for _, shard := range stream.ShardsIn(to[name]) {
+					err := stream.ReadShard(gctx, s.engine, name, shard, from.At(shard), to[name][shard], false, func(docs []stream.Doc, _ int64) error {
 						counts[i] += len(docs)
 						s.noteTouched(name, docs)
 						return s.carryPage(gctx, w, name, docs)
@@ -169,7 +171,7 @@ func (s *session) carryWays(ctx context.Context, to map[string]Checkpoint) (int,
 
 // returning is one document on its way back.
 type returning struct {
-	doc   Doc
+	doc   stream.Doc
 	index string // of the old version
 	body  json.RawMessage
 	lost  []string
@@ -177,7 +179,7 @@ type returning struct {
 
 // carryPage carries a page of documents of one new index back and accounts for
 // each: written, unchanged, or in quarantine.
-func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs []Doc) error {
+func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs []stream.Doc) error {
 	if w.from == nil {
 		return s.keepBack(ctx, w, index, docs)
 	}
@@ -246,13 +248,13 @@ func (s *session) carryPage(ctx context.Context, w *wayBack, index string, docs 
 
 // lead finds out what a document is in the old version; changed is false when
 // the old version holds just that.
-func (s *session) lead(w *wayBack, index string, d, old Doc) (r returning, changed bool, err error) {
+func (s *session) lead(w *wayBack, index string, d, old stream.Doc) (r returning, changed bool, err error) {
 	r = returning{doc: d, index: old.Index}
 	line := w.lineOf(index)
 	var before map[string]any
 	if old.Source != nil {
 		if t := transformedBy(line.transform, old.Source); t.kind == "" && !t.elsewhere {
-			if f, err := differingFields(t.source, d.Source); err == nil && len(f) == 0 {
+			if f, err := verify.DifferingFields(t.source, d.Source); err == nil && len(f) == 0 {
 				return r, false, nil
 			}
 			if before, err = releases.DecodeDoc(old.Source); err != nil {
@@ -357,7 +359,7 @@ func (s *session) readBack(ctx context.Context, written []returning) error {
 // They are safe in their index, which stays; the first of them are listed one
 // by one. Of a resource that shares its source with another one all are: its
 // indices are replaced by the next upgrade.
-func (s *session) keepBack(ctx context.Context, w *wayBack, index string, docs []Doc) error {
+func (s *session) keepBack(ctx context.Context, w *wayBack, index string, docs []stream.Doc) error {
 	if !s.l.fed(w.to.Key) {
 		room := MaxQuarantine - len(s.aside.of(index, QuarantineNotCarriedBack))
 		docs = docs[:min(len(docs), max(0, room))]

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // What was deleted from the new version leaves no trace there. But the old
@@ -30,7 +32,7 @@ func (s *session) rememberNew(ctx context.Context) error {
 			case w.from == nil:
 			case s.t.Record.Return.At[name] != nil:
 				hot = append(hot, x)
-			case !never(x.at):
+			case !stream.Never(x.at):
 				cold = append(cold, x)
 			}
 		}
@@ -76,7 +78,7 @@ func (s *session) removeVanishedBack(ctx context.Context) error {
 // not have, and those places of the others whose documents it does not have,
 // looked at one by one and in real time.
 func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) error {
-	for page := range slices.Chunk(ids, pageSize) {
+	for page := range slices.Chunk(ids, stream.PageSize) {
 		there, err := s.holding(ctx, w, page)
 		if err != nil {
 			return err
@@ -101,7 +103,7 @@ func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) erro
 
 // removeAbandoned deletes from the old version what was deleted in the new one
 // in one index and not in another.
-func (s *session) removeAbandoned(ctx context.Context, w *wayBack, ids []string, there map[string]map[string]Doc) error {
+func (s *session) removeAbandoned(ctx context.Context, w *wayBack, ids []string, there map[string]map[string]stream.Doc) error {
 	if len(ids) == 0 || w.from == nil {
 		return nil
 	}
@@ -109,7 +111,7 @@ func (s *session) removeAbandoned(ctx context.Context, w *wayBack, ids []string,
 	if err != nil {
 		return err
 	}
-	var all []Doc
+	var all []stream.Doc
 	for _, id := range ids {
 		docs, err := s.abandoned(w, places[id], there[id])
 		if err != nil {
@@ -128,7 +130,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 	if len(ids) == 0 {
 		return nil
 	}
-	var all []Doc
+	var all []stream.Doc
 	for _, index := range w.olds {
 		docs, err := s.engine.Get(ctx, index, ids)
 		if errors.Is(err, ErrNotFound) {
@@ -147,7 +149,7 @@ func (s *session) removeOld(ctx context.Context, w *wayBack, ids []string) error
 }
 
 // dropOld deletes documents of the old version.
-func (s *session) dropOld(ctx context.Context, docs []Doc) error {
+func (s *session) dropOld(ctx context.Context, docs []stream.Doc) error {
 	if len(docs) == 0 {
 		return nil
 	}
@@ -274,15 +276,15 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 	}
 	old := map[string][]string{}
 	for _, index := range w.olds {
-		err := readAll(ctx, s.engine, index, stats[index].MaxSeqNo, true, func(docs []Doc) error {
-			old[index] = append(old[index], idsOf(docs)...)
+		err := stream.ReadAll(ctx, s.engine, index, stats[index].MaxSeqNo, true, func(docs []stream.Doc) error {
+			old[index] = append(old[index], stream.IDs(docs)...)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	there := newIDSet()
+	there := stream.NewIDSet()
 	for _, index := range w.news {
 		if err := s.collectIDs(ctx, index, stats[index].MaxSeqNo, there); err != nil {
 			return err
@@ -290,7 +292,7 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 	}
 	suspects := repeatedIn(old) // one of two may have been deleted
 	for _, index := range sortedKeys(old) {
-		suspects = append(suspects, slices.DeleteFunc(old[index], there.has)...)
+		suspects = append(suspects, slices.DeleteFunc(old[index], there.Has)...)
 	}
 	return s.removeGone(ctx, w, suspects)
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Bounds of catching up without a fence. A delta of smallDelta documents is
@@ -111,7 +112,7 @@ func (s *session) catchUpTo(ctx context.Context, stats map[string]IndexStats) (i
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
-			if to := stats[c.Source].Checkpoints; beyond(c.Checkpoint, to) {
+			if to := stats[c.Source].Checkpoints; stream.Beyond(c.Checkpoint, to) {
 				jobs, behind = append(jobs, behindJob{m, c, to}), append(behind, c.Source)
 			}
 		}
@@ -144,7 +145,7 @@ func (s *session) catchUpTo(ctx context.Context, stats map[string]IndexStats) (i
 	sum := 0
 	changed := map[*Move]bool{}
 	for i, j := range jobs {
-		j.c.Checkpoint = checkpointOf(j.to)
+		j.c.Checkpoint = stream.CheckpointOf(j.to)
 		sum += counts[i]
 		changed[j.m] = true
 	}
@@ -158,8 +159,8 @@ func (s *session) catchUpTo(ctx context.Context, stats map[string]IndexStats) (i
 // delta copies one source's documents between its checkpoint and to.
 func (s *session) delta(ctx context.Context, m *Move, c *Copy, to map[int]int64) (int, error) {
 	n := 0
-	for _, shard := range shardsIn(to) {
-		err := readShard(ctx, s.engine, c.Source, shard, c.Checkpoint.at(shard), to[shard], false, func(docs []Doc, _ int64) error {
+	for _, shard := range stream.ShardsIn(to) {
+		err := stream.ReadShard(ctx, s.engine, c.Source, shard, c.Checkpoint.At(shard), to[shard], false, func(docs []stream.Doc, _ int64) error {
 			s.noteTouched(c.Source, docs)
 			_, err := s.put(ctx, m, c, docs, true)
 			n += len(docs)

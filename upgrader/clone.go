@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/schema"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // cloneTimeout bounds the moment in which a clone refuses the writes of its
@@ -104,7 +105,7 @@ func (s *session) waitCold(ctx context.Context, c *Copy) error {
 	if err != nil {
 		return err
 	}
-	if writes(stats[c.Source].MaxSeqNo) != c.Planned {
+	if stream.Writes(stats[c.Source].MaxSeqNo) != c.Planned {
 		return errWarm
 	}
 	return nil

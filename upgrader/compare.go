@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 const (
@@ -78,7 +80,7 @@ func (s *session) compare(ctx context.Context) error {
 
 // compareMove compares one move at the chosen level, reading from; to are the
 // sequence numbers up to which the target is read.
-func (s *session) compareMove(ctx context.Context, from Engine, m *Move, to Checkpoint) (err error) {
+func (s *session) compareMove(ctx context.Context, from Engine, m *Move, to stream.Checkpoint) (err error) {
 	m.Documents, m.Digest, m.DigestAt = 0, "", nil
 	switch s.rollout.Options.Verify {
 	case VerifyCount:
@@ -93,15 +95,15 @@ func (s *session) compareMove(ctx context.Context, from Engine, m *Move, to Chec
 
 // compared notes the checkpoints as those at which both sides were compared.
 func (m *Move) compared() {
-	m.ComparedAt = map[string]Checkpoint{}
+	m.ComparedAt = map[string]stream.Checkpoint{}
 	for _, c := range m.Copies {
 		m.ComparedAt[c.Source] = c.Checkpoint
 	}
 }
 
 // comparison of a move, up to its checkpoints.
-func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
-	c := &Comparison{Engine: s.engine, Target: Side{Index: m.Target, To: to}}
+func (s *session) comparison(m *Move, to stream.Checkpoint) *verify.Comparison {
+	c := &verify.Comparison{Engine: s.engine, Target: verify.Side{Index: m.Target, To: to}}
 	if s.l.transformOf(m).Opaque() {
 		c.Target.Canonical = faceless
 	}
@@ -110,7 +112,7 @@ func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
 		if s.apart(cp) {
 			continue
 		}
-		c.Sources = append(c.Sources, Side{
+		c.Sources = append(c.Sources, verify.Side{
 			Index: cp.Source, To: cp.Checkpoint, Canonical: s.wanted(m, cp.Source),
 			Skip: func(id string) bool { return s.aside.has(cp.Source, id) },
 		})
@@ -120,7 +122,7 @@ func (s *session) comparison(m *Move, to Checkpoint) *Comparison {
 
 // wanted gives the canonical form that documents of a source have to have in
 // the target.
-func (s *session) wanted(m *Move, source string) func(dst []byte, d Doc) ([]byte, error) {
+func (s *session) wanted(m *Move, source string) func(dst []byte, d stream.Doc) ([]byte, error) {
 	t := s.transformOf(m, source)
 	switch {
 	case t.Opaque():
@@ -129,7 +131,7 @@ func (s *session) wanted(m *Move, source string) func(dst []byte, d Doc) ([]byte
 		return nil
 	}
 	canonical := t.Canonicaliser()
-	return func(dst []byte, d Doc) ([]byte, error) {
+	return func(dst []byte, d stream.Doc) ([]byte, error) {
 		out, err := canonical(dst, d.Source)
 		if errors.Is(err, releases.ErrElsewhere) {
 			return nil, err
@@ -143,13 +145,13 @@ func (s *session) wanted(m *Move, source string) func(dst []byte, d Doc) ([]byte
 
 // faceless is the form of documents of which only the engine knows what they
 // become: that they are there is all that can be compared.
-func faceless(dst []byte, _ Doc) ([]byte, error) { return append(dst, "{}"...), nil }
+func faceless(dst []byte, _ stream.Doc) ([]byte, error) { return append(dst, "{}"...), nil }
 
 // compareFull compares all documents; it returns how many the sources hold.
-func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to Checkpoint) (int64, error) {
+func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to stream.Checkpoint) (int64, error) {
 	c := s.comparison(m, to)
 	c.Engine = from
-	m.DigestAt = map[string]Checkpoint{}
+	m.DigestAt = map[string]stream.Checkpoint{}
 	for _, cp := range m.Copies {
 		m.DigestAt[cp.Source] = cp.Checkpoint
 	}
@@ -183,13 +185,13 @@ func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to Chec
 
 // resume lets a comparison go on where a worker died, and remember how far it
 // is. The function it returns forgets that.
-func (s *session) resume(ctx context.Context, m *Move, c *Comparison) (done func() error, err error) {
+func (s *session) resume(ctx context.Context, m *Move, c *verify.Comparison) (done func() error, err error) {
 	key := strings.Join(s.l.digests(), " ")
 	found, err := s.r.store.Progress(ctx, s.lease.RolloutID, s.lease.TenantID, m.Target)
 	if err != nil {
 		return nil, err
 	}
-	c.Resume = map[SideName]SideProgress{}
+	c.Resume = map[verify.SideName]verify.SideProgress{}
 	stored := atomic.Bool{}
 	for _, p := range found {
 		stored.Store(true)
@@ -197,13 +199,13 @@ func (s *session) resume(ctx context.Context, m *Move, c *Comparison) (done func
 			continue
 		}
 		c.Resume[p.Side] = p
-		if p.Side == SideSource {
+		if p.Side == verify.SideSource {
 			m.DigestAt = p.Start
 		}
 		s.log.Info("comparison goes on where it stopped", "target", m.Target, "side", p.Side)
 	}
 	start := m.DigestAt
-	c.Save = func(ctx context.Context, p SideProgress) error {
+	c.Save = func(ctx context.Context, p verify.SideProgress) error {
 		stored.Store(true)
 		p.Key, p.Start = key, start
 		return s.r.store.SaveProgress(ctx, s.lease, p)
@@ -230,7 +232,7 @@ func (s *session) compareIDs(ctx context.Context, m *Move, ids []string) error {
 func (s *session) faults(ctx context.Context, m *Move, ids []string) ([]Mismatch, error) {
 	var out []Mismatch
 	for len(ids) > 0 && len(out) < MaxMismatches {
-		n := min(len(ids), pageSize)
+		n := min(len(ids), stream.PageSize)
 		page, err := s.faultsOf(ctx, m, ids[:n])
 		if err != nil {
 			return nil, err
@@ -245,7 +247,7 @@ func (s *session) faultsOf(ctx context.Context, m *Move, ids []string) ([]Mismat
 	if err != nil {
 		return nil, err
 	}
-	want, err := s.expect(ctx, m, ids, func(c *Copy, d Doc) (bool, error) { return s.writtenSince(ctx, c.Source, c.Checkpoint, d) })
+	want, err := s.expect(ctx, m, ids, func(c *Copy, d stream.Doc) (bool, error) { return s.writtenSince(ctx, c.Source, c.Checkpoint, d) })
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +260,7 @@ func (s *session) faultsOf(ctx context.Context, m *Move, ids []string) ([]Mismat
 		case !inTarget:
 			out = append(out, s.mismatch(m, id, MismatchMissing, nil))
 		default:
-			f, err := differingFields(s.face(m, w.source), s.face(m, have.Source))
+			f, err := verify.DifferingFields(s.face(m, w.source), s.face(m, have.Source))
 			if err != nil {
 				return nil, err
 			}
@@ -271,7 +273,7 @@ func (s *session) faultsOf(ctx context.Context, m *Move, ids []string) ([]Mismat
 }
 
 // expect tells what documents the target should hold, by id.
-func (s *session) expect(ctx context.Context, m *Move, ids []string, touched func(*Copy, Doc) (bool, error)) (map[string]expected, error) {
+func (s *session) expect(ctx context.Context, m *Move, ids []string, touched func(*Copy, stream.Doc) (bool, error)) (map[string]expected, error) {
 	want := map[string]expected{}
 	for i := range m.Copies {
 		c := &m.Copies[i]
@@ -310,12 +312,12 @@ type expected struct {
 // writtenSince says whether a document was written after a checkpoint. Get does
 // not tell which shard holds it, so it is looked for, below the checkpoint,
 // in each shard that could.
-func (s *session) writtenSince(ctx context.Context, index string, at Checkpoint, d Doc) (bool, error) {
-	for _, shard := range shardsIn(at) {
+func (s *session) writtenSince(ctx context.Context, index string, at stream.Checkpoint, d stream.Doc) (bool, error) {
+	for _, shard := range stream.ShardsIn(at) {
 		if d.SeqNo > at[shard] {
 			continue
 		}
-		docs, err := s.engine.Page(ctx, PageRequest{Index: index, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1, IDsOnly: true})
+		docs, err := s.engine.Page(ctx, stream.PageRequest{Index: index, Shard: shard, From: d.SeqNo - 1, To: d.SeqNo, Size: 1, IDsOnly: true})
 		if err != nil {
 			return false, err
 		}
@@ -331,14 +333,14 @@ func (s *session) compareSample(ctx context.Context, m *Move) (int64, error) {
 	var n int64
 	for i := range m.Copies {
 		c := &m.Copies[i]
-		for _, shard := range shardsIn(c.Checkpoint) {
+		for _, shard := range stream.ShardsIn(c.Checkpoint) {
 			top := c.Checkpoint[shard]
 			for _, from := range []int64{-1, max(-1, top-sampleDocs/2)} {
-				docs, err := s.engine.Page(ctx, PageRequest{Index: c.Source, Shard: shard, From: from, To: min(top, from+sampleDocs/2), Size: sampleDocs})
+				docs, err := s.engine.Page(ctx, stream.PageRequest{Index: c.Source, Shard: shard, From: from, To: min(top, from+sampleDocs/2), Size: sampleDocs})
 				if err != nil {
 					return n, err
 				}
-				if err := s.compareIDs(ctx, m, idsOf(docs)); err != nil {
+				if err := s.compareIDs(ctx, m, stream.IDs(docs)); err != nil {
 					return n, err
 				}
 				n += int64(len(docs))
@@ -358,12 +360,12 @@ func (s *session) compareDelta(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
-		if !slices.ContainsFunc(m.Copies, func(c Copy) bool { return beyond(m.ComparedAt[c.Source], c.Checkpoint) }) {
+		if !slices.ContainsFunc(m.Copies, func(c Copy) bool { return stream.Beyond(m.ComparedAt[c.Source], c.Checkpoint) }) {
 			continue
 		}
 		changed = append(changed, m)
 		g.Go(func() error {
-			at := map[string]Checkpoint{}
+			at := map[string]stream.Checkpoint{}
 			for i := range m.Copies {
 				c := &m.Copies[i]
 				if !s.apart(c) {
@@ -386,10 +388,10 @@ func (s *session) compareDelta(ctx context.Context) error {
 	return s.saveMoves(ctx, changed...)
 }
 
-func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Checkpoint, n *atomic.Int64) error {
-	for _, shard := range shardsIn(c.Checkpoint) {
-		err := readShard(ctx, s.engine, c.Source, shard, since.at(shard), c.Checkpoint[shard], false, func(docs []Doc, _ int64) error {
-			have, err := s.engine.Get(ctx, m.Target, idsOf(docs))
+func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since stream.Checkpoint, n *atomic.Int64) error {
+	for _, shard := range stream.ShardsIn(c.Checkpoint) {
+		err := stream.ReadShard(ctx, s.engine, c.Source, shard, since.At(shard), c.Checkpoint[shard], false, func(docs []stream.Doc, _ int64) error {
+			have, err := s.engine.Get(ctx, m.Target, stream.IDs(docs))
 			if err != nil {
 				return err
 			}
@@ -411,7 +413,7 @@ func (s *session) compareSpan(ctx context.Context, m *Move, c *Copy, since Check
 	return nil
 }
 
-func (s *session) compareOne(ctx context.Context, m *Move, d Doc, have map[string]Doc) error {
+func (s *session) compareOne(ctx context.Context, m *Move, d stream.Doc, have map[string]stream.Doc) error {
 	t := s.transform(m, d.Index, d.Source)
 	got, ok := have[d.ID]
 	switch {
@@ -429,7 +431,7 @@ func (s *session) compareOne(ctx context.Context, m *Move, d Doc, have map[strin
 	case !ok:
 		return s.mismatched(ctx, m, []Mismatch{s.mismatch(m, d.ID, MismatchMissing, nil)})
 	}
-	f, err := differingFields(s.face(m, t.source), s.face(m, got.Source))
+	f, err := verify.DifferingFields(s.face(m, t.source), s.face(m, got.Source))
 	if err != nil || len(f) == 0 {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // errSteered ends a step early because the operator wants something else.
@@ -135,9 +137,9 @@ func (s *session) startingPoint(ctx context.Context) (Outcome, error) {
 				continue
 			}
 			st := stats[c.Source]
-			c.Checkpoint, c.Docs, c.Shards = checkpointOf(st.Checkpoints), st.Docs, st.Primaries
+			c.Checkpoint, c.Docs, c.Shards = stream.CheckpointOf(st.Checkpoints), st.Docs, st.Primaries
 			fresh[c] = true
-			if never(st.Checkpoints) {
+			if stream.Never(st.Checkpoints) {
 				c.State = CopyDone
 			}
 		}
@@ -308,11 +310,11 @@ func (s *session) progress(ctx context.Context, m *Move) error {
 func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
 	s.update(func() {
 		if c.Streamed == nil {
-			c.Streamed = Checkpoint{}
+			c.Streamed = stream.Checkpoint{}
 		}
 	})
-	for _, shard := range shardsIn(c.Checkpoint) {
-		err := readShard(ctx, s.engine, c.Source, shard, c.Streamed.at(shard), c.Checkpoint[shard], false, func(docs []Doc, read int64) error {
+	for _, shard := range stream.ShardsIn(c.Checkpoint) {
+		err := stream.ReadShard(ctx, s.engine, c.Source, shard, c.Streamed.At(shard), c.Checkpoint[shard], false, func(docs []stream.Doc, read int64) error {
 			n, err := s.put(ctx, m, c, docs, false)
 			if err != nil {
 				return err
@@ -322,7 +324,7 @@ func (s *session) streamCopy(ctx context.Context, m *Move, c *Copy) error {
 			if away, err := s.steeredAway(ctx, StepCopy); err != nil || away {
 				return errors.Join(err, map[bool]error{true: errSteered}[away])
 			}
-			if len(docs) < pageSize {
+			if len(docs) < stream.PageSize {
 				return nil // too little to be worth a row
 			}
 			return s.progress(ctx, m)

@@ -3,6 +3,8 @@ package upgrader
 import (
 	"context"
 	"maps"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Behind a fence only what has changed since shortly before it is counted
@@ -13,7 +15,7 @@ import (
 // counted is the number of documents of an index as of its sequence numbers.
 type counted struct {
 	docs int64
-	at   Checkpoint
+	at   stream.Checkpoint
 }
 
 // still says whether nothing has happened to an index since.
@@ -40,7 +42,7 @@ func (s *session) countAhead(ctx context.Context, names []string) error {
 	ahead := make(map[string]counted, len(names))
 	for name, docs := range n {
 		if st, ok := stats[name]; ok {
-			ahead[name] = counted{docs, checkpointOf(st.MaxSeqNo)}
+			ahead[name] = counted{docs, stream.CheckpointOf(st.MaxSeqNo)}
 		}
 	}
 	s.counted = ahead

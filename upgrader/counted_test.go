@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 func TestChanged(t *testing.T) {
@@ -14,7 +16,7 @@ func TestChanged(t *testing.T) {
 		}
 		return out
 	}
-	s := &session{counted: map[string]counted{"a": {5, Checkpoint(at(9))}, "two": {5, Checkpoint(at(9, -1))}}}
+	s := &session{counted: map[string]counted{"a": {5, stream.Checkpoint(at(9))}, "two": {5, stream.Checkpoint(at(9, -1))}}}
 	for name, c := range map[string]struct {
 		index string
 		now   map[string]IndexStats

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // When several sources are merged, two of them may hold the same id. The rule:
@@ -25,27 +25,27 @@ var timeFields = []string{"metadata.time.update", "metadata.time.insert", "metad
 func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 	filled := 0
 	for i := range m.Copies {
-		if c := &m.Copies[i]; !never(c.Checkpoint) && !s.apart(c) {
+		if c := &m.Copies[i]; !stream.Never(c.Checkpoint) && !s.apart(c) {
 			filled++
 		}
 	}
 	if filled < 2 {
 		return nil
 	}
-	seen := newIDSet()
+	seen := stream.NewIDSet()
 	var twins []string
 	for i := range m.Copies {
 		c := &m.Copies[i]
 		if s.apart(c) {
 			continue
 		}
-		own := newIDSetLike(seen)
+		own := stream.NewIDSetLike(seen)
 		note := func(ids []string) error {
 			for _, id := range ids {
-				if seen.has(id) {
+				if seen.Has(id) {
 					twins = append(twins, id)
 				}
-				own.add(id)
+				own.Add(id)
 			}
 			if len(twins) > MaxQuarantine {
 				return failf("more than %d ids of %s stand in several partitions; look into the sources", MaxQuarantine, m.Target)
@@ -55,7 +55,7 @@ func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 		if err := s.eachID(ctx, c, note); err != nil {
 			return err
 		}
-		seen.merge(own)
+		seen.Merge(own)
 	}
 	return s.settle(ctx, m, twins)
 }
@@ -69,18 +69,18 @@ func (s *session) eachID(ctx context.Context, c *Copy, fn func(ids []string) err
 	if known {
 		return fn(ids)
 	}
-	return readAll(ctx, s.engine, c.Source, c.Checkpoint, true, func(docs []Doc) error { return fn(idsOf(docs)) })
+	return stream.ReadAll(ctx, s.engine, c.Source, c.Checkpoint, true, func(docs []stream.Doc) error { return fn(stream.IDs(docs)) })
 }
 
 // twins returns the ids of docs that another source of the merge holds too.
-func (s *session) twins(ctx context.Context, m *Move, c *Copy, docs []Doc) ([]string, error) {
+func (s *session) twins(ctx context.Context, m *Move, c *Copy, docs []stream.Doc) ([]string, error) {
 	var siblings []string
 	for _, other := range m.Copies {
 		if other.Source != c.Source {
 			siblings = append(siblings, other.Source)
 		}
 	}
-	found, err := s.engine.FindIDs(ctx, siblings, idsOf(docs))
+	found, err := s.engine.FindIDs(ctx, siblings, stream.IDs(docs))
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *session) twins(ctx context.Context, m *Move, c *Copy, docs []Doc) ([]st
 
 // candidate is one of several documents with the same id.
 type candidate struct {
-	doc  Doc
+	doc  stream.Doc
 	t    transformed
 	when time.Time
 }
@@ -102,7 +102,7 @@ type candidate struct {
 // aside.
 func (s *session) settle(ctx context.Context, m *Move, ids []string) error {
 	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
+		n := min(len(ids), stream.PageSize)
 		if err := s.settlePage(ctx, m, ids[:n]); err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *session) settlePage(ctx context.Context, m *Move, ids []string) error {
 		win := newest(cs)
 		if win < 0 {
 			ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
-			winners = append(winners, candidate{doc: Doc{ID: id}})
+			winners = append(winners, candidate{doc: stream.Doc{ID: id}})
 			for _, c := range cs {
 				aside = append(aside, s.quarantined(c.doc, m.Target, c.t.kind, c.t.reason))
 			}
@@ -271,32 +271,4 @@ func parseTime(v any) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-// idSet is a set of document ids in 16 bytes each: two independent 64-bit
-// hashes with seeds of this process.
-type idSet struct {
-	a, b maphash.Seed
-	ids  map[[2]uint64]struct{}
-}
-
-func newIDSet() *idSet {
-	return &idSet{a: maphash.MakeSeed(), b: maphash.MakeSeed(), ids: map[[2]uint64]struct{}{}}
-}
-
-func newIDSetLike(o *idSet) *idSet {
-	return &idSet{a: o.a, b: o.b, ids: map[[2]uint64]struct{}{}}
-}
-
-func (s *idSet) key(id string) [2]uint64 {
-	return [2]uint64{maphash.String(s.a, id), maphash.String(s.b, id)}
-}
-
-func (s *idSet) add(id string)      { s.ids[s.key(id)] = struct{}{} }
-func (s *idSet) has(id string) bool { _, ok := s.ids[s.key(id)]; return ok }
-
-func (s *idSet) merge(o *idSet) {
-	for k := range o.ids {
-		s.ids[k] = struct{}{}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Engine is what the upgrade needs from a search cluster. The adapter lives in
@@ -85,11 +86,11 @@ type Engine interface {
 
 	// Page reads documents of one shard in the order of their sequence
 	// numbers: those with From < _seq_no <= To. It sees what was refreshed.
-	Page(ctx context.Context, p PageRequest) ([]Doc, error)
+	Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error)
 	// Fetch reads the documents of one shard of each of several indices in one
 	// round trip, in no order, as far as refreshed: up to most of them, below
 	// 10000; whole says that these are all. Every index must have that shard.
-	Fetch(ctx context.Context, shard, most int, indices ...string) (docs []Doc, whole bool, err error)
+	Fetch(ctx context.Context, shard, most int, indices ...string) (docs []stream.Doc, whole bool, err error)
 	// SeqNoCounts counts the documents of one shard with _seq_no <= to, per
 	// stretch of width sequence numbers, keyed by the first number of the
 	// stretch (a multiple of width); empty stretches are absent. It sees what
@@ -97,7 +98,7 @@ type Engine interface {
 	SeqNoCounts(ctx context.Context, index string, shard int, to, width int64) (map[int64]int64, error)
 	// Get fetches documents by id, in real time (refreshed or not). Documents
 	// that do not exist are absent from the result.
-	Get(ctx context.Context, index string, ids []string) (map[string]Doc, error)
+	Get(ctx context.Context, index string, ids []string) (map[string]stream.Doc, error)
 	// FindIDs is an existence check: which of ids exist in which of the
 	// indices, as far as refreshed. Keyed by index name.
 	FindIDs(ctx context.Context, indices []string, ids []string) (map[string][]string, error)
@@ -218,28 +219,6 @@ type ReindexTask struct {
 type DocFailure struct {
 	Index, ID    string
 	Type, Reason string
-}
-
-// PageRequest asks for one page of one shard.
-type PageRequest struct {
-	Index string
-	Shard int
-	From  int64 // exclusive; -1 starts at the beginning
-	To    int64 // inclusive; a caller that reads a whole shard moves a window of sequence numbers, so that a page costs what it holds
-	Size  int   // most documents returned, 1..10000; a full page means there may be more behind its last document
-	// IDsOnly leaves Source empty.
-	IDsOnly bool
-}
-
-// Doc is one document. Source is the stored JSON, byte for byte.
-type Doc struct {
-	Index   string
-	ID      string
-	Routing string
-	SeqNo   int64
-	Term    int64           // primary term: with SeqNo, names this version of the document
-	Shard   int             // only set by Page
-	Source  json.RawMessage // nil with PageRequest.IDsOnly
 }
 
 // BulkOp writes (Source set) or deletes (Delete) one document.

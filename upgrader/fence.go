@@ -12,6 +12,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // maxFences bounds how often a fence is tried before the tenant fails: a
@@ -311,7 +312,7 @@ func (s *session) indexProof(m *Move, t tally) IndexProof {
 	for _, c := range m.Copies {
 		ip.Sources = append(ip.Sources, c.Source)
 		if ip.Checkpoints == nil {
-			ip.Checkpoints = map[string]Checkpoint{}
+			ip.Checkpoints = map[string]stream.Checkpoint{}
 		}
 		ip.Checkpoints[c.Source] = c.Checkpoint
 	}

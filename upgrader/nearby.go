@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"sort"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Most indices of a tenant hold a handful of documents. Reading and writing
@@ -42,11 +44,11 @@ func bundled[T any](all []T, weigh func(T) (docs, bytes int64)) [][]T {
 // the moment in which they were read.
 type nearby struct {
 	Engine
-	docs map[string]map[int][]Doc // by index and shard, ascending
+	docs map[string]map[int][]stream.Doc // by index and shard, ascending
 }
 
 // Page implements Engine.
-func (n *nearby) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
+func (n *nearby) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	shards, here := n.docs[p.Index]
 	if !here {
 		return n.Engine.Page(ctx, p)
@@ -58,9 +60,9 @@ func (n *nearby) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
 }
 
 // upTo are the documents of an index up to a checkpoint.
-func (n *nearby) upTo(index string, at Checkpoint) []Doc {
-	var out []Doc
-	for _, shard := range shardsIn(at) {
+func (n *nearby) upTo(index string, at stream.Checkpoint) []stream.Doc {
+	var out []stream.Doc
+	for _, shard := range stream.ShardsIn(at) {
 		for _, d := range n.docs[index][shard] {
 			if d.SeqNo <= at[shard] {
 				out = append(out, d)
@@ -72,11 +74,11 @@ func (n *nearby) upTo(index string, at Checkpoint) []Doc {
 
 // near reads indices as a whole, given the shards of each; nil when they hold
 // more than was thought.
-func (s *session) near(ctx context.Context, indices map[string]Checkpoint) (*nearby, error) {
-	n := &nearby{Engine: s.engine, docs: map[string]map[int][]Doc{}}
+func (s *session) near(ctx context.Context, indices map[string]stream.Checkpoint) (*nearby, error) {
+	n := &nearby{Engine: s.engine, docs: map[string]map[int][]stream.Doc{}}
 	byShard := map[int][]string{}
 	for _, name := range sortedKeys(indices) {
-		n.docs[name] = map[int][]Doc{}
+		n.docs[name] = map[int][]stream.Doc{}
 		for shard := range indices[name] {
 			byShard[shard] = append(byShard[shard], name)
 		}
@@ -92,7 +94,7 @@ func (s *session) near(ctx context.Context, indices map[string]Checkpoint) (*nea
 	}
 	for _, shards := range n.docs {
 		for _, docs := range shards {
-			slices.SortFunc(docs, func(a, b Doc) int { return cmp.Compare(a.SeqNo, b.SeqNo) })
+			slices.SortFunc(docs, func(a, b stream.Doc) int { return cmp.Compare(a.SeqNo, b.SeqNo) })
 		}
 	}
 	return n, nil

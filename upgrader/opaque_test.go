@@ -10,6 +10,7 @@ import (
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Documents that only the engine can make go the same ways as the others:
@@ -66,7 +67,7 @@ func TestRawPainless(t *testing.T) {
 				if !moved {
 					continue // what came after the switch has seen no script
 				}
-				docs, err := b.engine.Page(t.Context(), upgrader.PageRequest{Index: name, Shard: shard, From: -1, To: top, Size: 10000})
+				docs, err := b.engine.Page(t.Context(), stream.PageRequest{Index: name, Shard: shard, From: -1, To: top, Size: 10000})
 				require.NoError(t, err)
 				for _, d := range docs {
 					var s struct{ App json.RawMessage }

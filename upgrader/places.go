@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // An id may stand in several indices of a resource: in two months, whose
@@ -21,7 +23,7 @@ import (
 // oldPlace is where the old version holds a document, and the index of the new
 // version that it leads into, "" for none.
 type oldPlace struct {
-	doc  Doc
+	doc  stream.Doc
 	into string
 }
 
@@ -62,7 +64,7 @@ func (s *session) placesOf(ctx context.Context, w *wayBack, ids []string, live b
 // leadsInto is the index of the new version that a document of the old one goes
 // into, as it is now; "" when that is not known: the rollback has made its
 // partition, or the transform drops it.
-func (s *session) leadsInto(w *wayBack, d Doc) string {
+func (s *session) leadsInto(w *wayBack, d stream.Doc) string {
 	w.feeding.Do(func() {
 		w.feeds = map[string][]*Move{}
 		for _, m := range s.moves {
@@ -103,7 +105,7 @@ func (s *session) leadsInto(w *wayBack, d Doc) string {
 // oldStates finds the place of each document of a new index: the document that
 // stands there is what it was before. Those without one are new, but for astray
 // ones, whose place is another document's.
-func (s *session) oldStates(ctx context.Context, w *wayBack, index string, docs []Doc) (own map[string]Doc, astray map[string]string, err error) {
+func (s *session) oldStates(ctx context.Context, w *wayBack, index string, docs []stream.Doc) (own map[string]stream.Doc, astray map[string]string, err error) {
 	if len(w.written) > 0 {
 		// What this pass has written for other partitions must be found.
 		if err := s.engine.Refresh(ctx, sortedKeys(w.written)...); err != nil {
@@ -111,11 +113,11 @@ func (s *session) oldStates(ctx context.Context, w *wayBack, index string, docs 
 		}
 		w.written = map[string]bool{}
 	}
-	places, err := s.placesOf(ctx, w, idsOf(docs), false)
+	places, err := s.placesOf(ctx, w, stream.IDs(docs), false)
 	if err != nil {
 		return nil, nil, err
 	}
-	own, astray = map[string]Doc{}, map[string]string{}
+	own, astray = map[string]stream.Doc{}, map[string]string{}
 	var doubtful []string
 	for _, d := range docs {
 		ps := places[d.ID]
@@ -176,7 +178,7 @@ func (a *placement) rival(index string) string {
 }
 
 // assign gives the documents of an id their places.
-func (s *session) assign(w *wayBack, places []oldPlace, holders map[string]Doc) (*placement, error) {
+func (s *session) assign(w *wayBack, places []oldPlace, holders map[string]stream.Doc) (*placement, error) {
 	a := &placement{of: map[string]oldPlace{}, homes: map[string]string{}}
 	for _, p := range s.went(places) {
 		doc, there := holders[p.into]
@@ -222,18 +224,18 @@ func (s *session) assign(w *wayBack, places []oldPlace, holders map[string]Doc) 
 }
 
 // unchanged says whether a document of the old version makes one of the new.
-func (s *session) unchanged(w *wayBack, old, doc Doc) bool {
+func (s *session) unchanged(w *wayBack, old, doc stream.Doc) bool {
 	t := transformedBy(w.lineOf(doc.Index).transform, old.Source)
 	if t.kind != "" || t.elsewhere {
 		return false
 	}
-	f, err := differingFields(t.source, doc.Source)
+	f, err := verify.DifferingFields(t.source, doc.Source)
 	return err == nil && len(f) == 0
 }
 
 // holding reads the documents of the new version with some ids, by id and index.
-func (s *session) holding(ctx context.Context, w *wayBack, ids []string) (map[string]map[string]Doc, error) {
-	out := map[string]map[string]Doc{}
+func (s *session) holding(ctx context.Context, w *wayBack, ids []string) (map[string]map[string]stream.Doc, error) {
+	out := map[string]map[string]stream.Doc{}
 	for _, index := range w.news {
 		docs, err := s.engine.Get(ctx, index, ids)
 		if err != nil {
@@ -241,7 +243,7 @@ func (s *session) holding(ctx context.Context, w *wayBack, ids []string) (map[st
 		}
 		for id, d := range docs {
 			if out[id] == nil {
-				out[id] = map[string]Doc{}
+				out[id] = map[string]stream.Doc{}
 			}
 			out[id][index] = d
 		}
@@ -251,7 +253,7 @@ func (s *session) holding(ctx context.Context, w *wayBack, ids []string) (map[st
 
 // homeOf is the index of the old version into which a document of the new one
 // belongs as a new one.
-func (s *session) homeOf(w *wayBack, index string, d Doc) (string, error) {
+func (s *session) homeOf(w *wayBack, index string, d stream.Doc) (string, error) {
 	doc, err := releases.DecodeDoc(d.Source)
 	if err != nil {
 		return "", fmt.Errorf("document %s of %s: %w", d.ID, d.Index, err)
@@ -272,12 +274,12 @@ func (s *session) homeOf(w *wayBack, index string, d Doc) (string, error) {
 
 // abandoned lists the places of an id whose documents were deleted in the new
 // version, while it still holds others of the same id.
-func (s *session) abandoned(w *wayBack, places []oldPlace, holders map[string]Doc) ([]Doc, error) {
+func (s *session) abandoned(w *wayBack, places []oldPlace, holders map[string]stream.Doc) ([]stream.Doc, error) {
 	a, err := s.assign(w, places, holders)
 	if err != nil {
 		return nil, err
 	}
-	var out []Doc
+	var out []stream.Doc
 	for _, p := range a.free {
 		if p.into != "" || slices.Contains(s.t.Record.Return.Made, p.doc.Index) {
 			out = append(out, p.doc)
@@ -288,15 +290,15 @@ func (s *session) abandoned(w *wayBack, places []oldPlace, holders map[string]Do
 
 // repeatedIn lists the ids that stand in several indices.
 func repeatedIn(ids map[string][]string) []string {
-	seen, out := newIDSet(), []string(nil)
+	seen, out := stream.NewIDSet(), []string(nil)
 	twice := map[string]bool{}
 	for _, index := range sortedKeys(ids) {
 		for _, id := range ids[index] {
-			if seen.has(id) && !twice[id] {
+			if seen.Has(id) && !twice[id] {
 				twice[id] = true
 				out = append(out, id)
 			}
-			seen.add(id)
+			seen.Add(id)
 		}
 	}
 	return out

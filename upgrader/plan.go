@@ -14,6 +14,7 @@ import (
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
 	"github.com/tracardi/tms/upgrader/shardlimit"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // planner turns views of the cluster into a Plan. It does no I/O.
@@ -222,7 +223,7 @@ func (tp *tenantPlan) source(n naming.IndexName, res releases.Resource, ix Index
 		m.Replicas = max(m.Replicas, st.Replicas)
 		m.Copies = append(m.Copies, Copy{
 			Source: ix.Name, Resource: res.Key, State: CopyPlanned,
-			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries, Planned: writes(st.MaxSeqNo),
+			Docs: st.Docs, Bytes: st.Bytes, Shards: st.Primaries, Planned: stream.Writes(st.MaxSeqNo),
 		})
 	}
 }

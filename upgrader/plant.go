@@ -13,6 +13,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 const (
@@ -129,7 +130,7 @@ func (s *session) takeMould(ctx context.Context, b *bed, moves []*Move) error {
 	// What is empty now was empty when it was snapshotted.
 	stats, err := s.stats(ctx, s.newPatterns()...)
 	for _, name := range m.Indices {
-		if err == nil && !never(stats[name].MaxSeqNo) {
+		if err == nil && !stream.Never(stats[name].MaxSeqNo) {
 			err = fmt.Errorf("somebody writes to %s", name)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // prepare clears the way and makes the target indices. It may be repeated at
@@ -147,7 +148,7 @@ func (s *session) clearWay(ctx context.Context) error {
 // empty keeps what an index in the way holds, unless it never held anything or
 // is what a rollback has left.
 func (s *session) empty(ctx context.Context, ix Index, seq map[int]int64) error {
-	if never(seq) {
+	if stream.Never(seq) {
 		return nil
 	}
 	if left, err := s.leftByRollback(ctx, ix); err != nil || left {
@@ -178,10 +179,10 @@ func (s *session) salvage(ctx context.Context, name string, seq map[int]int64) e
 		}
 	}
 	kept := 0
-	return readAll(ctx, s.engine, name, seq, false, func(docs []Doc) error {
+	return stream.ReadAll(ctx, s.engine, name, seq, false, func(docs []stream.Doc) error {
 		known := map[string]bool{}
 		if len(sources) > 0 {
-			found, err := s.engine.FindIDs(ctx, sources, idsOf(docs))
+			found, err := s.engine.FindIDs(ctx, sources, stream.IDs(docs))
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // identify notes which cluster and which indices a proof is about: an index
@@ -58,7 +60,7 @@ func digestOf(m *Move) DigestOf {
 		return ""
 	}
 	for _, c := range m.Copies {
-		if beyond(m.DigestAt[c.Source], c.Checkpoint) {
+		if stream.Beyond(m.DigestAt[c.Source], c.Checkpoint) {
 			return DigestAtComparison
 		}
 	}

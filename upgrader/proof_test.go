@@ -11,6 +11,7 @@ import (
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // errand starts an errand and waits for its end.
@@ -30,7 +31,7 @@ func (b *bundle) errand(rollout, tenant string, k upgrader.ErrandKind, args upgr
 
 // target is the index of the new version that has the most documents of a
 // resource.
-func (b *bundle) target(r *upgrader.Rollout, tenant, resource string) (index string, docs []upgrader.Doc) {
+func (b *bundle) target(r *upgrader.Rollout, tenant, resource string) (index string, docs []stream.Doc) {
 	b.t.Helper()
 	moves, err := b.service.Moves(b.t.Context(), r.ID, tenant)
 	require.NoError(b.t, err)
@@ -39,7 +40,7 @@ func (b *bundle) target(r *upgrader.Rollout, tenant, resource string) (index str
 			continue
 		}
 		require.NoError(b.t, b.engine.Refresh(b.t.Context(), m.Target))
-		page, err := b.engine.Page(b.t.Context(), upgrader.PageRequest{Index: m.Target, From: -1, To: 1 << 40, Size: 1000})
+		page, err := b.engine.Page(b.t.Context(), stream.PageRequest{Index: m.Target, From: -1, To: 1 << 40, Size: 1000})
 		require.NoError(b.t, err)
 		if len(page) > len(docs) {
 			index, docs = m.Target, page
@@ -66,7 +67,7 @@ func (b *bundle) bulk(ops ...upgrader.BulkOp) {
 }
 
 // altered is a document with another value in a field that has one.
-func altered(t *testing.T, d upgrader.Doc, field string) json.RawMessage {
+func altered(t *testing.T, d stream.Doc, field string) json.RawMessage {
 	t.Helper()
 	doc, err := releases.DecodeDoc(d.Source)
 	require.NoError(t, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // pruneQuarantine forgets refused documents that their source no longer has.
@@ -29,7 +31,7 @@ func (s *session) pruneQuarantine(ctx context.Context, now map[string]IndexStats
 
 func (s *session) pruneSource(ctx context.Context, source string, ids []string) error {
 	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
+		n := min(len(ids), stream.PageSize)
 		there, err := s.engine.Get(ctx, source, ids[:n])
 		if err != nil {
 			return err

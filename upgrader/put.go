@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // bulkBytes bounds one bulk request; the engine's own limit is 100 MB
@@ -83,7 +84,7 @@ func (s *session) face(m *Move, source []byte) []byte {
 // put writes documents of a source into its target and accounts for each:
 // written, or in quarantine. watchSiblings looks, in a merge, whether another
 // source has the same id. It returns how many were written.
-func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSiblings bool) (int, error) {
+func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []stream.Doc, watchSiblings bool) (int, error) {
 	if watchSiblings && m.Method == MethodMerge {
 		twins, err := s.twins(ctx, m, c, docs)
 		if err != nil {
@@ -93,7 +94,7 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 			if err := s.settle(ctx, m, twins); err != nil {
 				return 0, err
 			}
-			docs = slices.DeleteFunc(slices.Clone(docs), func(d Doc) bool { return slices.Contains(twins, d.ID) })
+			docs = slices.DeleteFunc(slices.Clone(docs), func(d stream.Doc) bool { return slices.Contains(twins, d.ID) })
 		}
 	}
 	written, err := s.deliver(ctx, parcel{m, c, docs, !watchSiblings && !m.Kept})
@@ -104,7 +105,7 @@ func (s *session) put(ctx context.Context, m *Move, c *Copy, docs []Doc, watchSi
 type parcel struct {
 	m    *Move
 	c    *Copy
-	docs []Doc
+	docs []stream.Doc
 	// first is of a first copy: what changes during it is copied again.
 	first bool
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // quarantine mirrors which documents of the tenant are kept aside, so that
@@ -156,7 +158,7 @@ func (q *quarantine) total() int {
 }
 
 // quarantined fills a record.
-func (s *session) quarantined(d Doc, target string, k QuarantineKind, reason string) Quarantined {
+func (s *session) quarantined(d stream.Doc, target string, k QuarantineKind, reason string) Quarantined {
 	const mostReason = 1_000 // an engine's reason may quote the whole document
 	if len(reason) > mostReason {
 		reason = reason[:mostReason] + "…"

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // A recheck asks, at any time between the switch and finalize, whether the
@@ -112,7 +114,7 @@ func (s *session) recheckMove(ctx context.Context, e *Errand, m *Move, ip *Index
 			s.update(func() { e.Report.problem("index %s took %d writes since the proof", c.Source, written) })
 		}
 	}
-	at := Checkpoint(s.t.Record.SeqNoAtSwitch[m.Target])
+	at := stream.Checkpoint(s.t.Record.SeqNoAtSwitch[m.Target])
 	touched, n, err := s.touchedSince(ctx, e, m.Target, at)
 	if err != nil {
 		return err
@@ -120,10 +122,10 @@ func (s *session) recheckMove(ctx context.Context, e *Errand, m *Move, ip *Index
 	c := s.comparison(m, at)
 	var proven releases.Digest
 	for i := range c.Sources {
-		c.Sources[i].Whole, c.Sources[i].Omit = &proven, touched.has
+		c.Sources[i].Whole, c.Sources[i].Omit = &proven, touched.Has
 		c.Sources[i].To = ip.Checkpoints[c.Sources[i].Index]
 	}
-	c.Save = func(ctx context.Context, _ SideProgress) error { return s.note(ctx, e) } // a recheck begins anew, but says how far it is, and may be cancelled
+	c.Save = func(ctx context.Context, _ verify.SideProgress) error { return s.note(ctx, e) } // a recheck begins anew, but says how far it is, and may be cancelled
 	sums, err := c.Run(ctx)
 	if err != nil {
 		return err
@@ -144,7 +146,7 @@ func (s *session) recheckMove(ctx context.Context, e *Errand, m *Move, ip *Index
 }
 
 // report adds what was found of one move to the errand's report.
-func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *Sums, proven releases.Digest, touched int64, f *findings, found []Mismatch) {
+func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *verify.Sums, proven releases.Digest, touched int64, f *findings, found []Mismatch) {
 	r := &e.Report
 	r.Indices++
 	r.Touched += touched + f.touched
@@ -176,21 +178,21 @@ func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *Sums, proven 
 }
 
 // since counts the operations of all shards above a checkpoint.
-func since(at Checkpoint, now map[int]int64) int64 {
+func since(at stream.Checkpoint, now map[int]int64) int64 {
 	var n int64
 	for shard, seq := range now {
-		n += max(0, seq-at.at(shard))
+		n += max(0, seq-at.At(shard))
 	}
 	return n
 }
 
 // touchedSince reads the ids that were written above a checkpoint.
-func (s *session) touchedSince(ctx context.Context, e *Errand, index string, at Checkpoint) (*idSet, int64, error) {
-	ids, n := newIDSet(), int64(0)
-	for _, shard := range shardsIn(at) {
-		err := readTail(ctx, s.engine, index, shard, at[shard], func(docs []Doc) error {
+func (s *session) touchedSince(ctx context.Context, e *Errand, index string, at stream.Checkpoint) (*stream.IDSet, int64, error) {
+	ids, n := stream.NewIDSet(), int64(0)
+	for _, shard := range stream.ShardsIn(at) {
+		err := readTail(ctx, s.engine, index, shard, at[shard], func(docs []stream.Doc) error {
 			for _, d := range docs {
-				ids.add(d.ID)
+				ids.Add(d.ID)
 			}
 			if n += int64(len(docs)); n > mostTouched {
 				return failf("more than %d documents of %s were written since the switch: too many to tell from the others", mostTouched, index)
@@ -205,9 +207,9 @@ func (s *session) touchedSince(ctx context.Context, e *Errand, index string, at 
 }
 
 // readTail reads the ids of one shard above a sequence number, to its end.
-func readTail(ctx context.Context, e Engine, index string, shard int, from int64, fn func([]Doc) error) error {
+func readTail(ctx context.Context, e Engine, index string, shard int, from int64, fn func([]stream.Doc) error) error {
 	for {
-		docs, err := e.Page(ctx, PageRequest{Index: index, Shard: shard, From: from, To: math.MaxInt64, Size: pageSize, IDsOnly: true})
+		docs, err := e.Page(ctx, stream.PageRequest{Index: index, Shard: shard, From: from, To: math.MaxInt64, Size: stream.PageSize, IDsOnly: true})
 		if err != nil || len(docs) == 0 {
 			return err
 		}
@@ -241,9 +243,9 @@ func (f *findings) settle(s *session, m *Move) []Mismatch {
 }
 
 // examine looks at documents one by one, as they are now.
-func (s *session) examine(ctx context.Context, m *Move, at Checkpoint, ids []string, f *findings) error {
+func (s *session) examine(ctx context.Context, m *Move, at stream.Checkpoint, ids []string, f *findings) error {
 	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
+		n := min(len(ids), stream.PageSize)
 		have, err := s.engine.Get(ctx, m.Target, ids[:n])
 		if err != nil {
 			return err
@@ -277,7 +279,7 @@ var errTouched = errors.New("touched since the switch")
 
 // verdictOn compares one document of the new version with what it should be;
 // nil is as it should be.
-func (s *session) verdictOn(ctx context.Context, m *Move, at Checkpoint, id string, w expected, inSource bool, h Doc, inTarget bool) (*Mismatch, error) {
+func (s *session) verdictOn(ctx context.Context, m *Move, at stream.Checkpoint, id string, w expected, inSource bool, h stream.Doc, inTarget bool) (*Mismatch, error) {
 	if inTarget {
 		touched, err := s.writtenSince(ctx, m.Target, at, h)
 		if err != nil {
@@ -297,7 +299,7 @@ func (s *session) verdictOn(ctx context.Context, m *Move, at Checkpoint, id stri
 	case !inSource:
 		return nil, nil
 	}
-	fields, err := differingFields(s.face(m, w.source), s.face(m, h.Source))
+	fields, err := verify.DifferingFields(s.face(m, w.source), s.face(m, h.Source))
 	if err != nil || len(fields) == 0 {
 		return nil, err
 	}

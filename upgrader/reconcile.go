@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Deleted documents leave no trace that a search could find. But copies never
@@ -69,7 +71,7 @@ func (s *session) tallies(ctx context.Context, now map[string]IndexStats) (map[*
 // touched says whether a source ever saw a write.
 func (m *Move) touched() bool {
 	for _, c := range m.Copies {
-		if !never(c.Checkpoint) {
+		if !stream.Never(c.Checkpoint) {
 			return true
 		}
 	}
@@ -165,14 +167,14 @@ func (s *session) removeDeleted(ctx context.Context, tallies map[*Move]tally, su
 func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[string]IndexStats) error {
 	// The target first: what it has was in the source before it was read.
 	var ids []string
-	err := readAll(ctx, s.engine, m.Target, stats[m.Target].MaxSeqNo, true, func(docs []Doc) error {
-		ids = append(ids, idsOf(docs)...)
+	err := stream.ReadAll(ctx, s.engine, m.Target, stats[m.Target].MaxSeqNo, true, func(docs []stream.Doc) error {
+		ids = append(ids, stream.IDs(docs)...)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	there := newIDSet()
+	there := stream.NewIDSet()
 	for i := range m.Copies {
 		if s.apart(&m.Copies[i]) {
 			continue
@@ -184,7 +186,7 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 	var ops []BulkOp
 	var gone []string
 	for _, id := range ids {
-		if !there.has(id) {
+		if !there.Has(id) {
 			ops, gone = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true}), append(gone, id)
 		}
 	}
@@ -210,10 +212,10 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 // collectIDs reads all ids that a source has. A document that changes while
 // it is read may be missed, because its sequence number moves; it is then
 // above the checkpoint, and catching up writes it again.
-func (s *session) collectIDs(ctx context.Context, source string, to map[int]int64, into *idSet) error {
-	return readAll(ctx, s.engine, source, to, true, func(docs []Doc) error {
+func (s *session) collectIDs(ctx context.Context, source string, to map[int]int64, into *stream.IDSet) error {
+	return stream.ReadAll(ctx, s.engine, source, to, true, func(docs []stream.Doc) error {
 		for _, d := range docs {
-			into.add(d.ID)
+			into.Add(d.ID)
 		}
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // redrivePage is how many quarantined documents are read at once, each with
@@ -186,7 +187,7 @@ func (s *session) outcomeOfCreate(ctx context.Context, op BulkOp, res *BulkResul
 	if !ok {
 		return OutcomeRefusedDoc, "it was deleted at the same moment", nil
 	}
-	fields, err := differingFields(op.Source, d.Source)
+	fields, err := verify.DifferingFields(op.Source, d.Source)
 	switch {
 	case err != nil:
 		return "", "", err

@@ -3,6 +3,8 @@ package upgrader
 import (
 	"context"
 	"math"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // sampleWindows is how many stretches a sample of an index is taken from, so
@@ -74,12 +76,12 @@ func (s *sampled) Stats(ctx context.Context, patterns ...string) (map[string]Ind
 }
 
 // Page implements Engine.
-func (s *sampled) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
+func (s *sampled) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	shards, part := s.spans[p.Index]
 	if !part {
 		return s.Engine.Page(ctx, p)
 	}
-	var out []Doc
+	var out []stream.Doc
 	for _, w := range shards[p.Shard] {
 		q := p
 		q.From, q.To, q.Size = max(p.From, w.from), min(p.To, w.to), p.Size-len(out)
@@ -98,7 +100,7 @@ func (s *sampled) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
 }
 
 // Fetch implements Engine.
-func (s *sampled) Fetch(ctx context.Context, shard, most int, indices ...string) ([]Doc, bool, error) {
+func (s *sampled) Fetch(ctx context.Context, shard, most int, indices ...string) ([]stream.Doc, bool, error) {
 	docs, whole, err := s.Engine.Fetch(ctx, shard, most, indices...)
 	if err != nil {
 		return nil, false, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/budget"
 	"github.com/tracardi/tms/upgrader/capacity"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // stage is where a rehearsal plays: a store that holds one tenant in memory. A
@@ -129,12 +130,12 @@ func (s *stage) DropMismatches(context.Context, *Lease) error {
 }
 
 // Progress implements VerificationStore: a comparison is never taken up again.
-func (s *stage) Progress(context.Context, string, string, string) ([]SideProgress, error) {
+func (s *stage) Progress(context.Context, string, string, string) ([]verify.SideProgress, error) {
 	return nil, nil
 }
 
 // SaveProgress implements VerificationStore.
-func (s *stage) SaveProgress(context.Context, *Lease, SideProgress) error { return nil }
+func (s *stage) SaveProgress(context.Context, *Lease, verify.SideProgress) error { return nil }
 
 // DropProgress implements VerificationStore.
 func (s *stage) DropProgress(context.Context, *Lease, string) error { return nil }

@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // A repair copies again just those documents that a comparison found wrong,
@@ -79,7 +82,7 @@ func (s *session) repairBefore(ctx context.Context, e *Errand, found []Mismatch)
 		if m == nil {
 			continue
 		}
-		for page := range slices.Chunk(part, pageSize) {
+		for page := range slices.Chunk(part, stream.PageSize) {
 			if err := s.copyAgain(ctx, e, m, page); err != nil {
 				return err
 			}
@@ -108,7 +111,7 @@ func (s *session) find(ctx context.Context, e *Errand) ([]Mismatch, error) {
 		}
 		g.Go(func() error {
 			c := s.comparison(m, stats[m.Target].MaxSeqNo)
-			c.Save = func(ctx context.Context, _ SideProgress) error { return s.note(ctx, e) }
+			c.Save = func(ctx context.Context, _ verify.SideProgress) error { return s.note(ctx, e) }
 			sums, err := c.Run(gctx)
 			if err != nil {
 				return err
@@ -137,7 +140,7 @@ func (s *session) copyAgain(ctx context.Context, e *Errand, m *Move, part []Mism
 		if err != nil {
 			return err
 		}
-		maps.DeleteFunc(docs, func(id string, _ Doc) bool { return s.aside.has(c.Source, id) })
+		maps.DeleteFunc(docs, func(id string, _ stream.Doc) bool { return s.aside.has(c.Source, id) })
 		if _, err := s.put(ctx, m, c, slices.Collect(maps.Values(docs)), true); err != nil {
 			return err
 		}
@@ -164,8 +167,8 @@ func (s *session) repairAfter(ctx context.Context, e *Errand, target string, par
 	if m == nil {
 		return nil
 	}
-	at := Checkpoint(s.t.Record.SeqNoAtSwitch[target])
-	for page := range slices.Chunk(part, pageSize) {
+	at := stream.Checkpoint(s.t.Record.SeqNoAtSwitch[target])
+	for page := range slices.Chunk(part, stream.PageSize) {
 		ops, err := s.mend(ctx, e, m, at, page, did)
 		if err != nil {
 			return err
@@ -200,7 +203,7 @@ func (s *session) repairAfter(ctx context.Context, e *Errand, target string, par
 const byEngineOnly = "raw Painless makes it, which cannot be written on a condition"
 
 // mend says what to write so that the documents are as they should be.
-func (s *session) mend(ctx context.Context, e *Errand, m *Move, at Checkpoint, part []Mismatch, did *ErrandReport) ([]BulkOp, error) {
+func (s *session) mend(ctx context.Context, e *Errand, m *Move, at stream.Checkpoint, part []Mismatch, did *ErrandReport) ([]BulkOp, error) {
 	ids, kinds := make([]string, len(part)), map[string]MismatchKind{}
 	for i, x := range part {
 		ids[i], kinds[x.ID] = x.ID, x.Kind

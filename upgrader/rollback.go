@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // A rollback is an upgrade in the other direction, with one difference: the
@@ -23,7 +24,7 @@ type Return struct {
 	StartedAt time.Time `json:"started_at"`
 	// At is, per index of the new version and shard, the sequence number up to
 	// which its writes are in the old version.
-	At map[string]Checkpoint `json:"at,omitempty"`
+	At map[string]stream.Checkpoint `json:"at,omitempty"`
 	// Carried counts documents written into the old version, one that was
 	// written several times as often; Unchanged those that were as they are.
 	Carried   int64 `json:"carried,omitempty"`
@@ -85,7 +86,7 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 		}
 	}
 	if r := s.t.Record.Return; r.At == nil {
-		r.At = map[string]Checkpoint{}
+		r.At = map[string]stream.Checkpoint{}
 	}
 	if r := s.t.Record.Return; s.t.State == TenantReturnFenced && r.Opened && len(s.open) == 0 {
 		r.Disturbed = true // perhaps: a worker has died with it open

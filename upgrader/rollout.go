@@ -9,6 +9,7 @@ import (
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/shardlimit"
 	"github.com/tracardi/tms/upgrader/strategy"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // RolloutState is where a rollout as a whole stands. It follows from the
@@ -349,10 +350,10 @@ type Move struct {
 	Replicas int
 	// ComparedAt is the checkpoint per source index and shard at which both
 	// sides were compared.
-	ComparedAt map[string]Checkpoint
+	ComparedAt map[string]stream.Checkpoint
 	Digest     string // of the comparison
 	// DigestAt is the checkpoint per source index and shard that Digest is of.
-	DigestAt  map[string]Checkpoint
+	DigestAt  map[string]stream.Checkpoint
 	Documents int64 // in the target, as last counted
 	// Wrote counts the operations that the target has taken from TMS. Each takes
 	// a sequence number: when more are used, somebody else wrote as well.
@@ -361,10 +362,6 @@ type Move struct {
 	// release knows: a rollback has left them, and they are taken over.
 	Kept bool `json:",omitempty"`
 }
-
-// Checkpoint is the highest sequence number per shard up to which a source's
-// documents are in the target.
-type Checkpoint map[int]int64
 
 // CopyState is where the copy of one source stands.
 type CopyState string
@@ -387,13 +384,13 @@ type Copy struct {
 	Shards   int       `json:"shards"`
 	// Planned is the number of writes that the source had taken at plan time:
 	// it is cold as long as it has taken no more.
-	Planned    int64      `json:"planned,omitempty"`
-	Task       string     `json:"task,omitempty"`
-	Tries      int        `json:"tries,omitempty"`
-	Checkpoint Checkpoint `json:"checkpoint,omitempty"`
-	Streamed   Checkpoint `json:"streamed,omitempty"` // progress of a streaming copy
-	Copied     int64      `json:"copied"`
-	Pace       Pace       `json:"pace,omitzero"`
+	Planned    int64             `json:"planned,omitempty"`
+	Task       string            `json:"task,omitempty"`
+	Tries      int               `json:"tries,omitempty"`
+	Checkpoint stream.Checkpoint `json:"checkpoint,omitempty"`
+	Streamed   stream.Checkpoint `json:"streamed,omitempty"` // progress of a streaming copy
+	Copied     int64             `json:"copied"`
+	Pace       Pace              `json:"pace,omitzero"`
 	// Stalls counts how often its task got nowhere and was started again.
 	Stalls int `json:"stalls,omitempty"`
 	// Foreign sources belong into another partition by their name; only what
@@ -446,15 +443,15 @@ const (
 
 // IndexProof is the part of a proof that belongs to one target index.
 type IndexProof struct {
-	Target      string                `json:"target"`
-	Sources     []string              `json:"sources,omitempty"`
-	SourceDocs  int64                 `json:"source_docs"`
-	TargetDocs  int64                 `json:"target_docs"`
-	Quarantined int64                 `json:"quarantined,omitempty"`
-	Digest      string                `json:"digest,omitempty"`
-	DigestOf    DigestOf              `json:"digest_of,omitempty"`
-	Checkpoints map[string]Checkpoint `json:"checkpoints,omitempty"`
-	MappingHash string                `json:"mapping_hash"`
+	Target      string                       `json:"target"`
+	Sources     []string                     `json:"sources,omitempty"`
+	SourceDocs  int64                        `json:"source_docs"`
+	TargetDocs  int64                        `json:"target_docs"`
+	Quarantined int64                        `json:"quarantined,omitempty"`
+	Digest      string                       `json:"digest,omitempty"`
+	DigestOf    DigestOf                     `json:"digest_of,omitempty"`
+	Checkpoints map[string]stream.Checkpoint `json:"checkpoints,omitempty"`
+	MappingHash string                       `json:"mapping_hash"`
 }
 
 // QuarantineKind says why a document is kept aside.

@@ -16,6 +16,7 @@ import (
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // people are two releases: the second keeps robots in a resource of their own.
@@ -175,7 +176,7 @@ func (c *crowd) documents(index string, shards int) map[string]string {
 	require.NoError(t, c.b.engine.Refresh(t.Context(), index))
 	out := map[string]string{}
 	for shard := range shards {
-		docs, err := c.b.engine.Page(t.Context(), upgrader.PageRequest{Index: index, Shard: shard, From: -1, To: 1 << 40, Size: 10000})
+		docs, err := c.b.engine.Page(t.Context(), stream.PageRequest{Index: index, Shard: shard, From: -1, To: 1 << 40, Size: 10000})
 		require.NoError(t, err)
 		for _, d := range docs {
 			canonical, err := releases.CanonicalJSON(nil, d.Source)

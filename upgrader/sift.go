@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Where documents go by their dates, every source may feed every partition, but
@@ -49,7 +50,7 @@ func (s *session) siftSource(ctx context.Context, jobs []job) error {
 	}
 	reached := map[*Move]bool{}
 	source, at := jobs[0].c.Source, jobs[0].c.Checkpoint
-	err := readAll(ctx, s.engine, source, at, false, func(docs []Doc) error {
+	err := stream.ReadAll(ctx, s.engine, source, at, false, func(docs []stream.Doc) error {
 		for _, resource := range sortedKeys(filers) {
 			takers := s.takers(groupOf{resource, jobs[0].m.Mode})
 			for _, d := range docs {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/tracardi/tms/upgrader/budget"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // spending is a tenant's use of its cluster's budget. The zero value is not
@@ -40,7 +41,7 @@ func (s *spending) count(ctx context.Context, n int) error {
 }
 
 // Page reads at the pace that the cluster's budget allows.
-func (e *leasedEngine) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
+func (e *leasedEngine) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	docs, err := e.Engine.Page(ctx, p)
 	if err != nil || p.IDsOnly {
 		return docs, err
@@ -49,7 +50,7 @@ func (e *leasedEngine) Page(ctx context.Context, p PageRequest) ([]Doc, error) {
 }
 
 // Fetch reads at the pace that the cluster's budget allows.
-func (e *leasedEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]Doc, bool, error) {
+func (e *leasedEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]stream.Doc, bool, error) {
 	docs, whole, err := e.Engine.Fetch(ctx, shard, most, indices...)
 	if err != nil {
 		return docs, whole, err

@@ -3,6 +3,8 @@ package upgrader
 import (
 	"context"
 	"fmt"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Before the switch nobody but TMS writes to the targets; but a container of
@@ -86,7 +88,7 @@ func (s *session) keepStrange(ctx context.Context, m *Move, ids []string) error 
 		return failf("index %s holds %d documents that the old version does not have, more than the %d that would be kept: a container of %s seems to write to it; stop it, cancel the rollout and start again", m.Target, n, MaxQuarantine, s.l.to.Version)
 	}
 	for len(ids) > 0 {
-		n := min(len(ids), pageSize)
+		n := min(len(ids), stream.PageSize)
 		docs, err := s.engine.Get(ctx, m.Target, ids[:n])
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // After the switch an old container that meets a new month still makes a
@@ -50,7 +51,7 @@ func (s *session) strays(ctx context.Context, recorded []string) ([]string, erro
 	var empty, back []string
 	for _, name := range names {
 		st, ok := stats[name]
-		if ok && st.Primaries > 0 && len(st.MaxSeqNo) == st.Primaries && never(st.MaxSeqNo) {
+		if ok && st.Primaries > 0 && len(st.MaxSeqNo) == st.Primaries && stream.Never(st.MaxSeqNo) {
 			empty = append(empty, name)
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // sweep copies the small sources that nobody has begun to copy, many at a
@@ -24,7 +26,7 @@ func (s *session) sweep(ctx context.Context) error {
 }
 
 func (s *session) sweepGroup(ctx context.Context, group []job) error {
-	indices := map[string]Checkpoint{}
+	indices := map[string]stream.Checkpoint{}
 	for _, j := range group {
 		indices[j.c.Source] = j.c.Checkpoint
 	}
@@ -44,7 +46,7 @@ func (s *session) sweepGroup(ctx context.Context, group []job) error {
 		for _, p := range parcels {
 			p.c.State, p.c.Copied = CopyDone, int64(written[p.c])
 			if p.m.Method == MethodMerge {
-				s.swept[p.c.Source] = idsOf(p.docs)
+				s.swept[p.c.Source] = stream.IDs(p.docs)
 			}
 		}
 	})
@@ -90,7 +92,7 @@ func bothSides(m *Move, stats map[string]IndexStats) (docs, bytes int64) {
 
 // compareGroup compares moves out of memory; false when they do not fit.
 func (s *session) compareGroup(ctx context.Context, moves []*Move, stats map[string]IndexStats) (bool, error) {
-	indices := map[string]Checkpoint{}
+	indices := map[string]stream.Checkpoint{}
 	for _, m := range moves {
 		indices[m.Target] = stats[m.Target].MaxSeqNo
 		for _, c := range m.Copies {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // switchAliases moves all aliases of the tenant in one call, after it has
@@ -284,7 +285,7 @@ func writesSince(at map[string]map[int]int64, now map[string]IndexStats) int64 {
 	var n int64
 	for name, st := range now {
 		for shard, seq := range st.MaxSeqNo {
-			n += seq - Checkpoint(at[name]).at(shard)
+			n += seq - stream.Checkpoint(at[name]).At(shard)
 		}
 	}
 	return n

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // A rollback leaves the new version's indices behind, closed. Those that the
@@ -17,7 +18,7 @@ import (
 // seen by nobody, and made as the release wants it.
 func (s *session) keeps(ix Index, n naming.IndexName, st IndexStats) bool {
 	res, ok := resourceByBase(s.l.to, n)
-	if !ok || n.Mode == naming.Static || len(ix.Aliases) > 0 || never(st.MaxSeqNo) {
+	if !ok || n.Mode == naming.Static || len(ix.Aliases) > 0 || stream.Never(st.MaxSeqNo) {
 		return false
 	}
 	if s.l.fed(res.Key) {

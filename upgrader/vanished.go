@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Behind the fence there is no time to read all ids of both sides only to
@@ -35,9 +37,9 @@ const (
 // up has met since.
 type remembered struct {
 	mu      sync.Mutex
-	at      Checkpoint       // up to which they were read
-	shards  map[int][]seqID  // ascending; nil when there were too many
-	touched map[string]int64 // the highest sequence number that catching up met the id at
+	at      stream.Checkpoint // up to which they were read
+	shards  map[int][]seqID   // ascending; nil when there were too many
+	touched map[string]int64  // the highest sequence number that catching up met the id at
 }
 
 type seqID struct {
@@ -46,7 +48,7 @@ type seqID struct {
 }
 
 // noteTouched remembers which documents catching up has met.
-func (s *session) noteTouched(source string, docs []Doc) {
+func (s *session) noteTouched(source string, docs []stream.Doc) {
 	s.mu.Lock()
 	r := s.ids[source]
 	s.mu.Unlock()
@@ -80,7 +82,7 @@ func (s *session) rememberIDs(ctx context.Context) error {
 			case c.Foreign: // its own partition has it
 			case s.hot[c.Source]:
 				hot = append(hot, at)
-			case !never(c.Checkpoint):
+			case !stream.Never(c.Checkpoint):
 				cold = append(cold, at)
 			}
 		}
@@ -91,7 +93,7 @@ func (s *session) rememberIDs(ctx context.Context) error {
 // indexAt is an index up to a checkpoint; docs is about how many it holds.
 type indexAt struct {
 	name string
-	at   Checkpoint
+	at   stream.Checkpoint
 	docs int64
 }
 
@@ -128,16 +130,16 @@ func (s *session) remember(ctx context.Context, hot, cold []indexAt) error {
 // lacks says whether something may have gone from an index since its ids were
 // read: one whose sequence numbers have not gone on lacks nothing.
 func (r *remembered) lacks(now IndexStats) bool {
-	return r != nil && r.shards != nil && beyond(r.at, now.MaxSeqNo)
+	return r != nil && r.shards != nil && stream.Beyond(r.at, now.MaxSeqNo)
 }
 
 // readIDs reads ids and sequence numbers up to the checkpoint.
 func readIDs(ctx context.Context, e Engine, x indexAt) (map[int][]seqID, error) {
 	out := map[int][]seqID{}
 	n := 0
-	for _, shard := range shardsIn(x.at) {
+	for _, shard := range stream.ShardsIn(x.at) {
 		var ids []seqID
-		err := readShard(ctx, e, x.name, shard, -1, x.at[shard], true, func(docs []Doc, _ int64) error {
+		err := stream.ReadShard(ctx, e, x.name, shard, -1, x.at[shard], true, func(docs []stream.Doc, _ int64) error {
 			n += len(docs)
 			if n > mostRemembered {
 				return errTooMany
@@ -191,7 +193,7 @@ func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *r
 		suspects = append(suspects, missing...)
 	}
 	for len(suspects) > 0 {
-		n := min(len(suspects), pageSize)
+		n := min(len(suspects), stream.PageSize)
 		if err := s.removeIfGone(ctx, m, suspects[:n]); err != nil {
 			return err
 		}
@@ -230,7 +232,7 @@ func (s *session) missing(ctx context.Context, source string, shard int, ids []s
 			continue // nothing can have come to a stretch that was full before
 		}
 		there := map[string]struct{}{}
-		err := readShard(ctx, s.engine, source, shard, start-1, start+stretch-1, true, func(docs []Doc, _ int64) error {
+		err := stream.ReadShard(ctx, s.engine, source, shard, start-1, start+stretch-1, true, func(docs []stream.Doc, _ int64) error {
 			for _, d := range docs {
 				there[d.ID] = struct{}{}
 			}

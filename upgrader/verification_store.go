@@ -1,6 +1,10 @@
 package upgrader
 
-import "context"
+import (
+	"context"
+
+	"github.com/tracardi/tms/upgrader/verify"
+)
 
 // VerificationStore keeps what verification finds and what operators ask for
 // afterwards. The contract of Store holds for it.
@@ -17,8 +21,8 @@ type VerificationStore interface {
 	Mismatches(ctx context.Context, f MismatchFilter) ([]Mismatch, error)
 
 	// Progress of comparing one target, at most one per side.
-	Progress(ctx context.Context, rollout, tenant, target string) ([]SideProgress, error)
-	SaveProgress(ctx context.Context, l *Lease, p SideProgress) error
+	Progress(ctx context.Context, rollout, tenant, target string) ([]verify.SideProgress, error)
+	SaveProgress(ctx context.Context, l *Lease, p verify.SideProgress) error
 	DropProgress(ctx context.Context, l *Lease, target string) error
 
 	// BeginErrands is ChangeRollout for a change that asks for errands: those

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // meteredEngine passes every call on and notes its time.
@@ -121,7 +122,7 @@ func (e meteredEngine) ReindexTask(ctx context.Context, id string) (upgrader.Rei
 	return e.Engine.ReindexTask(ctx, id)
 }
 
-func (e meteredEngine) Page(ctx context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error) {
+func (e meteredEngine) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	op := "Page"
 	if p.IDsOnly {
 		op = "Page (ids)"
@@ -130,7 +131,7 @@ func (e meteredEngine) Page(ctx context.Context, p upgrader.PageRequest) ([]upgr
 	return e.Engine.Page(ctx, p)
 }
 
-func (e meteredEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]upgrader.Doc, bool, error) {
+func (e meteredEngine) Fetch(ctx context.Context, shard, most int, indices ...string) ([]stream.Doc, bool, error) {
 	defer e.m.asked("Fetch", first(indices), time.Now())
 	return e.Engine.Fetch(ctx, shard, most, indices...)
 }
@@ -140,7 +141,7 @@ func (e meteredEngine) SeqNoCounts(ctx context.Context, index string, shard int,
 	return e.Engine.SeqNoCounts(ctx, index, shard, to, width)
 }
 
-func (e meteredEngine) Get(ctx context.Context, index string, ids []string) (map[string]upgrader.Doc, error) {
+func (e meteredEngine) Get(ctx context.Context, index string, ids []string) (map[string]stream.Doc, error) {
 	defer e.m.asked("Get", index, time.Now())
 	return e.Engine.Get(ctx, index, ids)
 }

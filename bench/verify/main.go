@@ -20,6 +20,8 @@ import (
 	"github.com/tracardi/tms/internal/devstack"
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // config are the flags.
@@ -174,12 +176,12 @@ func median(all []float64) float64 {
 
 // compare is what a rollout does at level full.
 func (b *bench) compare(ctx context.Context, p pair, stats map[string]upgrader.IndexStats) error {
-	source := upgrader.Side{Index: b.source, To: stats[b.source].MaxSeqNo}
+	source := verify.Side{Index: b.source, To: stats[b.source].MaxSeqNo}
 	if !p.transform.Empty() {
 		canonical := p.transform.Canonicaliser()
-		source.Canonical = func(dst []byte, d upgrader.Doc) ([]byte, error) { return canonical(dst, d.Source) }
+		source.Canonical = func(dst []byte, d stream.Doc) ([]byte, error) { return canonical(dst, d.Source) }
 	}
-	c := upgrader.Comparison{Engine: b.engine, Target: upgrader.Side{Index: p.target, To: stats[p.target].MaxSeqNo}, Sources: []upgrader.Side{source}}
+	c := verify.Comparison{Engine: b.engine, Target: verify.Side{Index: p.target, To: stats[p.target].MaxSeqNo}, Sources: []verify.Side{source}}
 	sums, err := c.Run(ctx)
 	if err != nil {
 		return err

@@ -57,6 +57,8 @@ var rules = []rule{
 	{"upgrader/budget", "what the upgrader is made of does not know it, and a budget knows no index", local("upgrader", "releases"), nil},
 	{"upgrader/strategy", "what the upgrader is made of does not know it, and a strategy knows no index", local("upgrader", "releases"), nil},
 	{"upgrader/schema", "what the upgrader is made of does not know it", local("upgrader"), nil},
+	{"upgrader/stream", "what the upgrader is made of does not know it, and a stream knows no release", local("upgrader", "releases"), nil},
+	{"upgrader/verify", "what the upgrader is made of does not know it", local("upgrader"), local("upgrader/stream")},
 	{"upgrader/estimate", "what the upgrader is made of does not know it, and arithmetic has no I/O", local("upgrader", "releases"), nil},
 	{"upgrader/tenure", "what the upgrader is made of does not know it, and a lease is of anything", local("upgrader", "releases"), nil},
 	{"upgrader/capacity", "what the upgrader is made of does not know it; room is counted, whatever for", local("upgrader", "releases"), local("upgrader/estimate")},

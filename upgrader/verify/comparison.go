@@ -1,4 +1,10 @@
-package upgrader
+// Package verify compares an index with those that it was filled from, document
+// by document, in memory that does not grow with them.
+//
+// A Comparison reads both sides and adds every document to a bucket of digests.
+// Equal Sums prove both sides equal; Suspects names the documents of the buckets
+// that are not, and DifferingFields tells in what two of them differ.
+package verify
 
 import (
 	"cmp"
@@ -13,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // Comparing both sides of a move must not need more memory than a fixed
@@ -36,11 +43,11 @@ const (
 type Side struct {
 	Index string
 	// To are the sequence numbers per shard up to which it is read.
-	To Checkpoint
+	To stream.Checkpoint
 	// Canonical appends the canonical form that a document has to have in the
 	// target; nil is releases.CanonicalJSON. An error ends the comparison, but
 	// releases.ErrElsewhere: the document does not belong into the target.
-	Canonical func(dst []byte, d Doc) ([]byte, error)
+	Canonical func(dst []byte, d stream.Doc) ([]byte, error)
 	// Skip leaves documents out; nil leaves out none.
 	Skip func(id string) bool
 	// Whole, unless nil, gets every document that is not skipped; Omit leaves
@@ -53,7 +60,7 @@ type Side struct {
 // digests over buckets of ids. Memory is bounded: two pages and a fixed number
 // of buckets per side. One Comparison is for one goroutine.
 type Comparison struct {
-	Engine  Engine
+	Engine  stream.Pager
 	Target  Side
 	Sources []Side
 	// Resume and Save remember how far each side is; nil for not at all. Both
@@ -83,10 +90,10 @@ type SideProgress struct {
 	Side   SideName
 	Key    string // what the comparison is about; another key is another one
 	// At is the highest sequence number read, per index and shard.
-	At      map[string]Checkpoint
+	At      map[string]stream.Checkpoint
 	Buckets []byte
 	// Start are the checkpoints of the sources when it began.
-	Start map[string]Checkpoint
+	Start map[string]stream.Checkpoint
 }
 
 // Sums are the digests of both sides.
@@ -125,8 +132,8 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 	docs, saved := 0, time.Now()
 	saveDocs, saveEvery := cmp.Or(c.SaveDocs, progressDocs), cmp.Or(c.SaveEvery, progressEvery)
 	for _, p := range parts {
-		for _, shard := range shardsIn(p.To) {
-			err := readAhead(ctx, c.Engine, p.Index, shard, at[p.Index].at(shard), p.To[shard], func(page []Doc, read int64) error {
+		for _, shard := range stream.ShardsIn(p.To) {
+			err := stream.ReadAhead(ctx, c.Engine, p.Index, shard, at[p.Index].At(shard), p.To[shard], func(page []stream.Doc, read int64) error {
 				for _, d := range page {
 					if p.Skip != nil && p.Skip(d.ID) {
 						continue
@@ -146,7 +153,7 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 					}
 				}
 				if at[p.Index] == nil {
-					at[p.Index] = Checkpoint{}
+					at[p.Index] = stream.Checkpoint{}
 				}
 				at[p.Index][shard] = read
 				if docs += len(page); c.Save == nil || docs < saveDocs || time.Since(saved) < saveEvery {
@@ -163,7 +170,7 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 	return buckets, nil
 }
 
-func (p *Side) canonical(dst []byte, d Doc) ([]byte, error) {
+func (p *Side) canonical(dst []byte, d stream.Doc) ([]byte, error) {
 	if p.Canonical != nil {
 		return p.Canonical(dst, d)
 	}
@@ -194,10 +201,10 @@ func packed(buckets []releases.Digest) []byte {
 }
 
 // open unpacks progress, or begins anew.
-func (p SideProgress) open() ([]releases.Digest, map[string]Checkpoint, error) {
+func (p SideProgress) open() ([]releases.Digest, map[string]stream.Checkpoint, error) {
 	buckets := make([]releases.Digest, compareBuckets)
 	if p.Buckets == nil {
-		return buckets, map[string]Checkpoint{}, nil
+		return buckets, map[string]stream.Checkpoint{}, nil
 	}
 	if len(p.Buckets) != compareBuckets*packedDigest {
 		return nil, nil, fmt.Errorf("progress of comparing %s: %d bytes are not %d buckets", p.Target, len(p.Buckets), compareBuckets)
@@ -269,8 +276,8 @@ func (c *Comparison) each(ctx context.Context, chosen map[int]bool, parts []Side
 	out := map[string]releases.Digest{}
 	var canonical []byte
 	for _, p := range parts {
-		for _, shard := range shardsIn(p.To) {
-			err := readAhead(ctx, c.Engine, p.Index, shard, -1, p.To[shard], func(page []Doc, _ int64) (err error) {
+		for _, shard := range stream.ShardsIn(p.To) {
+			err := stream.ReadAhead(ctx, c.Engine, p.Index, shard, -1, p.To[shard], func(page []stream.Doc, _ int64) (err error) {
 				for _, d := range page {
 					if !chosen[bucketOf(d.ID)] || p.skips(d.ID) {
 						continue

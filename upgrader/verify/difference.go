@@ -1,4 +1,4 @@
-package upgrader
+package verify
 
 import (
 	"bytes"
@@ -10,9 +10,12 @@ import (
 	"github.com/tracardi/tms/releases"
 )
 
-// differingFields names the fields in which two documents differ, a handful
+// mostDiffering bounds how many fields an answer names.
+const mostDiffering = 10
+
+// DifferingFields names the fields in which two documents differ, a handful
 // at most; none when they are equal in canonical form.
-func differingFields(want, have []byte) ([]string, error) {
+func DifferingFields(want, have []byte) ([]string, error) {
 	a, err := releases.CanonicalJSON(nil, want)
 	if err != nil {
 		return nil, err
@@ -35,7 +38,7 @@ func differingFields(want, have []byte) ([]string, error) {
 	var out []string
 	diffValue(x, y, "", &out)
 	sort.Strings(out)
-	return out[:min(len(out), mostNamed)], nil
+	return out[:min(len(out), mostDiffering)], nil
 }
 
 func diffValue(a, b any, at string, out *[]string) {

@@ -1,4 +1,4 @@
-package upgrader_test
+package verify_test
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
+	"github.com/tracardi/tms/upgrader/verify"
 )
 
 // memory is an engine that holds documents of one shard per index, and may
 // break down after some pages.
 type memory struct {
-	upgrader.Engine
-	docs  map[string][]upgrader.Doc // ascending
+	docs  map[string][]stream.Doc // ascending
 	known map[string]bool
 	pages atomic.Int64
 	last  int64 // the page that fails; 0 for none
@@ -26,11 +26,11 @@ type memory struct {
 
 var errDown = errors.New("the engine is down")
 
-func (m *memory) Page(_ context.Context, p upgrader.PageRequest) ([]upgrader.Doc, error) {
+func (m *memory) Page(_ context.Context, p stream.PageRequest) ([]stream.Doc, error) {
 	if n := m.pages.Add(1); m.last > 0 && n >= m.last {
 		return nil, errDown
 	}
-	var out []upgrader.Doc
+	var out []stream.Doc
 	for _, d := range m.docs[p.Index] {
 		if d.SeqNo > p.From && d.SeqNo <= p.To && len(out) < p.Size {
 			out = append(out, d)
@@ -45,15 +45,15 @@ func (m *memory) put(index, id, source string) {
 		seq = m.docs[index][n-1].SeqNo + 1
 	}
 	if m.known[index+id] {
-		m.docs[index] = slices.DeleteFunc(m.docs[index], func(d upgrader.Doc) bool { return d.ID == id })
+		m.docs[index] = slices.DeleteFunc(m.docs[index], func(d stream.Doc) bool { return d.ID == id })
 	}
 	m.known[index+id] = true
-	m.docs[index] = append(m.docs[index], upgrader.Doc{Index: index, ID: id, SeqNo: seq, Source: []byte(source)})
+	m.docs[index] = append(m.docs[index], stream.Doc{Index: index, ID: id, SeqNo: seq, Source: []byte(source)})
 }
 
-func (m *memory) top(index string) upgrader.Checkpoint {
+func (m *memory) top(index string) stream.Checkpoint {
 	d := m.docs[index]
-	return upgrader.Checkpoint{0: d[len(d)-1].SeqNo}
+	return stream.Checkpoint{0: d[len(d)-1].SeqNo}
 }
 
 // Whatever differs between two sides is suspected, and nothing else; also when
@@ -62,7 +62,7 @@ func (m *memory) top(index string) upgrader.Checkpoint {
 func TestComparisonFindsWhatDiffers(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &memory{docs: map[string][]upgrader.Doc{}, known: map[string]bool{}}
+		m := &memory{docs: map[string][]stream.Doc{}, known: map[string]bool{}}
 		n := rapid.IntRange(3_000, 9_000).Draw(t, "documents")
 		for i := range n {
 			m.both(fmt.Sprint(i), i)
@@ -74,16 +74,16 @@ func TestComparisonFindsWhatDiffers(t *testing.T) {
 		for id := range wrong {
 			m.put("target", id, `{"wrong":true}`)
 		}
-		progress := map[upgrader.SideName]upgrader.SideProgress{}
-		saved := make(chan upgrader.SideProgress, 100)
-		compare := func() (*upgrader.Comparison, *upgrader.Sums, error) {
-			c := &upgrader.Comparison{
-				Engine: m, Target: upgrader.Side{Index: "target", To: m.top("target")}, Sources: []upgrader.Side{{Index: "source", To: m.top("source")}},
+		progress := map[verify.SideName]verify.SideProgress{}
+		saved := make(chan verify.SideProgress, 100)
+		compare := func() (*verify.Comparison, *verify.Sums, error) {
+			c := &verify.Comparison{
+				Engine: m, Target: verify.Side{Index: "target", To: m.top("target")}, Sources: []verify.Side{{Index: "source", To: m.top("source")}},
 				Resume: progress, SaveDocs: 1, SaveEvery: 1,
-				Save: func(_ context.Context, p upgrader.SideProgress) error {
-					at := map[string]upgrader.Checkpoint{}
+				Save: func(_ context.Context, p verify.SideProgress) error {
+					at := map[string]stream.Checkpoint{}
 					for k, v := range p.At {
-						at[k] = upgrader.Checkpoint{0: v[0]}
+						at[k] = stream.Checkpoint{0: v[0]}
 					}
 					p.At = at
 					saved <- p
@@ -133,18 +133,18 @@ func (m *memory) both(id string, value int) {
 // A comparison that goes on does not begin at the first document again.
 func TestComparisonGoesOn(t *testing.T) {
 	t.Parallel()
-	m := &memory{docs: map[string][]upgrader.Doc{}, known: map[string]bool{}}
+	m := &memory{docs: map[string][]stream.Doc{}, known: map[string]bool{}}
 	const n = 20_000
 	for i := range n {
 		m.both(fmt.Sprint(i), i)
 	}
-	saved := make(chan upgrader.SideProgress, 100)
-	compare := func(resume map[upgrader.SideName]upgrader.SideProgress) (*upgrader.Sums, error) {
-		c := &upgrader.Comparison{
-			Engine: m, Target: upgrader.Side{Index: "target", To: m.top("target")}, Sources: []upgrader.Side{{Index: "source", To: m.top("source")}},
+	saved := make(chan verify.SideProgress, 100)
+	compare := func(resume map[verify.SideName]verify.SideProgress) (*verify.Sums, error) {
+		c := &verify.Comparison{
+			Engine: m, Target: verify.Side{Index: "target", To: m.top("target")}, Sources: []verify.Side{{Index: "source", To: m.top("source")}},
 			Resume: resume, SaveDocs: 1, SaveEvery: 1,
-			Save: func(_ context.Context, p upgrader.SideProgress) error {
-				p.At = map[string]upgrader.Checkpoint{string(p.Side): {0: p.At[string(p.Side)][0]}}
+			Save: func(_ context.Context, p verify.SideProgress) error {
+				p.At = map[string]stream.Checkpoint{string(p.Side): {0: p.At[string(p.Side)][0]}}
 				saved <- p
 				return nil
 			},
@@ -154,7 +154,7 @@ func TestComparisonGoesOn(t *testing.T) {
 	m.last = 15
 	_, err := compare(nil)
 	require.ErrorIs(t, err, errDown)
-	resume := map[upgrader.SideName]upgrader.SideProgress{}
+	resume := map[verify.SideName]verify.SideProgress{}
 	for len(saved) > 0 {
 		p := <-saved
 		resume[p.Side] = p
