@@ -22,11 +22,11 @@ func Schema(file string) (map[string]any, bool) {
 			"production": typed("boolean"), "versioned_templates": typed("boolean"),
 			"resources": map[string]any{
 				"type": "object", "minProperties": 1, "propertyNames": map[string]any{"pattern": keyPattern.String()},
-				"additionalProperties": record([]string{"base"}, map[string]any{
+				"additionalProperties": but(record([]string{"base"}, map[string]any{
 					"base": pattern(keyPattern.String()), "static": typed("boolean"), "mapping": typed("string"),
 					"partitioning": enum(string(Monthly), string(Quarterly), string(Yearly)),
 					"settings":     map[string]any{"type": "object", "propertyNames": map[string]any{"not": map[string]any{"const": "number_of_replicas"}}},
-				}),
+				}), map[string]any{"properties": map[string]any{"static": map[string]any{"const": true}}, "required": []string{"static", "partitioning"}}),
 			},
 		}
 	case "migration":
@@ -57,10 +57,10 @@ func stepSchema() map[string]any {
 	return record(nil, map[string]any{
 		"from":      typed("string"),
 		"transform": listOf(map[string]any{"oneOf": ops}),
-		"drops":     listOf(record([]string{"field", "reason"}, map[string]any{"field": typed("string"), "reason": typed("string")})),
-		"examples": listOf(record([]string{"in"}, map[string]any{
+		"drops":     listOf(record([]string{"field", "reason"}, map[string]any{"field": fieldPath, "reason": pattern(`\S`)})),
+		"examples": listOf(oneOf(record([]string{"in"}, map[string]any{
 			"name": typed("string"), "mode": enum(modes[1:]...), "in": document, "out": document, "dropped": typed("boolean"), "routed": typed("boolean"),
-		})),
+		}), "out", "dropped", "routed")),
 	})
 }
 
@@ -90,12 +90,12 @@ func routeSchemas() []any {
 	op := map[string]any{"const": string(OpRoute)}
 	return []any{
 		record([]string{"op", "to", "when"}, map[string]any{"op": op, "to": pattern(keyPattern.String()), "when": conditionSchema()}),
-		record([]string{"op", "by"}, map[string]any{"op": op, "by": typed("string"), "when": conditionSchema()}),
+		record([]string{"op", "by"}, map[string]any{"op": op, "by": fieldPath, "when": conditionSchema()}),
 	}
 }
 
 func conditionSchema() map[string]any {
-	return record([]string{"field"}, map[string]any{"field": typed("string"), "is": enum(conditionTests...), "equals": map[string]any{"type": []string{"string", "number", "boolean"}}})
+	return oneOf(record([]string{"field"}, map[string]any{"field": fieldPath, "is": enum(conditionTests...), "equals": map[string]any{"type": []string{"string", "number", "boolean"}}}), "is", "equals")
 }
 
 func keySchema(kind OpKind, name string) map[string]any {
@@ -114,7 +114,9 @@ func keySchema(kind OpKind, name string) map[string]any {
 	case "values":
 		return map[string]any{"type": "object", "minProperties": 1, "additionalProperties": map[string]any{"not": map[string]any{"type": "null"}}}
 	case "under":
-		return map[string]any{"anyOf": []any{typed("string"), listOf(typed("string"))}}
+		list := listOf(oneName)
+		list["minItems"], list["uniqueItems"] = 1, true
+		return map[string]any{"anyOf": []any{oneName, list}}
 	case "to":
 		if kind == OpConvert {
 			return enum(convertTargets...)
@@ -122,12 +124,41 @@ func keySchema(kind OpKind, name string) map[string]any {
 		if kind == OpDate {
 			return enum(dateFormats...)
 		}
+		if kind == OpRename {
+			return oneName
+		}
+		return fieldPath
+	case "field":
+		return fieldPath
 	case "from":
 		if kind == OpDate {
 			return enum(dateUnits[1:]...)
 		}
+		return fieldPath
 	}
 	return typed("string")
+}
+
+// Fields of documents.
+var (
+	oneName   = pattern(`^[^.]+$`)
+	fieldPath = pattern(`^[^.]+(\.[^.]+)*$`)
+)
+
+// oneOf demands exactly one of some properties of a record.
+func oneOf(r map[string]any, names ...string) map[string]any {
+	choices := make([]any, len(names))
+	for i, n := range names {
+		choices[i] = map[string]any{"required": []string{n}}
+	}
+	r["oneOf"] = choices
+	return r
+}
+
+// but forbids what a schema describes.
+func but(r, forbidden map[string]any) map[string]any {
+	r["not"] = forbidden
+	return r
 }
 
 func typed(t string) map[string]any        { return map[string]any{"type": t} }
