@@ -41,8 +41,8 @@ func (s *session) rememberNew(ctx context.Context) error {
 }
 
 // removeVanishedBack deletes from the old version what was deleted from
-// remembered indices since. It may only run behind the fence.
-func (s *session) removeVanishedBack(ctx context.Context) error {
+// remembered indices since (see removeVanished).
+func (s *session) removeVanishedBack(ctx context.Context, when vanishing) error {
 	now, err := s.stats(ctx, s.newPatterns()...)
 	if err != nil {
 		return err
@@ -56,18 +56,13 @@ func (s *session) removeVanishedBack(ctx context.Context) error {
 				continue
 			}
 			g.Go(func() error {
-				var suspects []string
-				for id := range r.touched {
-					suspects = append(suspects, id)
+				suspects, err := s.suspects(gctx, name, r, when)
+				if err != nil {
+					return err
 				}
-				for shard, ids := range r.shards {
-					missing, err := s.missing(gctx, name, shard, ids, r.moved)
-					if err != nil {
-						return err
-					}
-					suspects = append(suspects, missing...)
-				}
-				return s.removeGone(gctx, w, suspects)
+				gone, err := s.removeGone(gctx, w, suspects)
+				r.forget(gone)
+				return err
 			})
 		}
 	}
@@ -76,12 +71,12 @@ func (s *session) removeVanishedBack(ctx context.Context) error {
 
 // removeGone deletes from the old version those ids that the new version does
 // not have, and those places of the others whose documents it does not have,
-// looked at one by one and in real time.
-func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) error {
+// looked at one by one and in real time. It returns the former.
+func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) (all []string, err error) {
 	for page := range slices.Chunk(ids, stream.PageSize) {
 		there, err := s.holding(ctx, w, page)
 		if err != nil {
-			return err
+			return all, err
 		}
 		var gone, some []string
 		for _, id := range page {
@@ -92,13 +87,14 @@ func (s *session) removeGone(ctx context.Context, w *wayBack, ids []string) erro
 			}
 		}
 		if err := s.removeOld(ctx, w, gone); err != nil {
-			return err
+			return all, err
 		}
 		if err := s.removeAbandoned(ctx, w, some, there); err != nil {
-			return err
+			return all, err
 		}
+		all = append(all, gone...)
 	}
-	return nil
+	return all, nil
 }
 
 // removeAbandoned deletes from the old version what was deleted in the new one
@@ -294,7 +290,8 @@ func (s *session) removeSurplus(ctx context.Context, w *wayBack) error {
 	for _, index := range sortedKeys(old) {
 		suspects = append(suspects, slices.DeleteFunc(old[index], there.Has)...)
 	}
-	return s.removeGone(ctx, w, suspects)
+	_, err = s.removeGone(ctx, w, suspects)
+	return err
 }
 
 // proveBack shows that the old version holds every document that the new one

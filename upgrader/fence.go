@@ -182,6 +182,13 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if err := s.compareDelta(ctx); err != nil {
 		return err
 	}
+	stats, err := s.stats(ctx, s.oldPatterns()...)
+	if err != nil {
+		return err
+	}
+	if err := s.removeVanished(ctx, stats, vanishedAhead); err != nil {
+		return err
+	}
 	if err := s.countAhead(ctx, s.touchedIndices()); err != nil {
 		return err
 	}
@@ -248,7 +255,7 @@ func (s *session) lastDelta(ctx context.Context, stats map[string]IndexStats) er
 	// not.
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.compareDelta(gctx) })
-	g.Go(func() error { return s.removeVanished(gctx, final) })
+	g.Go(func() error { return s.removeVanished(gctx, final, vanishedFinally) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

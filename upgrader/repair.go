@@ -148,7 +148,7 @@ func (s *session) copyAgain(ctx context.Context, e *Errand, m *Move, part []Mism
 			written[id] = true
 		}
 	}
-	if err := s.removeIfGone(ctx, m, ids); err != nil {
+	if _, err := s.removeIfGone(ctx, m, ids); err != nil {
 		return err
 	}
 	for _, id := range ids {

@@ -241,6 +241,9 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 	if err := s.openOld(ctx, names); err != nil {
 		return err
 	}
+	if err := s.removeVanishedBack(ctx, vanishedAhead); err != nil {
+		return err
+	}
 	_, both := s.writtenWays()
 	return s.countAhead(ctx, both)
 }
@@ -256,7 +259,7 @@ func (s *session) behindReturnFence(ctx context.Context) error {
 		return err
 	}
 	s.laps.lap("carry", s.r.now())
-	if err := s.removeVanishedBack(ctx); err != nil {
+	if err := s.removeVanishedBack(ctx, vanishedFinally); err != nil {
 		return err
 	}
 	s.laps.lap("vanished", s.r.now())

@@ -163,43 +163,82 @@ func readIDs(ctx context.Context, e Engine, x indexAt) (map[int][]seqID, error) 
 // errTooMany ends the reading of a source that is too large to remember.
 var errTooMany = errors.New("too many ids to remember")
 
+// vanishing says when what has vanished is looked for.
+type vanishing bool
+
+const (
+	// vanishedAhead is right before the fence, while writers go on: the more has
+	// been found then, the less there is to be read behind it.
+	vanishedAhead vanishing = false
+	// vanishedFinally is behind the fence: nothing may be missed.
+	vanishedFinally vanishing = true
+)
+
 // removeVanished deletes from the targets what was deleted from remembered
-// sources since. It may only run behind the fence; now are the sources' final
-// sequence numbers.
-func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats) error {
+// sources since; now are the sources' sequence numbers, the final ones behind
+// the fence. A document that comes back while writers go on has a sequence number
+// above the checkpoint, and is copied by the next pass.
+func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats, when vanishing) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.r.limits.Streams)
 	for _, m := range s.moves {
 		for i := range m.Copies {
 			c := &m.Copies[i]
 			if r := s.ids[c.Source]; r.lacks(now[c.Source]) && !s.apart(c) {
-				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r) })
+				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r, when) })
 			}
 		}
 	}
 	return g.Wait()
 }
 
-func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered) error {
-	suspects := make([]string, 0, len(r.touched))
-	for id := range r.touched {
-		suspects = append(suspects, id)
+func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered, when vanishing) error {
+	suspects, err := s.suspects(ctx, c.Source, r, when)
+	if err != nil {
+		return err
 	}
-	for shard, ids := range r.shards {
-		missing, err := s.missing(ctx, c.Source, shard, ids, r.moved)
+	for page := range slices.Chunk(suspects, stream.PageSize) {
+		gone, err := s.removeIfGone(ctx, m, page)
 		if err != nil {
 			return err
 		}
-		suspects = append(suspects, missing...)
-	}
-	for len(suspects) > 0 {
-		n := min(len(suspects), stream.PageSize)
-		if err := s.removeIfGone(ctx, m, suspects[:n]); err != nil {
-			return err
-		}
-		suspects = suspects[n:]
+		r.forget(gone)
 	}
 	return nil
+}
+
+// suspects are the ids that an index may have lost since they were remembered.
+// Those that catching up has met are looked at in the end only: what it has met
+// may go at any moment before.
+func (s *session) suspects(ctx context.Context, index string, r *remembered, when vanishing) ([]string, error) {
+	var out []string
+	if when == vanishedFinally {
+		for id := range r.touched {
+			out = append(out, id)
+		}
+	}
+	for shard, ids := range r.shards {
+		missing, err := s.missing(ctx, index, shard, ids, r.moved)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, missing...)
+	}
+	return out, nil
+}
+
+// forget takes ids out that are known to be gone.
+func (r *remembered) forget(gone []string) {
+	if len(gone) == 0 {
+		return
+	}
+	known := make(map[string]bool, len(gone))
+	for _, id := range gone {
+		known[id] = true
+	}
+	for shard, ids := range r.shards {
+		r.shards[shard] = slices.DeleteFunc(ids, func(x seqID) bool { return known[x.id] })
+	}
 }
 
 // missing returns the remembered ids of a shard that no longer stand where
@@ -250,13 +289,14 @@ func (s *session) missing(ctx context.Context, source string, shard int, ids []s
 	return out, nil
 }
 
-// removeIfGone deletes from a target those ids that none of its sources has.
-func (s *session) removeIfGone(ctx context.Context, m *Move, ids []string) error {
+// removeIfGone deletes from a target those ids that none of its sources has,
+// and returns them.
+func (s *session) removeIfGone(ctx context.Context, m *Move, ids []string) (gone []string, err error) {
 	there := map[string]bool{}
 	for i := range m.Copies {
 		docs, err := s.engine.Get(ctx, m.Copies[i].Source, ids)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for id := range docs {
 			there[id] = true
@@ -265,15 +305,15 @@ func (s *session) removeIfGone(ctx context.Context, m *Move, ids []string) error
 	var ops []BulkOp
 	for _, id := range ids {
 		if !there[id] {
-			ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
+			ops, gone = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true}), append(gone, id)
 		}
 	}
 	if len(ops) == 0 {
-		return nil
+		return nil, nil
 	}
 	bad, err := s.bulk(ctx, ops)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return refusedError(bad)
+	return gone, refusedError(bad)
 }
