@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,13 +145,17 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // only plain values of ours come here
-		code, b = http.StatusInternalServerError, []byte(`{"detail":"internal error"}`)
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)              // programs read it, not browsers
+	if err := encoder.Encode(v); err != nil { // only plain values of ours come here
+		code = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"detail":"internal error"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(b) // the client went away
+	_, _ = w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) // the client went away
 }
 
 // guarded survives panics and logs calls that do not pass the

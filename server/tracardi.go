@@ -244,7 +244,7 @@ func (h *tracardi) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	switch e.Code {
 	case tenants.CodeInvalid, tenants.CodeAlreadyExists:
-		writeViolations(w, bodyErrors(e))
+		writeViolations(w, located(r, bodyErrors(e)))
 	case tenants.CodeNotFound:
 		writeDetail(w, http.StatusNotFound, e.Error())
 	case tenants.CodeConflict, tenants.CodeFailedPrecondition:
@@ -261,6 +261,24 @@ func (h *tracardi) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.log.WarnContext(r.Context(), "request failed", "route", r.Pattern, "error", chain(err))
 		writeDetail(w, http.StatusServiceUnavailable, e.Error())
 	}
+}
+
+// located says of fields of a request without a body where they are.
+func located(r *http.Request, wrong []bodyError) []bodyError {
+	if r.Method != http.MethodDelete && r.Method != http.MethodGet {
+		return wrong
+	}
+	for i := range wrong {
+		loc := wrong[i].Loc
+		loc[0] = "query"
+		switch field := loc[len(loc)-1]; {
+		case field == "version" && r.PathValue("version") != "":
+			loc[0] = "path"
+		case field == "version":
+			loc[len(loc)-1] = "db_version"
+		}
+	}
+	return wrong
 }
 
 func writeDetail(w http.ResponseWriter, code int, detail string) {

@@ -42,8 +42,8 @@ func (e *ServiceError) Error() string {
 }
 
 // Wording is the text of an error that tells the field, what is wrong with it,
-// all that stands in the way, and the remedy; every part but message may be
-// empty.
+// all that stands in the way, each with its remedy, and the remedy of the whole;
+// every part but message may be empty.
 func Wording(field, message, remedy string, refusals []Refusal) string {
 	s := message
 	if field != "" {
@@ -55,6 +55,9 @@ func Wording(field, message, remedy string, refusals []Refusal) string {
 			s += "tenant " + r.TenantID + ": "
 		}
 		s += r.Message
+		if r.Remedy != "" {
+			s += " (" + r.Remedy + ")"
+		}
 	}
 	if remedy != "" {
 		s += " (" + remedy + ")"

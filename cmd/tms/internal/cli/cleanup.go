@@ -88,7 +88,7 @@ func (a *app) printCleanup(p *tmsv1.CleanupPlan) error {
 	for i, t := range p.GetTenants() {
 		rows[i] = []string{
 			t.GetTenantId(), t.GetRelease(), fmt.Sprint(len(t.GetIndices())), fmt.Sprint(len(t.GetTemplates())), fmt.Sprint(len(t.GetCorrections())),
-			fmt.Sprint(t.GetShards()), fmt.Sprint(t.GetDocuments()), fmt.Sprint(t.GetBytes()), orDash(t.GetSnapshot()),
+			fmt.Sprint(t.GetShards()), fmt.Sprint(t.GetDocuments()), size(t.GetBytes()), orDash(t.GetSnapshot()),
 		}
 		indices += int64(len(t.GetIndices()))
 		templates += int64(len(t.GetTemplates()))
