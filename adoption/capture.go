@@ -41,7 +41,7 @@ func CaptureRelease(ctx context.Context, engine Engine, known []*releases.Releas
 	c := &Capture{Draft: &releases.Draft{Version: version, Prefix: prefix}}
 	keys := map[string]string{}
 	for _, r := range known {
-		if releases.CompareVersions(r.Version, version) < 0 && r.Prefix != prefix {
+		if releases.CompareVersions(r.Version, version) < 0 {
 			c.Draft.Previous = r
 		}
 		for _, res := range r.Resources {

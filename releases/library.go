@@ -339,15 +339,25 @@ func PreviousOf(fsys fs.FS) string {
 
 // Identify returns version and digest of the one bundle in fsys.
 func Identify(fsys fs.FS) (version, digest string, err error) {
+	r, err := LayoutOf(fsys)
+	if err != nil {
+		return "", "", err
+	}
+	return r.Version, r.Digest, nil
+}
+
+// LayoutOf reads the one bundle in fsys without its migration: what a tenant of
+// the release has. The error is a *BundleError.
+func LayoutOf(fsys fs.FS) (*Release, error) {
 	p := &problems{}
 	dirs, err := fs.ReadDir(fsys, ".")
 	if err != nil || len(dirs) != 1 || !dirs[0].IsDir() {
 		p.add("bundle", 0, "expected one directory, named after the version, with a %s", releaseFile)
-		return "", "", p.err()
+		return nil, p.err()
 	}
 	b := readBundle(fsys, dirs[0].Name(), p)
 	if err := p.err(); err != nil {
-		return "", "", err
+		return nil, err
 	}
-	return b.release.Version, b.release.Digest, nil
+	return b.release, nil
 }

@@ -39,7 +39,7 @@ func (a *app) releaseNewCommand() *cobra.Command {
 		from := all[len(all)-1]
 		if previous != "" {
 			if _, from, err = a.release(cmd, shelf, previous); err != nil {
-				return fmt.Errorf("--from: %w", err)
+				return err
 			}
 		}
 		files, err := releases.NewDraft(args[0], prefix, from).Files()

@@ -101,12 +101,9 @@ func (a *app) keep(cmd *cobra.Command, m *made, files fs.FS, k keepOptions, s *s
 		return checked
 	default:
 		m.Digest = r.Digest
-		if builtin, err := releases.Builtin(); err == nil {
-			if same, err := builtin.Get(r.Version); err == nil {
-				m.Differences = releases.DiffLayout(same, r)
-				m.Notes = append(m.Notes, fmt.Sprintf("release %s is built in; differences in resources, mappings and settings: %d", same.Version, len(m.Differences)))
-			}
-		}
+	}
+	if err := m.compare(files); err != nil {
+		return err
 	}
 	if k.dir != "" {
 		if m.Directory, err = writeBundle(k.dir, files, m.Version); err != nil {
@@ -125,6 +122,28 @@ func (a *app) keep(cmd *cobra.Command, m *made, files fs.FS, k keepOptions, s *s
 		err = a.printMade(m)
 	}
 	return errors.Join(err, refused, bundleRefused(checked))
+}
+
+// compare holds the resources of a bundle against the built-in release of that
+// version, whether or not its migration is complete.
+func (m *made) compare(files fs.FS) error {
+	r, err := releases.LayoutOf(files)
+	var wrong *releases.BundleError
+	if errors.As(err, &wrong) {
+		return nil // said already
+	}
+	if err != nil {
+		return err
+	}
+	builtin, err := releases.Builtin()
+	if err != nil {
+		return err
+	}
+	if same, err := builtin.Get(r.Version); err == nil {
+		m.Differences = releases.DiffLayout(same, r)
+		m.Notes = append(m.Notes, fmt.Sprintf("release %s is built in; differences in resources, mappings and settings: %d", same.Version, len(m.Differences)))
+	}
+	return nil
 }
 
 func (a *app) saveBundle(cmd *cobra.Command, files fs.FS, version, origin string) error {

@@ -75,7 +75,7 @@ func (a *app) fetchBefore(cmd *cobra.Command, s *shelf, files fs.FS) error {
 	if err != nil {
 		return bundleRefused(err)
 	}
-	if _, err := known.Get(previous); err != nil {
+	if !exactly(known, previous) {
 		_, _ = a.fetchInto(cmd, s, previous)
 	}
 	return nil
@@ -106,12 +106,19 @@ func (a *app) fetchInto(cmd *cobra.Command, s *shelf, ref string) (version strin
 		if next = releases.PreviousOf(files); next == "" {
 			break
 		}
-		if _, err := known.Get(next); err == nil {
+		if exactly(known, next) {
 			break
 		}
 	}
 	s.sources = append(s.sources, fetched...)
 	return version, nil
+}
+
+// exactly says whether a release of just that version is known, and not one
+// whose structure a minor version has.
+func exactly(known *releases.Catalogue, version string) bool {
+	r, err := known.Get(version)
+	return err == nil && r.Version == version
 }
 
 // fetchAll puts all releases on the shelf that are saved in TMS.
@@ -131,7 +138,7 @@ func (a *app) fetchAll(cmd *cobra.Command, s *shelf) error {
 	if err != nil {
 		return fmt.Errorf("releases that are saved in TMS: %w", err)
 	}
-	if _, err := known.Get(newest); err == nil || newest == "" {
+	if newest == "" || exactly(known, newest) {
 		return nil
 	}
 	_, err = a.fetchInto(cmd, s, newest)
