@@ -12,5 +12,9 @@
 // Every step can be repeated: a snapshot is found again by its name, a restore
 // by the names of its indices.
 //
+// Begin with run.go, which decides, and runner.go, which acts (snapshot_work.go,
+// restore_work.go); service*.go take requests, ports.go is what is needed of
+// others, scheduler.go and policy.go make snapshots without being asked.
+//
 // It is a pure domain: no SQL, no HTTP, no gRPC.
 package backups

@@ -1,5 +1,3 @@
-// Package db keeps everything in Postgres: the registry, rollouts and the
-// queue that wakes workers. It implements the stores of the domains.
 package db
 
 import (

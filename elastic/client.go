@@ -1,10 +1,3 @@
-// Package elastic is the adapter to the search cluster: one client for
-// Elasticsearch 7.10–9 and OpenSearch 1–3 that implements upgrader.Engine.
-//
-// It speaks plain JSON through elastictransport and the request structs of
-// esapi. The clients of go-elasticsearch are not used: they refuse servers
-// that do not call themselves Elasticsearch ≥ 7.14, after the call was
-// executed, and they repeat calls that must not be repeated.
 package elastic
 
 import (

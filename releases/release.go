@@ -13,6 +13,10 @@
 // documents, transformed here, against the target's as they are. Canonical and
 // CanonicalJSON define when two documents are the same.
 //
+// Begin with this file and transform.go; load.go and what it calls check bundles,
+// op.go has the operations, apply.go and painless.go their two performances,
+// canonical.go and digest.go the comparison, inverse.go the way back.
+//
 // It is a pure domain: no network, no database, no clock.
 package releases
 

@@ -1,6 +1,3 @@
-// Package server is the transport: gRPC, the REST gateway in front of it and
-// Tracardi's own routes. It knows the domains by the interfaces below and
-// neither the database nor the search engine.
 package server
 
 import (

@@ -1,5 +1,3 @@
-// Package cli is the command line of tms. A command parses flags, calls one
-// thing and prints what it says; the things themselves are elsewhere.
 package cli
 
 import (
