@@ -19,8 +19,8 @@ type stepCheck struct {
 	from, to map[string]any
 	taken    map[string]bool // source fields that were moved, wrapped or removed
 	written  []writtenField
-	changed  map[string]bool   // fields whose values another operation makes anew
-	kinds    map[string]kindAt // what operations have put somewhere
+	changed  map[string]bool // fields whose values another operation makes anew
+	held     map[string]held // what operations have put somewhere
 	moves    []movedField
 	opaque   bool // raw Painless: nobody can tell
 }
@@ -39,7 +39,7 @@ type writtenField struct {
 }
 
 func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, s Step, ops []*yaml.Node) {
-	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}, changed: map[string]bool{}, kinds: map[string]kindAt{}}
+	c := &stepCheck{doc: d, key: key, from: from, to: to, taken: map[string]bool{}, changed: map[string]bool{}, held: map[string]held{}}
 	for i, op := range s.Transform.Ops {
 		c.op(op, ops[i], s.Drops)
 	}
@@ -53,8 +53,8 @@ func checkStep(d *document, at *yaml.Node, key string, from, to map[string]any, 
 			d.problem(w.at, "step %s: %s would hold %s, which is %s in the mapping of the target", key, w.path, w.as, v)
 		}
 	}
-	for _, path := range slices.Sorted(maps.Keys(c.kinds)) {
-		c.fits(path, c.kinds[path].kind, c.kinds[path].at)
+	for _, path := range slices.Sorted(maps.Keys(c.held)) {
+		c.holds(path, c.held[path])
 	}
 	for _, f := range fieldsOf(from, "") {
 		if c.handled(f) {
@@ -85,7 +85,7 @@ func (c *stepCheck) op(op Op, at *yaml.Node, drops []Drop) {
 		if op.Kind == OpRename {
 			from, to = op.Field, join(parentOf(op.Field), op.To)
 		}
-		as, kind := c.read(from, at), c.kindOf(from)
+		as, held := c.read(from, at), c.heldAt(from, at)
 		if op.Kind != OpCopy {
 			c.circle(op, from, to, at)
 			c.take(from)
@@ -94,11 +94,10 @@ func (c *stepCheck) op(op Op, at *yaml.Node, drops []Drop) {
 			}
 		}
 		c.write(to, as, at)
-		c.kinds[to] = kindAt{kind, at}
+		c.held[to] = held
 	case OpSet, OpDefault:
 		c.write(op.Field, valueVerdict(op.Value), at)
-		c.kinds[op.Field] = kindAt{}
-		c.literals(op.Field, at, op.Value)
+		c.held[op.Field] = held{at: at, values: []any{op.Value}}
 	case OpConvert, OpMap, OpDate, OpSplit, OpJoin:
 		c.read(op.Field, at)
 		c.changed[op.Field] = true
@@ -165,7 +164,7 @@ func (c *stepCheck) write(path string, as verdict, at *yaml.Node) {
 func (c *stepCheck) take(path string) {
 	c.taken[path] = true
 	c.written = slices.DeleteFunc(c.written, func(w writtenField) bool { return within(w.path, path) })
-	maps.DeleteFunc(c.kinds, func(p string, _ kindAt) bool { return within(p, path) })
+	maps.DeleteFunc(c.held, func(p string, _ held) bool { return within(p, path) })
 }
 
 // handled tells whether the transform takes care of a source field.

@@ -20,41 +20,53 @@ import (
 // field that cannot hold these cannot hold any of it.
 var convertKinds = map[string]string{"string": "keyword", "integer": "byte", "float": "half_float", "boolean": "boolean"}
 
-// kindAt is a mapping type, "" when it is not certain, and the operation that
-// has put a value of it somewhere.
-type kindAt struct {
-	kind string
-	at   *yaml.Node
+// held is what an operation leaves in a field, as far as it is certain.
+type held struct {
+	at     *yaml.Node
+	kind   string // a mapping type, "" when it is not certain
+	values []any  // that are written down
+	date   string // form of dates, as Op.To
 }
 
-// kindOf is the mapping type of what a path holds at this point, "" when that
-// is not certain.
-func (c *stepCheck) kindOf(path string) string {
-	if k, ok := c.kinds[path]; ok {
-		return k.kind
+// heldAt is what a path holds at this point; at is the operation that asks.
+func (c *stepCheck) heldAt(path string, at *yaml.Node) held {
+	if h, ok := c.held[path]; ok {
+		return h
 	}
-	return typeAt(c.from, path)
+	return held{at: at, kind: typeAt(c.from, path)}
 }
 
 // reshaped looks at an operation that makes another form of a value.
 func (c *stepCheck) reshaped(op Op, at *yaml.Node) {
-	kind := ""
+	h := held{at: at}
 	switch op.Kind {
 	case OpConvert:
-		kind = convertKinds[op.To]
+		h.kind = convertKinds[op.To]
 	case OpSplit, OpJoin:
-		kind = "keyword"
+		h.kind = "keyword"
 	case OpMap:
 		for _, old := range slices.Sorted(maps.Keys(op.Values)) {
-			c.literals(op.Field, at, op.Values[old])
+			h.values = append(h.values, op.Values[old])
 		}
 	case OpDate:
-		c.dateForm(op, at)
+		h.date = op.To
 	}
 	if op.When != nil || op.Mode != "" {
-		kind = "" // others stay as they are
+		h.kind = "" // others stay as they are
 	}
-	c.kinds[op.Field] = kindAt{kind, at}
+	c.held[op.Field] = h
+}
+
+// holds refuses, at the end of a step, what a field of the target cannot hold.
+func (c *stepCheck) holds(path string, h held) {
+	if lenient(c.to, path) {
+		return
+	}
+	c.fits(path, h.kind, h.at)
+	c.literals(path, h.at, h.values...)
+	if h.date != "" {
+		c.dateForm(path, h.date, h.at)
+	}
 }
 
 // circle refuses a move that leads a value back to where one before it took
@@ -74,7 +86,7 @@ func (c *stepCheck) circle(op Op, from, to string, at *yaml.Node) {
 
 // fits refuses a value of one mapping type in a field of another.
 func (c *stepCheck) fits(path, kind string, at *yaml.Node) {
-	if target := typeAt(c.to, path); !lenient(c.to, path) && !typeHolds(target, kind) {
+	if target := typeAt(c.to, path); !typeHolds(target, kind) {
 		c.doc.problem(at, "step %s: %s would hold what is of type %s, and is of type %s in the target, which cannot hold it: convert or map it, or change the mapping", c.key, path, kind, target)
 	}
 }
@@ -82,9 +94,6 @@ func (c *stepCheck) fits(path, kind string, at *yaml.Node) {
 // literals refuses values that are written down and that the field cannot hold.
 func (c *stepCheck) literals(path string, at *yaml.Node, values ...any) {
 	target := typeAt(c.to, path)
-	if target == "" || lenient(c.to, path) {
-		return
-	}
 	for _, v := range values {
 		if list, ok := v.([]any); ok {
 			c.literals(path, at, list...)
@@ -96,18 +105,17 @@ func (c *stepCheck) literals(path string, at *yaml.Node, values ...any) {
 
 // dateForm refuses a date in a form that the field's format does not read, or
 // reads as another moment.
-func (c *stepCheck) dateForm(op Op, at *yaml.Node) {
-	target, format := typeAt(c.to, op.Field), parameter(c.to, op.Field, "format")
-	epoch := op.To == DateEpochSecond || op.To == DateEpochMillis
+func (c *stepCheck) dateForm(path, form string, at *yaml.Node) {
+	target, format := typeAt(c.to, path), parameter(c.to, path, "format")
+	epoch := form == DateEpochSecond || form == DateEpochMillis
 	switch {
-	case lenient(c.to, op.Field):
 	case target == "boolean", widths[target] > 0 && !epoch:
-		c.fits(op.Field, "keyword", at)
+		c.fits(path, "keyword", at)
 	case target != "date" && target != "date_nanos" || format != "":
-	case op.To == DateTime:
-		c.doc.problem(at, "step %s: %s would hold dates with a space, which a date field without a format of its own refuses: write to: %s, or give it a format", c.key, op.Field, DateISO)
-	case op.To == DateEpochSecond:
-		c.doc.problem(at, "step %s: %s would hold seconds, which a date field without a format of its own reads as milliseconds: write to: %s, or give it the format %s", c.key, op.Field, DateEpochMillis, DateEpochSecond)
+	case form == DateTime:
+		c.doc.problem(at, "step %s: %s would hold dates with a space, which a date field without a format of its own refuses: write to: %s, or give it a format", c.key, path, DateISO)
+	case form == DateEpochSecond:
+		c.doc.problem(at, "step %s: %s would hold seconds, which a date field without a format of its own reads as milliseconds: write to: %s, or give it the format %s", c.key, path, DateEpochMillis, DateEpochSecond)
 	}
 }
 

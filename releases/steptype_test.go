@@ -36,6 +36,8 @@ func TestValuesMustFit(t *testing.T) {
 		{"a date", "", []string{gone, `{op: set, field: at, value: "2023-01-01T00:00:00Z"}`}},
 		{"no address", `ip would hold "localhost",`, []string{gone, `{op: set, field: ip, value: localhost}`}},
 		{"mapped to words", `on would hold "yes",`, []string{gone, `{op: map, field: on, values: {"true": "yes"}}`}},
+		{"mapped and moved on", "", []string{gone, `{op: map, field: on, values: {"true": "yes"}}`, "{op: move, from: on, to: bag.on}"}},
+		{"mapped and moved to where it does not fit", `n would hold "yes"`, []string{gone, `{op: map, field: on, values: {"true": "yes"}}`, "{op: move, from: on, to: n}"}},
 		{"mapped", "", []string{gone, `{op: map, field: n, values: {"1": 2}}`}},
 		{"moved text", `1.1/migration.yaml:12: step person: n would hold what is of type text, and is of type long in the target`, []string{"{op: move, from: note, to: n, onto: discard}"}},
 		{"moved and converted", "", []string{"{op: move, from: note, to: n, onto: discard}", "{op: convert, field: n, to: integer}"}},
