@@ -93,7 +93,7 @@ func claims(ctx context.Context, q querier, where string, args ...any) ([]shardl
 	})
 }
 
-// ChangeLimit implements upgrader.LimitStore. The row is locked while the
+// ChangeLimit implements shardlimit.Store. The row is locked while the
 // engine is asked, so that nobody else asks it for something different; a
 // process that is stopped in between loses its transaction.
 func (r *Rollouts) ChangeLimit(ctx context.Context, cluster string, decide func(context.Context, shardlimit.Limit, []shardlimit.Claim) (shardlimit.Change, error)) error {

@@ -15,7 +15,7 @@ var _ shardlimit.Engine = (*Client)(nil)
 
 const shardLimit = "cluster.max_shards_per_node"
 
-// ShardSettings implements upgrader.LimitEngine.
+// ShardSettings implements shardlimit.Engine.
 func (c *Client) ShardSettings(ctx context.Context) (shardlimit.Settings, error) {
 	const op = "read the cluster's shard limit"
 	var s shardlimit.Settings
@@ -62,7 +62,7 @@ func limitOf(v any) (*int, error) {
 	return &n, nil
 }
 
-// SetShardLimit implements upgrader.LimitEngine.
+// SetShardLimit implements shardlimit.Engine.
 func (c *Client) SetShardLimit(ctx context.Context, level string, value *int) error {
 	const op = "set cluster setting " + shardLimit
 	body, err := marshal(op, map[string]any{level: map[string]any{shardLimit: value}})

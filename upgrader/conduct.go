@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
-// Health tells how well the cluster is: "green", "yellow" or "red".
+// Health tells how well the cluster is.
 type Health interface {
+	// ClusterHealth is "green", "yellow" or "red", as the engine says.
 	ClusterHealth(ctx context.Context) (string, error)
 }
 
 // Matcher counts the documents below an index name or alias that match a query
 // of the engine; nil matches all. They are counted as far as refreshed.
 type Matcher interface {
+	// CountMatching is an *EngineError where the query is wrong.
 	CountMatching(ctx context.Context, index string, query json.RawMessage) (int64, error)
 }
 

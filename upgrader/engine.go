@@ -53,8 +53,10 @@ type Engine interface {
 	DeleteIndices(ctx context.Context, names ...string) error
 	// PutSettings changes dynamic settings of exactly these indices.
 	PutSettings(ctx context.Context, settings map[string]any, names ...string) error
+	// PutTemplate creates the composable template of that name, or replaces it.
 	PutTemplate(ctx context.Context, t Template) error
-	DeleteTemplate(ctx context.Context, name string) error // missing counts as deleted
+	// DeleteTemplate deletes one; missing counts as deleted.
+	DeleteTemplate(ctx context.Context, name string) error
 
 	// BlockWrites puts the write block on the indices matching the patterns
 	// through the block API, which returns only when no write is in flight,
@@ -65,6 +67,8 @@ type Engine interface {
 	// UpdateAliases performs all actions in one atomic cluster-state update.
 	UpdateAliases(ctx context.Context, actions []AliasAction) error
 
+	// Refresh shows what was written so far to all that see what was refreshed.
+	// Patterns that match no index do no harm.
 	Refresh(ctx context.Context, patterns ...string) error
 	// Count counts the documents of each index, in one round trip where the
 	// engine can. The result has an entry for every name.
@@ -115,7 +119,7 @@ type Engine interface {
 	CheckIndex(ctx context.Context, body IndexBody) error
 }
 
-// EngineInfo describes a cluster.
+// EngineInfo is what a cluster says of itself.
 type EngineInfo struct {
 	Product     string // "elasticsearch" or "opensearch"
 	Version     string
@@ -133,7 +137,8 @@ type Index struct {
 	// Settings is the "index" object, nested, values as the engine returns
 	// them (strings).
 	Settings map[string]any
-	Mapping  map[string]any
+	// Mapping is as the engine has it: dynamic, properties, _meta.
+	Mapping map[string]any
 	// WriteBlocked is index.blocks.write.
 	WriteBlocked bool
 }
@@ -141,13 +146,14 @@ type Index struct {
 // IndexStats are figures of the primaries of an index.
 type IndexStats struct {
 	Docs      int64 // live documents as far as refreshed
-	Bytes     int64
+	Bytes     int64 // of the primaries' store
 	Primaries int
-	Replicas  int
+	Replicas  int // of each primary
 	// Checkpoints is the global checkpoint per shard number; -1 for a shard
 	// that never saw a write.
 	Checkpoints map[int]int64
-	// MaxSeqNo per shard number.
+	// MaxSeqNo is the highest sequence number in use per shard number, like
+	// Checkpoints: operations between both are still under way.
 	MaxSeqNo map[int]int64
 }
 
@@ -155,14 +161,14 @@ type IndexStats struct {
 type IndexBody struct {
 	Settings map[string]any      `json:"settings,omitempty"` // below "index"
 	Mappings map[string]any      `json:"mappings,omitempty"`
-	Aliases  map[string]struct{} `json:"aliases,omitempty"`
+	Aliases  map[string]struct{} `json:"aliases,omitempty"` // names, without filters
 }
 
 // Template is a composable index template.
 type Template struct {
 	Name     string
 	Patterns []string
-	Priority *int64
+	Priority *int64 // nil is the engine's: the lowest
 	Body     IndexBody
 	// Raw is the engine's own rendering, kept so that what TMS changed can be
 	// put back unaltered; PutTemplate sends Raw when Body is empty.
@@ -188,25 +194,25 @@ type Reindex struct {
 	Target string
 	// RequireAlias: Target is the name of an alias, and must be.
 	RequireAlias bool
-	Script       string // Painless, "" for none
-	Params       map[string]any
-	Slices       int     // 1 or more
-	RPS          float64 // documents per second over all slices; 0 is unthrottled
-	Batch        int     // documents per scroll page; 0 is the engine's default
-	OpaqueID     string  // tags the task so that a restarted worker finds it
+	Script       string         // Painless, "" for none
+	Params       map[string]any // of Script
+	Slices       int            // 1 or more
+	RPS          float64        // documents per second over all slices; 0 is unthrottled
+	Batch        int            // documents per scroll page; 0 is the engine's default
+	OpaqueID     string         // tags the task so that a restarted worker finds it
 }
 
-// ReindexTask is the state of a copy task, summed over its slices.
+// ReindexTask is the state of a copy task, in documents, summed over its slices.
 type ReindexTask struct {
 	ID        string
 	OpaqueID  string
 	Completed bool
 	Cancelled bool
-	Total     int64
+	Total     int64 // in its source when it began
 	Created   int64
 	Updated   int64
 	Deleted   int64
-	Noops     int64
+	Noops     int64 // dropped by the script
 	// Failures are documents the target refused; the engine stops at the
 	// first batch that has one, so the list is never complete.
 	Failures []DocFailure
@@ -233,7 +239,7 @@ type BulkOp struct {
 	// Script, in Painless, is performed on Source before it is stored, as
 	// _reindex would; a document that it drops is deleted.
 	Script string
-	Params map[string]any
+	Params map[string]any // of Script
 	// Create refuses (409) an id that is there already.
 	Create bool
 	// If refuses (409) unless the document still is this version; nil does not

@@ -38,7 +38,8 @@ const (
 	ErrandCancelled ErrandState = "cancelled" // by the operator, or by a command that matters more
 )
 
-// Errand is one errand.
+// Errand is a recheck, repair or redrive of one tenant of a rollout that has been
+// switched, with what came of it.
 type Errand struct {
 	ID                  string
 	RolloutID, TenantID string
@@ -53,7 +54,7 @@ type Errand struct {
 	FinishedAt          time.Time // zero while it runs
 }
 
-// ErrandArgs are what the operator chose.
+// ErrandArgs are what the operator chose; empty is the whole tenant.
 type ErrandArgs struct {
 	// Absent lets a repair write documents again that may have been deleted
 	// since the switch.
@@ -78,6 +79,8 @@ type ErrandReport struct {
 	// versions. Touched ones were written since and are not compared.
 	Equal   int64 `json:"equal,omitempty"`
 	Touched int64 `json:"touched,omitempty"`
+	// Documents that are not what they should be, as MismatchKind tells them
+	// apart.
 	Missing int64 `json:"missing,omitempty"`
 	Differs int64 `json:"differs,omitempty"`
 	Extra   int64 `json:"extra,omitempty"`

@@ -15,7 +15,7 @@ import (
 // not, why". It is a name and a pure function over observed facts. All of them
 // are in one list, so that CLI, API, log and reasons use the same words.
 
-// Gate is one gate.
+// Gate is one of the questions that a tenant has to pass before it starts.
 type Gate struct {
 	Name string
 	Asks string // the question, for people
@@ -81,11 +81,13 @@ type Facts struct {
 
 // Candidate is what gates know of a tenant that waits.
 type Candidate struct {
-	TenantID   string
-	Cluster    string // where it lives
-	Wave       int
-	Position   int
-	Reason     string // that it shows now
+	TenantID string
+	Cluster  string // where it lives
+	Wave     int
+	Position int
+	Reason   string // that it shows now
+	// NeedShards and NeedBytes are what it needs while both versions stand,
+	// replicas included.
 	NeedShards int
 	NeedBytes  int64
 	// Registered is the state in the registry: "active", "suspended",

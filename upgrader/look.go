@@ -21,11 +21,11 @@ type ClusterView struct {
 // TenantView is what the cluster holds of one tenant: the old version, the
 // new one as far as it exists already, and the aliases.
 type TenantView struct {
-	Old      []Index // sorted by name
-	OldStats map[string]IndexStats
-	New      []Index
-	NewStats map[string]IndexStats
-	Aliases  map[string][]string // alias -> indices
+	Old      []Index               // sorted by name
+	OldStats map[string]IndexStats // by index name
+	New      []Index               // sorted by name
+	NewStats map[string]IndexStats // by index name
+	Aliases  map[string][]string   // alias -> indices
 	// Own are targets that earlier rollouts made: what a rollback left.
 	Own map[string]bool
 	// Templates are the old version's; only read for minor upgrades.

@@ -11,8 +11,8 @@ import (
 // Amount is how much of something is done.
 type Amount struct {
 	Docs, DocsTotal   int64
-	Bytes, BytesTotal int64 // of primaries; Bytes is estimated from documents
-	PerSecond         float64
+	Bytes, BytesTotal int64   // of primaries; Bytes is estimated from documents
+	PerSecond         float64 // documents, at the present pace
 }
 
 func (a *Amount) add(b Amount) {
@@ -36,7 +36,7 @@ type Progress struct {
 type PartProgress struct {
 	Wave    int // 0 for the fleet
 	Tenants int
-	States  map[TenantState]int
+	States  map[TenantState]int // tenants
 	Amount
 	Share   float64        // of the work, 0..1
 	Left    *estimate.Span // nil: nothing was measured, or nothing is left
@@ -49,8 +49,8 @@ type TenantProgress struct {
 	Wave     int
 	State    TenantState
 	Amount
-	Share float64
-	Left  *estimate.Span
+	Share float64        // of the work, 0..1
+	Left  *estimate.Span // as in PartProgress
 	// Idle is since its state or its documents last changed.
 	Idle    time.Duration
 	Stalled string // why it counts as stalled, in words; "" when it does not

@@ -36,7 +36,8 @@ const (
 	VerdictFails = "fails"
 )
 
-// Rehearsal is one of them.
+// Rehearsal is an upgrade of one tenant that was tried out, or is being, with
+// what came of it.
 type Rehearsal struct {
 	ID        string
 	TenantID  string
@@ -45,7 +46,7 @@ type Rehearsal struct {
 	Sample    int // documents per source index; 0 for all
 	State     RehearsalState
 	Reason    string // why it failed, or why the last attempt did
-	Attempts  int
+	Attempts  int    // workers that have begun with it
 	CreatedBy string
 	CreatedAt time.Time
 	// FinishedAt is zero while it runs.
@@ -70,8 +71,8 @@ type RehearsalReport struct {
 	Documents int64              `json:"documents"`
 	Compared  int64              `json:"compared"`
 	Total     int64              `json:"total"`
-	Bytes     int64              `json:"bytes"` // of the sources' primaries
-	Seconds   map[string]float64 `json:"seconds,omitempty"`
+	Bytes     int64              `json:"bytes"`             // of the sources' primaries
+	Seconds   map[string]float64 `json:"seconds,omitempty"` // by phase
 	// Quarantined counts those that count against Options.AllowQuarantine.
 	Quarantined int       `json:"quarantined"`
 	Findings    []Finding `json:"findings,omitempty"`
@@ -122,6 +123,7 @@ type RehearsalStore interface {
 	// BeginRehearsal stores one and wakes a worker. One that runs for the
 	// tenant already is returned instead; too many at once are ErrConflict.
 	BeginRehearsal(ctx context.Context, r *Rehearsal) (*Rehearsal, error)
+	// Rehearsal returns one, ended or not.
 	Rehearsal(ctx context.Context, id string) (*Rehearsal, error)
 	// Rehearsals returns up to limit of a tenant ("": of all), newest first,
 	// older than the one with the id before ("": from the newest).
@@ -175,7 +177,7 @@ func rehearsalOf(index string) (id string, attempt int, ok bool) {
 
 func newRehearsalID() string { return strings.ToLower(rand.Text()[:12]) }
 
-// RehearsalRequest asks for a rehearsal.
+// RehearsalRequest asks for a rehearsal; Caller is the id of a key.
 type RehearsalRequest struct {
 	TenantID, ToRelease string
 	Sample              int // documents per source index; 0 for all
@@ -249,7 +251,7 @@ func homeOf(fleet []FleetTenant) string {
 	return fleet[0].Cluster
 }
 
-// WithRehearsals lets the service begin rehearsals.
+// WithRehearsals lets the service begin and show rehearsals, which are kept there.
 func (s *Service) WithRehearsals(store RehearsalStore) *Service {
 	s.rehearsals = store
 	return s

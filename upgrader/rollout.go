@@ -379,17 +379,17 @@ type Copy struct {
 	Source   string    `json:"source"`
 	Resource string    `json:"resource"` // key in the source release
 	State    CopyState `json:"state"`
-	Docs     int64     `json:"docs"` // at plan time
-	Bytes    int64     `json:"bytes"`
+	Docs     int64     `json:"docs"`  // at plan time
+	Bytes    int64     `json:"bytes"` // of its primaries, at plan time
 	Shards   int       `json:"shards"`
 	// Planned is the number of writes that the source had taken at plan time:
 	// it is cold as long as it has taken no more.
 	Planned    int64             `json:"planned,omitempty"`
-	Task       string            `json:"task,omitempty"`
-	Tries      int               `json:"tries,omitempty"`
-	Checkpoint stream.Checkpoint `json:"checkpoint,omitempty"`
-	Streamed   stream.Checkpoint `json:"streamed,omitempty"` // progress of a streaming copy
-	Copied     int64             `json:"copied"`
+	Task       string            `json:"task,omitempty"`       // of the engine, while it runs
+	Tries      int               `json:"tries,omitempty"`      // times that its task was started
+	Checkpoint stream.Checkpoint `json:"checkpoint,omitempty"` // up to which the target has all
+	Streamed   stream.Checkpoint `json:"streamed,omitempty"`   // progress of a streaming copy
+	Copied     int64             `json:"copied"`               // documents so far
 	Pace       Pace              `json:"pace,omitzero"`
 	// Stalls counts how often its task got nowhere and was started again.
 	Stalls int `json:"stalls,omitempty"`
@@ -441,7 +441,10 @@ const (
 	DigestSealed DigestOf = "sealed"
 )
 
-// IndexProof is the part of a proof that belongs to one target index.
+// IndexProof is the part of a proof that belongs to one target index. SourceDocs
+// were in its sources, without those that belong elsewhere, and TargetDocs in it;
+// Quarantined ones account for the difference. Checkpoints are those of the
+// sources, by name, at the comparison.
 type IndexProof struct {
 	Target      string                       `json:"target"`
 	Sources     []string                     `json:"sources,omitempty"`

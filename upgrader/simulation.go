@@ -13,11 +13,13 @@ import (
 
 // Disks tells how full the data nodes are.
 type Disks interface {
+	// Disk sums up all data nodes, in bytes.
 	Disk(ctx context.Context) (capacity.Disk, error)
 }
 
 // Rates remembers how long upgrades took in each cluster.
 type Rates interface {
+	// CopyRate has no Tenants where nothing was measured.
 	CopyRate(ctx context.Context, cluster string) (estimate.Rate, error)
 }
 

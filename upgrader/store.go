@@ -29,7 +29,9 @@ type Store interface {
 	// the workers. A tenant that is part of another unfinished rollout is a
 	// *ServiceError with ReasonRefused.
 	CreateRollout(ctx context.Context, r *Rollout, moves map[string][]PlannedMove, requestID string) error
+	// Rollout returns a rollout with its tenants.
 	Rollout(ctx context.Context, id string) (*Rollout, error)
+	// RolloutByRequest is Rollout by the requestID that it was created with.
 	RolloutByRequest(ctx context.Context, requestID string) (*Rollout, error)
 	// Rollouts returns up to limit rollouts older than before ("": newest),
 	// newest first.
@@ -74,12 +76,16 @@ type Store interface {
 	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
 	// in one transaction. It serves the switch and the rollback.
 	MarkSwitched(ctx context.Context, l *Lease, t *RolloutTenant, release string) error
+	// Moves returns those of a tenant, sorted by target.
 	Moves(ctx context.Context, rollout, tenant string) ([]Move, error)
 	// SaveMoves inserts or updates moves by target.
 	SaveMoves(ctx context.Context, l *Lease, moves ...Move) error
 	// AddQuarantine inserts or replaces by (rollout, tenant, index, id).
 	AddQuarantine(ctx context.Context, l *Lease, docs ...Quarantined) error
+	// DropQuarantine forgets documents of an index; ids that are not kept aside
+	// do no harm.
 	DropQuarantine(ctx context.Context, l *Lease, index string, ids ...string) error
+	// Quarantine returns what a filter selects.
 	Quarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error)
 
 	VerificationStore
@@ -103,7 +109,7 @@ type FleetTenant struct {
 // Work names a tenant of a rollout that a worker should look at.
 type Work struct {
 	RolloutID, TenantID string
-	Epoch               int64
+	Epoch               int64 // when it was found to be due
 }
 
 // Lease is the right to work on one tenant of one rollout.
@@ -111,7 +117,7 @@ type Lease struct {
 	RolloutID, TenantID string
 	Cluster             string // where the tenant lives
 	Owner               string
-	Epoch               int64
+	Epoch               int64 // greater than that of any owner before
 	// Takeover says that the owner before has not given its lease back, or not
 	// without leaving calls behind that had no answer.
 	Takeover bool

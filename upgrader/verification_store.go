@@ -18,17 +18,21 @@ type VerificationStore interface {
 	SaveMismatches(ctx context.Context, l *Lease, found ...Mismatch) error
 	// DropMismatches forgets all of the lease's tenant.
 	DropMismatches(ctx context.Context, l *Lease) error
+	// Mismatches returns what a filter selects, without values.
 	Mismatches(ctx context.Context, f MismatchFilter) ([]Mismatch, error)
 
 	// Progress of comparing one target, at most one per side.
 	Progress(ctx context.Context, rollout, tenant, target string) ([]verify.SideProgress, error)
+	// SaveProgress replaces that of the same target and side.
 	SaveProgress(ctx context.Context, l *Lease, p verify.SideProgress) error
+	// DropProgress forgets both sides of a target.
 	DropProgress(ctx context.Context, l *Lease, target string) error
 
 	// BeginErrands is ChangeRollout for a change that asks for errands: those
 	// with an id are stored, and those without are answered with the one that
 	// runs.
 	BeginErrands(ctx context.Context, rollout, caller, name string, change func(*Rollout) ([]Errand, error)) ([]Errand, error)
+	// Errand returns one errand, ended or not.
 	Errand(ctx context.Context, id string) (*Errand, error)
 	// Errands returns the newest errands of a tenant of a rollout first.
 	Errands(ctx context.Context, rollout, tenant string, limit int) ([]Errand, error)
@@ -52,7 +56,8 @@ type VerificationStore interface {
 	QuarantineSize(ctx context.Context, rollout string) (int, error)
 }
 
-// Discard chooses quarantined documents to drop.
+// Discard chooses quarantined documents to drop: those that all of its fields
+// are true of.
 type Discard struct {
 	RolloutID string
 	TenantID  string

@@ -65,7 +65,7 @@ func (a *Account) join() {
 	a.mu.Unlock()
 }
 
-// Part ends what open began.
+// Part ends what Steward.Open began.
 func (a *Account) Part() {
 	if a == nil {
 		return

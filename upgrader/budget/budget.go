@@ -240,21 +240,22 @@ type Share struct {
 	DocumentsRate float64 // documents per second, measured
 }
 
-// Beat is what a process says about itself, many times a minute while it works.
+// Beat is what a process says about itself, many times a minute while it works:
+// its share is gone when none has come for TTL.
 type Beat struct {
 	Cluster, Owner string
 	TTL            time.Duration
 	Tenants        int
 	Tasks, Updates Ask
-	Flows          int
-	DocumentsRate  float64
+	Flows          int     // copies and comparisons that share the documents per second
+	DocumentsRate  float64 // documents per second, measured
 }
 
 // Ask is about slots of one kind: in use, in use and wanted now, and what would
 // be good to have beside as long as nobody else wants it.
 type Ask struct{ Uses, Wants, Spare int }
 
-// Pulse is what it hears.
+// Pulse is what a process hears in answer to its Beat.
 type Pulse struct {
 	Allowance Allowance
 	// Tasks and Updates are the slots that the process may use until the beat's
@@ -292,5 +293,6 @@ type Store interface {
 	// StopAll turns the kill switch on, or ResumeAll off and wakes the workers;
 	// false says that it was already. Both are in the audit trail.
 	StopAll(ctx context.Context, caller, reason string) (bool, error)
+	// ResumeAll is the way back of StopAll.
 	ResumeAll(ctx context.Context, caller string) (bool, error)
 }

@@ -12,7 +12,7 @@ import (
 // switch. Safe for concurrent use.
 type Service struct{ store Store }
 
-// NewService wires Budgets.
+// NewService wires a Service to what keeps the budgets.
 func NewService(store Store) *Service { return &Service{store} }
 
 // List returns all budgets, by cluster, and the kill switch, nil when it is off.

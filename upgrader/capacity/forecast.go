@@ -15,8 +15,8 @@ type Footprint struct {
 	Docs       int64 // to copy
 	Bytes      int64 // of the copies, replicas included, as large as their sources
 	Frees      int   // shards of the old version, replicas included
-	FreesBytes int64
-	Calendar   int // shards that the next partitions bring, when they come
+	FreesBytes int64 // replicas included
+	Calendar   int   // shards that the next partitions bring, when they come
 }
 
 // Moving is a tenant with data to move.
@@ -30,6 +30,7 @@ func (t Moving) takes() int { return t.Shards + t.Calendar }
 
 // Forecast is what a rollout does to a cluster.
 type Forecast struct {
+	// Docs are to be copied; Bytes are of the copies, replicas included.
 	Docs, Bytes int64
 	// Duration is an estimate from Rate; 0 when nothing was measured.
 	Duration time.Duration

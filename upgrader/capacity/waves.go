@@ -17,7 +17,7 @@ type WaveForecast struct {
 	Name    string
 	Cluster string
 	Tenants int
-	Docs    int64
+	Docs    int64 // to copy
 	Bytes   int64 // of the copies, replicas included
 	Shards  int   // new ones, those that the calendar adds included
 	// Duration is an estimate; 0 when nothing was measured.

@@ -8,7 +8,7 @@ import (
 
 // Sample is what one tenant took, from the first step to its proof.
 type Sample struct {
-	Docs int64
+	Docs int64 // copied
 	Took time.Duration
 	// Own samples are of the rollout that is being estimated.
 	Own bool

@@ -17,7 +17,7 @@ type Rate struct {
 	PerSecond float64
 }
 
-// RateOf sums samples of rehearsals up.
+// RateOf sums samples of rehearsals up; none is a Rate without Tenants.
 func RateOf(rehearsed []Sample) Rate {
 	if len(rehearsed) == 0 {
 		return Rate{}

@@ -33,7 +33,7 @@ type QuarantineSum struct {
 	Kind      upgrader.QuarantineKind
 	Target    string
 	Documents int64 // resolved ones included
-	Resolved  int64
+	Resolved  int64 // by a redrive or an operator
 }
 
 // Exception is a tenant that is not on the release.
@@ -48,12 +48,14 @@ type CommandGiven struct {
 	At     time.Time
 	KeyID  string
 	Action string
-	Detail json.RawMessage
+	Detail json.RawMessage // an object, or empty
 }
 
 // Records tell what a report needs beside a rollout.
 type Records interface {
+	// QuarantineSums are those of all tenants, by tenant, kind and target.
 	QuarantineSums(ctx context.Context, rollout string) ([]QuarantineSum, error)
+	// Commands are those given to the rollout, the oldest first.
 	Commands(ctx context.Context, rollout string) ([]CommandGiven, error)
 	// RolloutErrands are those of all tenants, the oldest first.
 	RolloutErrands(ctx context.Context, rollout string) ([]upgrader.Errand, error)
@@ -70,7 +72,7 @@ type Reporter struct {
 	records  Records
 }
 
-// NewReporter wires a Reporter.
+// NewReporter wires a Reporter from where rollouts and their records are read.
 func NewReporter(rollouts Rollouts, records Records) *Reporter {
 	return &Reporter{rollouts: rollouts, records: records}
 }

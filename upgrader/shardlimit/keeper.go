@@ -33,7 +33,7 @@ type Change struct {
 	Pause time.Duration
 }
 
-// Store keeps raised limits.
+// Store keeps raised limits and claims to them. Safe for concurrent use.
 type Store interface {
 	// ChangeLimit locks the limit of a cluster, has decide look at it and at
 	// the claims that it concerns, and stores what that returns, in one

@@ -52,7 +52,7 @@ const (
 	Left      State = "left"      // somebody else has changed it meanwhile: theirs stays
 )
 
-// Open says that something is owed.
+// Open says that something is owed: the row has to be looked at again.
 func (s State) Open() bool { return s != Restored && s != Left }
 
 // Limit is the raised limit of one cluster.

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Terms are those of one lease.
+// Terms are those of one lease; all of them are needed.
 type Terms struct {
 	Until time.Time     // it runs out then, by this process's clock
 	TTL   time.Duration // by which it is extended, four times as often as needed

@@ -91,7 +91,7 @@ type SideProgress struct {
 	Key    string // what the comparison is about; another key is another one
 	// At is the highest sequence number read, per index and shard.
 	At      map[string]stream.Checkpoint
-	Buckets []byte
+	Buckets []byte // packed; only good for Comparison.Resume
 	// Start are the checkpoints of the sources when it began.
 	Start map[string]stream.Checkpoint
 }
