@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -41,6 +40,7 @@ type session struct {
 	perSecond float64
 	noted     time.Time  // when progress was stored last
 	saving    sync.Mutex // held while the tenant's row is stored during copies
+	recorder  moveRecorder
 	// swept are the ids of sources of merges that were read as a whole.
 	swept map[string][]string
 	// wayClear is when no other tenant was seen behind its fence.
@@ -313,22 +313,6 @@ func (s *session) steeredAway(ctx context.Context, step Step) (bool, error) {
 	held := step == StepFence && !t.SwitchAllowed
 	s.steered = NextStep(ro.Wish, mine) != step && (ro.Wish != WishRun || t.Intent != IntentNone || held)
 	return s.steered, nil
-}
-
-// saveMoves stores moves; safe while copies run.
-func (s *session) saveMoves(ctx context.Context, moves ...*Move) error {
-	s.mu.Lock()
-	rows := make([]Move, len(moves))
-	for i, m := range moves {
-		m.Wrote = s.wrote[m.Target]
-		rows[i] = *m
-		rows[i].Copies = append([]Copy(nil), m.Copies...)
-		for j := range rows[i].Copies {
-			rows[i].Copies[j].Streamed = maps.Clone(rows[i].Copies[j].Streamed)
-		}
-	}
-	s.mu.Unlock()
-	return s.r.store.SaveMoves(ctx, s.lease, rows...)
 }
 
 // oldPatterns match the old version's indices that move.
