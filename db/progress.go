@@ -16,6 +16,15 @@ var _ upgrader.Paces = (*Rollouts)(nil)
 // Samples implements upgrader.Paces: as many tenants, and of the same kind, as
 // CopyRate looks at.
 func (r *Rollouts) Samples(ctx context.Context, cluster, rollout string) ([]estimate.Sample, error) {
+	found, err := r.upgraded(ctx, cluster, rollout)
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
+	return r.rehearsed(ctx, cluster)
+}
+
+// upgraded are the samples that tenants make; own ones are of the rollout.
+func (r *Rollouts) upgraded(ctx context.Context, cluster, rollout string) ([]estimate.Sample, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		select rt.docs_total, extract(epoch from (rt.proof ->> 'taken_at')::timestamptz - rt.started_at)::float8, rt.rollout_id = $3
 		from rollout_tenants rt join rollouts r on r.id = rt.rollout_id
@@ -23,11 +32,7 @@ func (r *Rollouts) Samples(ctx context.Context, cluster, rollout string) ([]esti
 			and (rt.proof ->> 'taken_at')::timestamptz > rt.started_at
 			and not coalesce((r.options ->> 'hold_switch')::boolean, false)
 		order by rt.started_at desc limit $1`, ratedTenants, cluster, rollout)
-	found, err := samplesOf(rows, err)
-	if err != nil || len(found) > 0 {
-		return found, err
-	}
-	return r.rehearsed(ctx, cluster)
+	return samplesOf(rows, err)
 }
 
 // rehearsed are the samples that rehearsals make.

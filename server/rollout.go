@@ -152,7 +152,7 @@ func shardsToProto(f capacity.ShardForecast) *tmsv1.ShardForecast {
 func forecastToProto(f capacity.Forecast) *tmsv1.FleetForecast {
 	return &tmsv1.FleetForecast{
 		Documents: f.Docs, Bytes: f.Bytes, DurationSeconds: round(f.Duration.Seconds()),
-		MeasuredTenants: int32(f.Rate.Tenants), Rehearsed: f.Rate.Rehearsed, DocumentsPerSecond: round(f.Rate.PerSecond),
+		MeasuredTenants: int32(f.Rate.Tenants), Rehearsed: f.Rate.Rehearsed, DocumentsPerSecond: round(f.Rate.PerSecond), TypicalSeconds: round(f.Rate.Typical.Seconds()),
 		Until: stamp(f.Until), CalendarShards: int32(f.CalendarShards), ShardsAfter: int32(f.ShardsAfter),
 		LargestWave: int32(f.LargestWave), Waves: int32(f.Waves),
 		Disk: &tmsv1.DiskForecast{Total: f.Disk.Total, Used: f.Disk.Used, Peak: f.Disk.Peak, After: f.Disk.After, Limit: f.Disk.Limit, Watermark: f.Disk.Watermark},

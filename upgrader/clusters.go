@@ -135,7 +135,7 @@ func (s *Service) planCluster(ctx context.Context, whole *planner, cluster strin
 		return nil, unavailable(cluster, err)
 	}
 	p.plan.remarks = s.seedRemarks(ctx, cluster, engine, p.plan)
-	at, err := s.situation(ctx, cluster, engine, view)
+	at, err := s.situation(ctx, cluster, engine, view, whole.plan.Options)
 	if err != nil {
 		return nil, err
 	}

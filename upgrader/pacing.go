@@ -2,10 +2,10 @@ package upgrader
 
 import "context"
 
-// limits are the documents per second that the clusters of a rollout under way
-// let through now, where that is limited, and whether everything is stopped.
-func (s *Service) limits(ctx context.Context, r *Rollout) (limits map[string]float64, stopped bool, err error) {
-	if s.budgets == nil || r.State.Ended() {
+// limits are the documents per second that clusters let through now, where that
+// is limited, and whether everything is stopped.
+func (s *Service) limits(ctx context.Context) (limits map[string]float64, stopped bool, err error) {
+	if s.budgets == nil {
 		return nil, false, nil
 	}
 	all, stop, err := s.budgets.Budgets(ctx)
@@ -21,14 +21,19 @@ func (s *Service) limits(ctx context.Context, r *Rollout) (limits map[string]flo
 	return out, stop != nil, nil
 }
 
-// owed are the documents of a tenant that a cluster's limit has yet to let
-// through: each counts once to be copied and, compared in full, once for each
-// side.
-func owed(r *Rollout, t *RolloutTenant, a Amount) float64 {
-	compared := 0.0
-	if r.Options.Verify == VerifyFull {
-		compared = 2 * float64(a.DocsTotal)
+// countedTimes is how often a cluster's limit counts each document: once to be copied
+// and, compared in full, once for each side.
+func countedTimes(level VerifyLevel) float64 {
+	if level == VerifyFull {
+		return 3
 	}
+	return 1
+}
+
+// owed are the documents of a tenant that a cluster's limit has yet to let
+// through, each as often as it counts.
+func owed(r *Rollout, t *RolloutTenant, a Amount) float64 {
+	compared := (countedTimes(r.Options.Verify) - 1) * float64(a.DocsTotal)
 	switch t.State {
 	case TenantPlanned, TenantPrepared, TenantCopying:
 		return float64(a.DocsTotal-a.Docs) + compared

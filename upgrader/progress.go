@@ -106,8 +106,10 @@ func (s *Service) Progress(ctx context.Context, id string, full bool) (*Progress
 func (s *Service) ProgressOf(ctx context.Context, r *Rollout, full bool) (*Progress, error) {
 	m := measures{now: s.now(), stall: s.stall, moves: map[string][]Move{}, samples: map[string]estimate.Model{}}
 	var err error
-	if m.limits, m.stopped, err = s.limits(ctx, r); err != nil {
-		return nil, err
+	if !r.State.Ended() {
+		if m.limits, m.stopped, err = s.limits(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if m.idle, err = s.paces.Idle(ctx, r.ID); err != nil {
 		return nil, err

@@ -78,6 +78,7 @@ func (tp *tenantPlan) footprint() {
 				continue
 			}
 			f.Docs += c.Docs
+			f.Largest = max(f.Largest, c.Docs)
 			f.Bytes += c.Bytes * int64(1+m.Replicas)
 			counted[c.Source] = true
 		}
@@ -126,7 +127,7 @@ func (s *Service) WithSimulation(r Rates) *Service {
 }
 
 // situation reads what a simulation needs beside the plan.
-func (s *Service) situation(ctx context.Context, cluster string, engine Engine, v ClusterView) (capacity.Situation, error) {
+func (s *Service) situation(ctx context.Context, cluster string, engine Engine, v ClusterView, o Options) (capacity.Situation, error) {
 	at := capacity.Situation{Now: v.Now, Shards: v.Shards}
 	if s.rates == nil {
 		return at, nil
@@ -137,6 +138,10 @@ func (s *Service) situation(ctx context.Context, cluster string, engine Engine, 
 			return at, unavailable(cluster, err)
 		}
 	}
-	at.Rate, err = s.rates.CopyRate(ctx, cluster)
+	if at.Rate, err = s.rates.CopyRate(ctx, cluster); err != nil {
+		return at, err
+	}
+	limits, _, err := s.limits(ctx)
+	at.Limits = capacity.Limits{Cluster: limits[cluster] / countedTimes(o.Verify), Copy: o.RequestsPerSecond}
 	return at, err
 }

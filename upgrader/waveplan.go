@@ -123,7 +123,7 @@ func (c *ClusterPlan) forecastWaves(waves []Wave, members [][]TenantPlan, atOnce
 			parts[i].Moving = append(parts[i].Moving, t.moving())
 		}
 	}
-	start := capacity.Situation{Shards: capacity.Shards{Open: c.Shards.Now}, Disk: c.Forecast.Disk.Disk, Rate: c.Forecast.Rate}
+	start := capacity.Situation{Shards: capacity.Shards{Open: c.Shards.Now}, Disk: c.Forecast.Disk.Disk, Rate: c.Forecast.Rate, Limits: c.Forecast.Limits}
 	out := start.Waves(parts, atOnce)
 	if len(out) == 0 {
 		return nil

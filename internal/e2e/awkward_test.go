@@ -12,7 +12,7 @@ import (
 // tenant stays where it is until the operator allows for them.
 func TestAwkwardDocuments(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(1)
+	b := setup(t).seeded().serve(1)
 	only := append([]string{"flow"}, small...)
 	odd := b.tenant("0.8.1", 3, 500, only...)
 	sound := b.tenant("0.8.1", 1, 100, "rule", "profile")
@@ -80,7 +80,7 @@ func TestWreck(t *testing.T) {
 // another one.
 func TestInterruptedRun(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(1)
+	b := setup(t).seeded().serve(1)
 	tenant := b.tenant("0.8.1", 2, 300, small...)
 	code, r := b.rollout("start", "--to", "0.8.2", "--hold-switch")
 	require.Zero(t, code)

@@ -27,7 +27,7 @@ func (b *bundle) offline(database string, args ...string) result {
 // copy and from what the repository tells.
 func TestPostgresIsLost(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(1)
+	b := setup(t).seeded().serve(1)
 	acme, globex := b.tenant("0.8.1", 1, 40, small...), b.tenant("0.8.1", 1, 20, small...)
 	repo := b.nas()
 	first := b.run("create", "--tenant", acme.Name(), "--wait")

@@ -18,7 +18,7 @@ const (
 	// kills is how many processes have to die in TestKillNine.
 	kills = 20
 	// killsPerRollout leaves a rollout the time to end.
-	killsPerRollout = 14
+	killsPerRollout = 10
 	// mostRollouts bounds the test when rollouts are quick; odd, so that the
 	// last one goes forth.
 	mostRollouts = 9

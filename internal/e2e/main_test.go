@@ -41,5 +41,10 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	return devtest.Main(m)
+	code := devtest.Main(m)
+	if err := removeSeeds(); err != nil {
+		fmt.Fprintln(os.Stderr, "remove the seeds:", err)
+		return max(code, 1)
+	}
+	return code
 }

@@ -13,7 +13,7 @@ import (
 // its twin with the same documents once: both must end the same.
 func TestForthBackForth(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(1)
+	b := setup(t).seeded().serve(1)
 	often := b.tenant("0.8.1", 2, 500, small...)
 	once := b.tenant("0.8.1", 2, 500, small...)
 
@@ -53,7 +53,7 @@ func TestForthBackForth(t *testing.T) {
 // TestChain goes over two releases in one rollout, and no further than needed.
 func TestChain(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(1)
+	b := setup(t).seeded().serve(1)
 	tenant := b.tenant("0.8.0", 2, 600, small...)
 
 	plan := b.tms("upgrade", "plan", "--to", "0.8.2", "-o", "json")

@@ -70,7 +70,7 @@ func (b *bundle) done(args ...string) string {
 // TestSteering tells two processes what to do in the middle of a rollout.
 func TestSteering(t *testing.T) {
 	t.Parallel()
-	b := setup(t).serve(2)
+	b := setup(t).seeded().serve(2)
 	w := b.tenant("0.8.1", 1, 6000, "event", "profile").write(5)
 	left := b.tenant("0.8.1", 1, 50, "profile")
 	b.done("budget", "set", "--documents-per-second", "200", "--adapt=false")

@@ -38,8 +38,8 @@ order: small_first
 // is excepted. It ends complete, with every tenant on the release or excepted.
 func TestWaves(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	b.env = []string{"TMS_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8"}
+	b := setup(t).seeded()
+	b.env = append(b.env, "TMS_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8")
 	b.serve(2)
 	var healthy atomic.Bool
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,9 +2,10 @@ package capacity
 
 import (
 	"fmt"
-	"github.com/tracardi/tms/upgrader/estimate"
 	"slices"
 	"time"
+
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 // Horizon is how far the calendar is looked ahead at least.
@@ -13,6 +14,7 @@ const Horizon = 24 * time.Hour
 // Footprint is what a tenant needs, and gives back when it is finalized.
 type Footprint struct {
 	Docs       int64 // to copy
+	Largest    int64 // documents of its largest copy
 	Bytes      int64 // of the copies, replicas included, as large as their sources
 	Frees      int   // shards of the old version, replicas included
 	FreesBytes int64 // replicas included
@@ -35,6 +37,7 @@ type Forecast struct {
 	// Duration is an estimate from Rate; 0 when nothing was measured.
 	Duration time.Duration
 	Rate     estimate.Rate
+	Limits   Limits
 	// Until is how far the calendar was looked ahead.
 	Until time.Time
 	// CalendarShards are those of partitions that the calendar adds until then.
@@ -57,6 +60,13 @@ type Situation struct {
 	Shards Shards
 	Disk   Disk
 	Rate   estimate.Rate
+	Limits Limits
+}
+
+// Limits of the pace, in documents per second; 0 is not limited.
+type Limits struct {
+	Cluster float64 // of all that is copied there
+	Copy    float64 // of each copy
 }
 
 // Until is how far the calendar has to be looked ahead: as long as the rollout
@@ -69,7 +79,7 @@ func (s Situation) Until(moving []Moving, atOnce int) time.Time {
 // at a time.
 func (s Situation) Forecast(moving []Moving, atOnce int) Forecast {
 	f := Forecast{
-		Rate: s.Rate, Duration: s.duration(moving, atOnce), Until: s.Until(moving, atOnce),
+		Rate: s.Rate, Limits: s.Limits, Duration: s.duration(moving, atOnce), Until: s.Until(moving, atOnce),
 		LargestWave: s.largestWave(moving), Waves: s.waves(moving),
 	}
 	added, frees, freesBytes := 0, 0, int64(0)
@@ -88,12 +98,23 @@ func (s Situation) Forecast(moving []Moving, atOnce int) Forecast {
 }
 
 func (s Situation) duration(moving []Moving, atOnce int) time.Duration {
-	docs := make([]int64, len(moving))
+	each := make([]time.Duration, len(moving))
+	var docs int64
 	for i, t := range moving {
-		docs[i] = t.Docs
+		each[i] = s.Rate.Each(t.Docs)
+		if s.Limits.Copy > 0 && each[i] > 0 {
+			each[i] = max(each[i], seconds(float64(t.Largest)/s.Limits.Copy))
+		}
+		docs += t.Docs
 	}
-	return s.Rate.Duration(docs, atOnce)
+	whole := estimate.Together(each, atOnce)
+	if s.Limits.Cluster > 0 && whole > 0 {
+		whole = max(whole, seconds(float64(docs)/s.Limits.Cluster))
+	}
+	return whole
 }
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 // largestWave takes the tenants that need most: when so many of them fit, any
 // so many do.

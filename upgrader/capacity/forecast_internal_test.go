@@ -2,9 +2,12 @@ package capacity
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/tracardi/tms/upgrader/estimate"
 )
 
 func moving(shards, frees int, docs int64) Moving {
@@ -55,4 +58,27 @@ func TestLargestWaveFits(t *testing.T) {
 			require.Equal(t, 1, s.waves(all))
 		}
 	})
+}
+
+// No rollout is quicker than the limits that are in force.
+func TestDurationUnderLimits(t *testing.T) {
+	t.Parallel()
+	moving := []Moving{{Footprint: Footprint{Docs: 1000, Largest: 600}}, {Footprint: Footprint{Docs: 3000, Largest: 3000}}}
+	rate := estimate.Rate{Tenants: 3, Typical: 10 * time.Second}
+	for name, c := range map[string]struct {
+		rate   estimate.Rate
+		limits Limits
+		atOnce int
+		want   time.Duration
+	}{
+		"no limits":                   {rate, Limits{}, 2, 10 * time.Second},
+		"limits that hinder nobody":   {rate, Limits{Cluster: 4000, Copy: 3000}, 2, 10 * time.Second},
+		"the cluster's":               {rate, Limits{Cluster: 100}, 2, 40 * time.Second},
+		"each copy's, side by side":   {rate, Limits{Copy: 30}, 2, 100 * time.Second},
+		"each copy's, one by one":     {rate, Limits{Copy: 30}, 1, 120 * time.Second},
+		"both":                        {rate, Limits{Cluster: 20, Copy: 30}, 2, 200 * time.Second},
+		"nothing was measured before": {estimate.Rate{}, Limits{Cluster: 100, Copy: 30}, 2, 0},
+	} {
+		require.Equal(t, c.want, Situation{Rate: c.rate, Limits: c.limits}.duration(moving, c.atOnce), name)
+	}
 }

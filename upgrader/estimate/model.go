@@ -43,6 +43,7 @@ const (
 type Model struct {
 	base, perDoc float64 // seconds
 	low, high    float64 // factors
+	most         int64   // documents of the largest sample
 	n            int
 }
 
@@ -64,6 +65,9 @@ func Fit(samples []Sample) Model {
 	}
 	e := line(samples)
 	e.n = len(samples)
+	for _, s := range samples {
+		e.most = max(e.most, s.Docs)
+	}
 	ratios := make([]float64, len(samples))
 	for i, s := range samples {
 		ratios[i] = s.Took.Seconds() / e.Seconds(s.Docs)
@@ -112,7 +116,8 @@ func quantile(sorted []float64, q float64) float64 {
 func (e Model) Known() bool { return e.n > 0 }
 
 // Where nothing was measured, tenants are weighed against each other by these:
-// seconds for each, and for a document. They are never shown as a time.
+// seconds for each, and for a document. Alone they are never shown as a time;
+// documents past those of the largest sample take as long at least.
 const guessedBase, guessedPerDoc = 3, 1.0 / 5_000
 
 // Seconds that a tenant of so many documents takes, at least a millisecond.
@@ -120,7 +125,10 @@ func (e Model) Seconds(docs int64) float64 {
 	if !e.Known() {
 		return guessedBase + guessedPerDoc*float64(docs)
 	}
-	return max(e.base+e.perDoc*float64(docs), 0.001)
+	// Where only small tenants were measured the line says nothing of large ones,
+	// and may be flat.
+	beyond := max(0, docs-e.most)
+	return max(e.base+e.perDoc*float64(docs-beyond)+max(e.perDoc, guessedPerDoc)*float64(beyond), 0.001)
 }
 
 // Span widens an expectation to a range. What several tenants take together is

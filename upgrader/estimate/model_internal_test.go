@@ -54,9 +54,30 @@ func TestEstimator(t *testing.T) {
 func TestDuration(t *testing.T) {
 	t.Parallel()
 	docs := []int64{100, 100, 10_000}
-	require.Zero(t, Rate{}.Duration(docs, 4), "nothing was measured")
+	whole := func(r Rate, atOnce int, docs ...int64) time.Duration {
+		each := make([]time.Duration, len(docs))
+		for i, n := range docs {
+			each[i] = r.Each(n)
+		}
+		return Together(each, atOnce)
+	}
+	require.Zero(t, whole(Rate{}, 4, docs...), "nothing was measured")
 	r := Rate{Tenants: 5, Typical: 10 * time.Second, PerSecond: 100}
-	require.Zero(t, r.Duration(nil, 4), "nobody has anything to do")
-	require.Equal(t, 100*time.Second, r.Duration(docs, 4), "the longest decides")
-	require.Equal(t, 120*time.Second, r.Duration(docs, 1), "one after the other")
+	require.Zero(t, whole(r, 4), "nobody has anything to do")
+	require.Equal(t, 100*time.Second, whole(r, 4, docs...), "the longest decides")
+	require.Equal(t, 120*time.Second, whole(r, 1, docs...), "one after the other")
+
+	// Small tenants take their time for indices, not for documents.
+	var small []Sample
+	for range 6 {
+		small = append(small, Sample{Docs: 300, Took: 6 * time.Second})
+	}
+	r = RateOf(small)
+	require.Equal(t, 6*time.Second, r.Typical)
+	require.InDelta(t, 6, r.Each(100).Seconds(), 0.1)
+	require.InDelta(t, 6+3700*guessedPerDoc, r.Each(4000).Seconds(), 0.1)
+	require.InDelta(t, 6+guessedPerDoc*1e6, r.Each(1_000_300).Seconds(), 0.1, "what is far larger is not taken for small")
+	r = RateOf(append(small, Sample{Docs: 100_300, Took: 106 * time.Second}))
+	require.InDelta(t, 56, r.Each(50_300).Seconds(), 1, "along the line")
+	require.InDelta(t, 206, r.Each(200_300).Seconds(), 4, "and past its end")
 }

@@ -15,38 +15,46 @@ type Rate struct {
 	Typical time.Duration
 	// PerSecond is documents per second and tenant, over all of them together.
 	PerSecond float64
+	// Model is the line through them.
+	Model Model
 }
 
-// RateOf sums samples of rehearsals up; none is a Rate without Tenants.
-func RateOf(rehearsed []Sample) Rate {
-	if len(rehearsed) == 0 {
+// RateOf sums samples up; none is a Rate without Tenants.
+func RateOf(samples []Sample) Rate {
+	if len(samples) == 0 {
 		return Rate{}
 	}
 	var docs int64
 	var took time.Duration
-	each := make([]float64, len(rehearsed))
-	for i, s := range rehearsed {
+	each := make([]float64, len(samples))
+	for i, s := range samples {
 		docs, took, each[i] = docs+s.Docs, took+s.Took, s.Took.Seconds()
 	}
 	slices.Sort(each)
-	return Rate{Tenants: len(rehearsed), Rehearsed: true, Typical: toDuration(quantile(each, 0.5)), PerSecond: float64(docs) / took.Seconds()}
+	return Rate{Tenants: len(samples), Typical: toDuration(quantile(each, 0.5)), PerSecond: float64(docs) / took.Seconds(), Model: Fit(samples)}
 }
 
-// Duration is how long tenants with so many documents each take, so many of
-// them at a time: at least as long as the one that takes longest. 0 when
-// nothing was measured, or nobody has anything to do.
-func (r Rate) Duration(docs []int64, atOnce int) time.Duration {
-	if r.Tenants == 0 || len(docs) == 0 {
+// Each is how long a tenant with so many documents takes; 0 when nothing was
+// measured.
+func (r Rate) Each(docs int64) time.Duration {
+	switch {
+	case r.Tenants == 0:
 		return 0
+	case r.Model.Known():
+		return toDuration(r.Model.Seconds(docs))
+	case r.PerSecond > 0:
+		return max(r.Typical, toDuration(float64(docs)/r.PerSecond))
 	}
+	return r.Typical
+}
+
+// Together is how long tenants take that take so long each, so many of them at
+// a time: at least as long as the one that takes longest.
+func Together(each []time.Duration, atOnce int) time.Duration {
 	var sum, longest time.Duration
-	for _, n := range docs {
-		one := r.Typical
-		if r.PerSecond > 0 {
-			one = max(one, time.Duration(float64(n)/r.PerSecond*float64(time.Second)))
-		}
+	for _, one := range each {
 		sum += one
 		longest = max(longest, one)
 	}
-	return max(longest, sum/time.Duration(max(1, min(atOnce, len(docs)))))
+	return max(longest, sum/time.Duration(max(1, min(atOnce, len(each)))))
 }

@@ -1784,9 +1784,11 @@ type FleetForecast struct {
 	// Disk of all data nodes.
 	Disk *DiskForecast `protobuf:"bytes,11,opt,name=disk,proto3" json:"disk,omitempty"`
 	// The estimate comes from rehearsals: no tenant was upgraded yet.
-	Rehearsed     bool `protobuf:"varint,20,opt,name=rehearsed,proto3" json:"rehearsed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Rehearsed bool `protobuf:"varint,20,opt,name=rehearsed,proto3" json:"rehearsed,omitempty"`
+	// Median time of a tenant of those that were measured.
+	TypicalSeconds float64 `protobuf:"fixed64,21,opt,name=typical_seconds,json=typicalSeconds,proto3" json:"typical_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *FleetForecast) Reset() {
@@ -1901,6 +1903,13 @@ func (x *FleetForecast) GetRehearsed() bool {
 		return x.Rehearsed
 	}
 	return false
+}
+
+func (x *FleetForecast) GetTypicalSeconds() float64 {
+	if x != nil {
+		return x.TypicalSeconds
+	}
+	return 0
 }
 
 // DiskForecast is in bytes, replicas included.
@@ -3033,7 +3042,7 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x04wave\x18\x1e \x01(\x05R\x04wave\x1a;\n" +
 	"\rByMethodEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xca\x03\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xf3\x03\n" +
 	"\rFleetForecast\x12\x1c\n" +
 	"\tdocuments\x18\x01 \x01(\x03R\tdocuments\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12)\n" +
@@ -3047,7 +3056,8 @@ const file_tms_v1_rollout_proto_rawDesc = "" +
 	"\x05waves\x18\n" +
 	" \x01(\x05R\x05waves\x12(\n" +
 	"\x04disk\x18\v \x01(\v2\x14.tms.v1.DiskForecastR\x04disk\x12\x1c\n" +
-	"\trehearsed\x18\x14 \x01(\bR\trehearsed\"\x96\x01\n" +
+	"\trehearsed\x18\x14 \x01(\bR\trehearsed\x12'\n" +
+	"\x0ftypical_seconds\x18\x15 \x01(\x01R\x0etypicalSeconds\"\x96\x01\n" +
 	"\fDiskForecast\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x12\n" +

@@ -46,8 +46,8 @@ func (a *app) printSimulation(f *tmsv1.FleetForecast) error {
 		if f.GetRehearsed() {
 			like = "rehearsals expect"
 		}
-		fmt.Fprintf(&b, "duration: about %s for %d documents, as the last %d %s (%.0f documents/s each)\n",
-			time.Duration(f.GetDurationSeconds()*float64(time.Second)).Round(time.Second), f.GetDocuments(), f.GetMeasuredTenants(), like, f.GetDocumentsPerSecond())
+		fmt.Fprintf(&b, "duration: about %s for %d documents, as the last %d %s (median %s)\n",
+			time.Duration(f.GetDurationSeconds()*float64(time.Second)).Round(time.Second), f.GetDocuments(), f.GetMeasuredTenants(), like, seconds(f.GetTypicalSeconds()))
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
