@@ -125,10 +125,13 @@ func (e Model) Seconds(docs int64) float64 {
 	if !e.Known() {
 		return guessedBase + guessedPerDoc*float64(docs)
 	}
-	// Where only small tenants were measured the line says nothing of large ones,
-	// and may be flat.
-	beyond := max(0, docs-e.most)
-	return max(e.base+e.perDoc*float64(docs-beyond)+max(e.perDoc, guessedPerDoc)*float64(beyond), 0.001)
+	// Where only small tenants were measured, whose documents hardly count beside
+	// their indices, the line says nothing of large ones: its slope is noise.
+	beyond, slope := max(0, docs-e.most), guessedPerDoc
+	if e.perDoc*float64(e.most) > e.base {
+		slope = max(slope, e.perDoc)
+	}
+	return max(e.base+e.perDoc*float64(docs-beyond)+slope*float64(beyond), 0.001)
 }
 
 // Span widens an expectation to a range. What several tenants take together is

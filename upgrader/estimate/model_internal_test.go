@@ -77,6 +77,8 @@ func TestDuration(t *testing.T) {
 	require.InDelta(t, 6, r.Each(100).Seconds(), 0.1)
 	require.InDelta(t, 6+3700*guessedPerDoc, r.Each(4000).Seconds(), 0.1)
 	require.InDelta(t, 6+guessedPerDoc*1e6, r.Each(1_000_300).Seconds(), 0.1, "what is far larger is not taken for small")
+	r = RateOf(append(small, Sample{Docs: 100, Took: 5 * time.Second}))
+	require.Less(t, r.Each(4000).Seconds(), 8.0, "what comes of chance is not carried on")
 	r = RateOf(append(small, Sample{Docs: 100_300, Took: 106 * time.Second}))
 	require.InDelta(t, 56, r.Each(50_300).Seconds(), 1, "along the line")
 	require.InDelta(t, 206, r.Each(200_300).Seconds(), 4, "and past its end")
