@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/backups"
 )
@@ -178,54 +176,14 @@ func (b *Backups) MarkRestored(ctx context.Context, l *backups.Lease, r *backups
 	})
 }
 
-// backupArgs is a wake-up for one run. As with rollouts, the run's own row
-// says what is to be done, who may do it and when.
-type backupArgs struct {
-	Run  string `json:"run"`
-	Slot int64  `json:"slot"` // unix time in units of freshness
-}
+type backupTurn struct{}
 
-func backupWake(id string) river.JobArgs { return backupArgs{Run: id, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (backupArgs) Kind() string { return "backup_run" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (backupArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-// backupWorker is a turn on one run.
-type backupWorker struct {
-	river.WorkerDefaults[backupArgs]
-	runner *backups.Runner
-	log    *slog.Logger
-}
-
-// Work implements river.Worker. Errors are logged and not returned: the run's
-// own row says when to try again.
-func (w *backupWorker) Work(ctx context.Context, job *river.Job[backupArgs]) error {
-	if err := w.runner.Work(ctx, job.Args.Run); err != nil && ctx.Err() == nil {
-		w.log.Warn("backup turn ended early", "run", job.Args.Run, "error", err)
-	}
-	return nil
-}
+func (backupTurn) name() string { return "backup_run" }
 
 // BackupWork lets a Queue wake and do snapshots and restores.
 func BackupWork(store *Backups, runner *backups.Runner) QueuePart {
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return addWorker(ws, &backupWorker{runner: runner, log: log})
-		},
-		attach: func(q *Queue) { store.wake = q.insertBackup },
-		due: func(ctx context.Context, q *Queue) error {
-			ids, err := store.Due(ctx, workers)
-			if err != nil {
-				return err
-			}
-			return q.wakeAll(ctx, ids, backupWake)
-		},
-	}
-}
-
-func (q *Queue) insertBackup(ctx context.Context, tx pgx.Tx, id string) error {
-	return q.wake(ctx, tx, backupWake(id))
+	return turns[backupTurn]{
+		due:  func(ctx context.Context, _ *Queue) ([]string, error) { return store.Due(ctx, workers) },
+		work: runner.Work, wake: &store.wake,
+	}.part()
 }

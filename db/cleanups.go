@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/cleanup"
 	"github.com/tracardi/tms/tenants"
@@ -161,56 +159,17 @@ func (c *Cleanups) Release(ctx context.Context, op *tenants.Operation, owner str
 	})
 }
 
-// cleanupArgs is a wake-up for one cleanup, like purgeArgs.
-type cleanupArgs struct {
-	Operation string `json:"operation"`
-	Slot      int64  `json:"slot"` // unix time in units of freshness
-}
+type cleanupTurn struct{}
 
-func cleanupWake(id string) river.JobArgs { return cleanupArgs{Operation: id, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (cleanupArgs) Kind() string { return "version_cleanup" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (cleanupArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-// cleanupWorker does one turn of a cleanup.
-type cleanupWorker struct {
-	river.WorkerDefaults[cleanupArgs]
-	service *cleanup.Service
-	log     *slog.Logger
-}
-
-// Timeout implements river.Worker: a turn has a limit of its own.
-func (*cleanupWorker) Timeout(*river.Job[cleanupArgs]) time.Duration { return -1 }
-
-// Work implements river.Worker. Errors are logged and not returned: the
-// operation's own row says when to try again.
-func (w *cleanupWorker) Work(ctx context.Context, job *river.Job[cleanupArgs]) error {
-	if err := w.service.Work(ctx, job.Args.Operation); err != nil && ctx.Err() == nil {
-		w.log.Warn("cleanup not complete yet", "operation", job.Args.Operation, "error", err)
-	}
-	return nil
-}
+func (cleanupTurn) name() string { return "version_cleanup" }
 
 // CleanupWork lets a Queue wake and do cleanups.
 func CleanupWork(store *Cleanups, service *cleanup.Service) QueuePart {
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return addWorker(ws, &cleanupWorker{service: service, log: log})
+	return turns[cleanupTurn]{
+		due: func(ctx context.Context, _ *Queue) ([]string, error) {
+			return dueOperations(ctx, store.db.pool, cleanup.Kind, workers)
 		},
-		attach: func(q *Queue) { store.wake = q.insertCleanup },
-		due: func(ctx context.Context, q *Queue) error {
-			ids, err := dueOperations(ctx, store.db.pool, cleanup.Kind, workers)
-			if err != nil {
-				return err
-			}
-			return q.wakeAll(ctx, ids, cleanupWake)
-		},
-	}
-}
-
-func (q *Queue) insertCleanup(ctx context.Context, tx pgx.Tx, id string) error {
-	return q.wake(ctx, tx, cleanupWake(id))
+		work: service.Work, wake: &store.wake,
+		limit: -1, // a turn has a limit of its own
+	}.part()
 }

@@ -10,8 +10,8 @@
 // its domain) when somebody else has it by now.
 //
 // queue.go puts River to work: a job carries names, and who may do what is
-// decided by leases in our own rows. Each domain adds a QueuePart (*_queue.go,
-// *_work.go). failure.go makes errors of Postgres into those of the domains, and
+// decided by leases in our own rows. Each domain adds a QueuePart, most of them
+// made of turns (turn.go). failure.go makes errors of Postgres into those of the domains, and
 // says which are worth another try. Stores are safe for concurrent use; each call
 // makes its changes in one transaction, bounded by the deadline of its context and
 // by the statement timeout of the pool.

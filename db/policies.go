@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/backups"
 	"github.com/tracardi/tms/tenants"
@@ -223,54 +221,23 @@ func (b *Backups) LeastDrilled(ctx context.Context, snapshot string) (string, er
 	return tenant, failure(err)
 }
 
-// policyArgs is a wake-up for one policy; its own row says what is to be done.
-type policyArgs struct {
-	Policy string `json:"policy"`
-	Slot   int64  `json:"slot"` // unix time in units of freshness
-}
+type policyTurn struct{}
 
-func policyWake(id string) river.JobArgs { return policyArgs{Policy: id, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (policyArgs) Kind() string { return "backup_policy" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (policyArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-// policyWorker is a turn on one policy.
-type policyWorker struct {
-	river.WorkerDefaults[policyArgs]
-	scheduler *backups.Scheduler
-	log       *slog.Logger
-}
+func (policyTurn) name() string { return "backup_policy" }
 
 // policyLimit bounds a turn: lists of snapshots are what takes long.
 const policyLimit = 5 * time.Minute
 
-// Work implements river.Worker. Errors are logged and not returned: the policy
-// stays due.
-func (w *policyWorker) Work(ctx context.Context, job *river.Job[policyArgs]) error {
-	ctx, cancel := context.WithTimeout(ctx, policyLimit)
-	defer cancel()
-	if err := w.scheduler.Work(ctx, job.Args.Policy); err != nil && ctx.Err() == nil && !errors.Is(err, backups.ErrNotFound) {
-		w.log.Warn("backup policy's turn ended early", "policy", job.Args.Policy, "error", err)
-	}
-	return nil
-}
-
 // PolicyWork lets a Queue wake and do policies.
 func PolicyWork(store *Backups, scheduler *backups.Scheduler) QueuePart {
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return addWorker(ws, &policyWorker{scheduler: scheduler, log: log})
-		},
-		attach: func(*Queue) {},
-		due: func(ctx context.Context, q *Queue) error {
-			names, err := store.DuePolicies(ctx, workers)
-			if err != nil {
+	return turns[policyTurn]{
+		due: func(ctx context.Context, _ *Queue) ([]string, error) { return store.DuePolicies(ctx, workers) },
+		work: func(ctx context.Context, name string) error {
+			if err := scheduler.Work(ctx, name); !errors.Is(err, backups.ErrNotFound) {
 				return err
 			}
-			return q.wakeAll(ctx, names, policyWake)
+			return nil // deleted meanwhile
 		},
-	}
+		limit: policyLimit,
+	}.part()
 }

@@ -78,6 +78,14 @@ type Queue struct {
 	parts  []QueuePart
 }
 
+// QueuePart adds a kind of work to a Queue.
+type QueuePart struct {
+	register func(*river.Workers, *slog.Logger) error
+	attach   func(*Queue)
+	// due inserts jobs for what waits without a living owner.
+	due func(ctx context.Context, q *Queue) error
+}
+
 // NewQueue makes store wake workers, and, with a runner, works itself; parts
 // add other kinds of work. Call Start to begin.
 func NewQueue(d *DB, store *Rollouts, runner *upgrader.Runner, log *slog.Logger, parts ...QueuePart) (*Queue, error) {

@@ -311,39 +311,9 @@ func (s *Rehearsals) RehearsalClusters(ctx context.Context) ([]string, error) {
 	return names, failure(err)
 }
 
-// rehearsalArgs is a wake-up for one rehearsal, like purgeArgs.
-type rehearsalArgs struct {
-	Operation string `json:"operation"`
-	Slot      int64  `json:"slot"` // unix time in units of freshness
-}
+type rehearsalTurn struct{}
 
-func rehearsalWake(id string) river.JobArgs { return rehearsalArgs{Operation: id, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (rehearsalArgs) Kind() string { return "upgrade_rehearsal" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (rehearsalArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-// rehearsalWorker does a rehearsal.
-type rehearsalWorker struct {
-	river.WorkerDefaults[rehearsalArgs]
-	rehearser *upgrader.Rehearser
-	log       *slog.Logger
-}
-
-// Timeout implements river.Worker: a rehearsal of a large tenant takes hours,
-// and its claim is what counts.
-func (*rehearsalWorker) Timeout(*river.Job[rehearsalArgs]) time.Duration { return -1 }
-
-// Work implements river.Worker. Errors are logged and not returned: the
-// operation's own row says when to try again.
-func (w *rehearsalWorker) Work(ctx context.Context, job *river.Job[rehearsalArgs]) error {
-	if err := w.rehearser.Work(ctx, job.Args.Operation); err != nil && ctx.Err() == nil {
-		w.log.Warn("rehearsal turn ended early", "operation", job.Args.Operation, "error", err)
-	}
-	return nil
-}
+func (rehearsalTurn) name() string { return "upgrade_rehearsal" }
 
 // sweepEvery is how often it is looked for what dead rehearsals have left, over
 // all processes: a listing of indices under one prefix, nearly always empty.
@@ -384,25 +354,22 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 // that died.
 func RehearsalWork(store *Rehearsals, rehearser *upgrader.Rehearser) QueuePart {
 	asked := int64(0) // slot of the last look that this process has asked for
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return errors.Join(addWorker(ws, &rehearsalWorker{rehearser: rehearser, log: log}), addWorker(ws, &sweepWorker{rehearser: rehearser, log: log}))
-		},
-		attach: func(q *Queue) {
-			store.wake = func(ctx context.Context, tx pgx.Tx, id string) error { return q.wake(ctx, tx, rehearsalWake(id)) }
-		},
-		due: func(ctx context.Context, q *Queue) error {
+	p := turns[rehearsalTurn]{
+		due: func(ctx context.Context, q *Queue) ([]string, error) {
 			if now := time.Now().Unix() / int64(sweepEvery/time.Second); now != asked {
 				if err := store.db.inTx(ctx, func(tx pgx.Tx) error { return q.wake(ctx, tx, sweepArgs{Slot: now}) }); err != nil {
-					return err
+					return nil, err
 				}
 				asked = now
 			}
-			ids, err := dueOperations(ctx, store.db.pool, kindRehearsal, workers)
-			if err != nil {
-				return err
-			}
-			return q.wakeAll(ctx, ids, rehearsalWake)
+			return dueOperations(ctx, store.db.pool, kindRehearsal, workers)
 		},
+		work: rehearser.Work, wake: &store.wake,
+		limit: -1, // of a large tenant it takes hours, and its claim is what counts
+	}.part()
+	turn := p.register
+	p.register = func(ws *river.Workers, log *slog.Logger) error {
+		return errors.Join(turn(ws, log), addWorker(ws, &sweepWorker{rehearser: rehearser, log: log}))
 	}
+	return p
 }

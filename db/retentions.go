@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/upgrader"
 )
@@ -146,48 +144,14 @@ func (r *Rollouts) dueRetentions(ctx context.Context, limit int) ([]string, erro
 	return out, failure(err)
 }
 
-// retentionArgs is a wake-up for one rollout's retention.
-type retentionArgs struct {
-	Rollout string `json:"rollout"`
-	Slot    int64  `json:"slot"` // unix time in units of freshness
-}
+type retentionTurn struct{}
 
-func retentionWake(id string) river.JobArgs { return retentionArgs{Rollout: id, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (retentionArgs) Kind() string { return "rollout_retention" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (retentionArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-type retentionWorker struct {
-	river.WorkerDefaults[retentionArgs]
-	service *upgrader.Service
-	log     *slog.Logger
-}
-
-// Work implements river.Worker. Errors are logged and not returned: the row
-// stays due.
-func (w *retentionWorker) Work(ctx context.Context, job *river.Job[retentionArgs]) error {
-	if err := w.service.WorkRetention(ctx, job.Args.Rollout); err != nil && ctx.Err() == nil {
-		w.log.Warn("retention not as wanted yet", "rollout", job.Args.Rollout, "error", err)
-	}
-	return nil
-}
+func (retentionTurn) name() string { return "rollout_retention" }
 
 // RetentionWork lets a Queue delete old versions when their time has come.
 func RetentionWork(store *Rollouts, service *upgrader.Service) QueuePart {
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return addWorker(ws, &retentionWorker{service: service, log: log})
-		},
-		attach: func(*Queue) {},
-		due: func(ctx context.Context, q *Queue) error {
-			found, err := store.dueRetentions(ctx, workers)
-			if err != nil {
-				return err
-			}
-			return q.wakeAll(ctx, found, retentionWake)
-		},
-	}
+	return turns[retentionTurn]{
+		due:  func(ctx context.Context, _ *Queue) ([]string, error) { return store.dueRetentions(ctx, workers) },
+		work: service.WorkRetention,
+	}.part()
 }

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"github.com/tracardi/tms/tenants"
 	"github.com/tracardi/tms/upgrader"
@@ -202,48 +200,14 @@ func (r *Rollouts) dueLimits(ctx context.Context) ([]string, error) {
 	return out, failure(err)
 }
 
-// limitArgs is a wake-up for the limit of one cluster.
-type limitArgs struct {
-	Cluster string `json:"cluster"`
-	Slot    int64  `json:"slot"` // unix time in units of freshness
-}
+type limitTurn struct{}
 
-func limitWake(cluster string) river.JobArgs { return limitArgs{Cluster: cluster, Slot: slot()} }
-
-// Kind implements river.JobArgs.
-func (limitArgs) Kind() string { return "shard_limit" }
-
-// InsertOpts implements river.JobArgsWithInsertOpts.
-func (limitArgs) InsertOpts() river.InsertOpts { return oncePerArgs() }
-
-type limitWorker struct {
-	river.WorkerDefaults[limitArgs]
-	keeper *shardlimit.Keeper
-	log    *slog.Logger
-}
-
-// Work implements river.Worker. Errors are logged and not returned: the row
-// stays due.
-func (w *limitWorker) Work(ctx context.Context, job *river.Job[limitArgs]) error {
-	if err := w.keeper.Work(ctx, job.Args.Cluster); err != nil && ctx.Err() == nil {
-		w.log.Warn("shard limit not as wanted yet", "cluster", job.Args.Cluster, "error", err)
-	}
-	return nil
-}
+func (limitTurn) name() string { return "shard_limit" }
 
 // LimitWork lets a Queue raise shard limits and put them back.
 func LimitWork(store *Rollouts, keeper *shardlimit.Keeper) QueuePart {
-	return QueuePart{
-		register: func(ws *river.Workers, log *slog.Logger) error {
-			return addWorker(ws, &limitWorker{keeper: keeper, log: log})
-		},
-		attach: func(*Queue) {},
-		due: func(ctx context.Context, q *Queue) error {
-			found, err := store.dueLimits(ctx)
-			if err != nil {
-				return err
-			}
-			return q.wakeAll(ctx, found, limitWake)
-		},
-	}
+	return turns[limitTurn]{
+		due:  func(ctx context.Context, _ *Queue) ([]string, error) { return store.dueLimits(ctx) },
+		work: keeper.Work,
+	}.part()
 }
