@@ -72,7 +72,11 @@ func (s *Service) RefuseBefore(ctx context.Context, repositories, ids []string) 
 	var wrong *Error
 	switch {
 	case errors.As(err, &wrong):
-		return []upgrader.Refusal{{Code: refusedSnapshot, Message: "no snapshot can be taken before the rollout: " + upgrader.Wording(wrong.Field, wrong.Message, "", nil), Remedy: wrong.Remedy}}, nil
+		what := wrong.Message
+		if wrong.Reason == ReasonNotFound { // it only has the name
+			what = wrong.Field + " " + what
+		}
+		return []upgrader.Refusal{{Code: refusedSnapshot, Message: "no snapshot can be taken before the rollout: " + what, Remedy: wrong.Remedy}}, nil
 	case err != nil:
 		return nil, err
 	}

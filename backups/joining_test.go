@@ -35,10 +35,10 @@ func TestSnapshotsOfThoseWhoJoin(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, runs)
 	}
-	refused("there is no repository to write to")
+	refused("before the rollout: there is no repository to write to")
 	repo := b.repository(backups.KindFS)
 	request.Options.SnapshotRepositories = []string{"elsewhere"}
-	refused(`"elsewhere" is not registered`)
+	refused(`before the rollout: repository "elsewhere" is not registered`)
 	request.Options.SnapshotRepositories = nil
 	require.NoError(t, b.engine.DeleteRepository(b.ctx, repo.Name))
 	refused("cluster default does not know repository " + repo.Name)

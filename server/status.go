@@ -193,7 +193,7 @@ func validationStatus(e *protovalidate.ValidationError) *status.Status {
 	bad := &errdetails.BadRequest{}
 	message, first := "", ""
 	for _, v := range e.Violations {
-		field, text := protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()
+		field, text := protovalidate.FieldPathString(v.Proto.GetField()), numberOf(v)+v.Proto.GetMessage()
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: text})
 		if message != "" {
 			message += "; "
@@ -203,6 +203,19 @@ func validationStatus(e *protovalidate.ValidationError) *status.Status {
 		message += field + ": " + text
 	}
 	return detailed(codes.InvalidArgument, message, info(string(tenants.ReasonInvalidField), meta("field", first)), bad)
+}
+
+// numberOf is the value that is wrong where it is a number: what else a request
+// holds may be a secret.
+func numberOf(v *protovalidate.Violation) string {
+	if v.FieldDescriptor == nil || !v.FieldValue.IsValid() || v.FieldDescriptor.IsList() || v.FieldDescriptor.IsMap() {
+		return ""
+	}
+	switch v.FieldValue.Interface().(type) {
+	case int32, int64, uint32, uint64, float32, float64:
+		return v.FieldValue.String() + " "
+	}
+	return ""
 }
 
 func withRemedy(message, remedy string) string {
