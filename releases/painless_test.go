@@ -32,7 +32,7 @@ func TestPainlessEqualsGo(t *testing.T) {
 	n := 0
 	rapid.Check(t, func(r *rapid.T) {
 		n++
-		transform := releases.Transform{Ops: rapid.SliceOfN(rapid.Custom(genOp), 1, 8).Draw(r, "ops")}.Into(genFiling(r))
+		transform := releases.Transform{Ops: rapid.SliceOfN(rapid.Custom(genOp), 1, 8).Draw(r, "ops")}.In(rapid.SampledFrom([]string{releases.InStaging, releases.InProduction}).Draw(r, "in")).Into(genFiling(r))
 		docs := rapid.SliceOfN(rapid.Custom(genDoc), docsPerTransform, docsPerTransform).Draw(r, "docs")
 		ids := number(fmt.Sprintf("%d-", n), len(docs))
 		for i, problem := range e.index(r, from, ids, docs) {
@@ -87,6 +87,9 @@ func genOp(r *rapid.T) releases.Op {
 	}
 	if rapid.IntRange(0, 2).Draw(r, "conditional") == 0 || op.Kind == releases.OpDropDocument || op.Kind == releases.OpRoute {
 		op.When = genCondition(r)
+	}
+	if op.Kind != releases.OpRoute {
+		op.Mode = rapid.SampledFrom([]string{"", "", releases.InStaging, releases.InProduction}).Draw(r, "mode")
 	}
 	switch op.Kind {
 	case releases.OpRename:
