@@ -8,8 +8,8 @@ import (
 	"github.com/tracardi/tms/upgrader/shardlimit"
 )
 
-// shardlimit.Keeper is one for the clusters of the service, which have to be engines
-// whose shard limit TMS can change.
+// ShardKeeper keeps the shard limits of the service's clusters, which have to be
+// engines whose limit TMS can change.
 func (s *Service) ShardKeeper(store shardlimit.Store, log *slog.Logger) *shardlimit.Keeper {
 	return shardlimit.NewKeeper(store, func(ctx context.Context, cluster string) (shardlimit.Engine, error) {
 		found, err := s.engines.For(ctx, cluster)

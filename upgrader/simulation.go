@@ -42,8 +42,8 @@ func (p *planner) simulate(s capacity.Situation) {
 }
 
 // moving is what arithmetic needs to know of a tenant.
-func (tp *TenantPlan) moving() capacity.Moving {
-	return capacity.Moving{Shards: tp.Shards, Footprint: tp.Footprint}
+func (t TenantPlan) moving() capacity.Moving {
+	return capacity.Moving{Shards: t.Shards, Footprint: t.Footprint}
 }
 
 // calendarShards are those of the partitions that begin until then: of the old

@@ -2,8 +2,9 @@ package shardlimit
 
 import (
 	"fmt"
-	"github.com/tracardi/tms/upgrader/capacity"
 	"slices"
+
+	"github.com/tracardi/tms/upgrader/capacity"
 )
 
 // Settings are cluster.max_shards_per_node at each level; nil where it is

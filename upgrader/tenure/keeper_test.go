@@ -43,7 +43,7 @@ func TestKeep(t *testing.T) {
 					return answer
 				}})
 				if one.ends == 0 {
-					time.Sleep(time.Hour)
+					<-time.After(time.Hour)
 					require.True(t, k.Held())
 					require.NoError(t, k.Context().Err())
 					k.Stop()
@@ -68,7 +68,7 @@ func TestHeldWithoutAnswer(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}})
-		time.Sleep(4 * time.Second)
+		<-time.After(4 * time.Second)
 		require.False(t, k.Held())
 		require.NoError(t, k.Context().Err())
 		require.ErrorIs(t, k.Forfeit(), errLost)
