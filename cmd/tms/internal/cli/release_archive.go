@@ -28,10 +28,10 @@ func bundleFiles(cmd *cobra.Command, ref string) (files fs.FS, ok bool, err erro
 	info, err := os.Stat(ref)
 	switch {
 	case err != nil:
-		return nil, false, nil //nolint:nilerr // the name of something else, perhaps a version
+		return nil, false, nil // the name of something else, perhaps a version
 	case info.IsDir():
 		if _, err := os.Stat(filepath.Join(ref, "release.yaml")); err != nil {
-			return nil, false, nil //nolint:nilerr // no bundle
+			return nil, false, nil
 		}
 		files, err = bundleDir(ref)
 		return files, true, err
