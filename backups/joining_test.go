@@ -1,7 +1,10 @@
 package backups_test
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/internal/devstack/devtest"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/schema"
 )
 
 // What keeps a snapshot from being taken before a rollout is in its plan; and a
@@ -68,7 +72,14 @@ func TestSnapshotsOfThoseWhoJoin(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, backups.StateSuccess, run.State)
 	require.Equal(t, []string{late.Name()}, run.Tenants)
-	require.False(t, joined(r).StartedAt.Before(run.FinishedAt), "nothing of it is touched before")
+	made, err := b.engine.Indices(b.ctx, "0820."+late.Name()+".*", "prod-0820."+late.Name()+".*")
+	require.NoError(t, err)
+	require.NotEmpty(t, made)
+	for _, ix := range made { // the engine runs on this machine, by the same clock
+		at, err := strconv.ParseInt(fmt.Sprint(schema.Flatten(ix.Settings)["creation_date"]), 10, 64)
+		require.NoError(t, err)
+		require.False(t, time.UnixMilli(at).Before(run.FinishedAt.Truncate(time.Millisecond)), "%s was made before the end of the snapshot", ix.Name)
+	}
 	again, err := b.service.BeginJoining(b.ctx, "test", r.ID, nil, late.Name())
 	require.NoError(t, err)
 	require.Equal(t, own, again, "asked again, it is the same")
