@@ -172,7 +172,12 @@ func takersByDate(moves []*Move, group groupOf) []*Move {
 
 // ownSource says whether a source belongs into a move's partition by its name.
 func (m *Move) ownSource(source string) bool {
-	return slices.ContainsFunc(m.Copies, func(c Copy) bool { return c.Source == source && !c.Foreign })
+	for i := range m.Copies { // whole copies are written to meanwhile, these fields are not
+		if c := &m.Copies[i]; c.Source == source && !c.Foreign {
+			return true
+		}
+	}
+	return false
 }
 
 // spreadSource adds a source that came up after the plan to the partitions that
