@@ -228,6 +228,9 @@ func (s *site) bringToEnd(ctx context.Context, report *report) error {
 		}
 		select {
 		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err() // the run is broken off: that is nothing found
+			}
 			for _, r := range active(list) {
 				report.find(Finding{Rule: "ends by itself", What: fmt.Sprintf("after %s of calm: %s", endsWithin, describe(r))})
 			}
