@@ -55,18 +55,23 @@ func (s *session) removeVanishedBack(ctx context.Context, when vanishing) error 
 			if !r.lacks(now[name]) || w.from == nil {
 				continue
 			}
+			r.readers++
 			g.Go(func() error {
 				suspects, err := s.suspects(gctx, name, r, when)
 				if err != nil {
 					return err
 				}
 				gone, err := s.removeGone(gctx, w, suspects)
-				r.forget(gone)
+				r.found(gone)
 				return err
 			})
 		}
 	}
-	return g.Wait()
+	err = g.Wait()
+	for _, r := range s.ids {
+		r.forget()
+	}
+	return err
 }
 
 // removeGone deletes from the old version those ids that the new version does

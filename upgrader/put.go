@@ -245,8 +245,12 @@ func (s *session) bulkPart(ctx context.Context, ops []BulkOp, pending []int, ref
 			case res.OK:
 			case res.Retryable():
 				busy, last = append(busy, pending[i]), res
+			case res.Type == "cluster_block_exception":
+				// It concerns all documents, not one. A block of a former owner may
+				// have arrived late: whoever goes on opens the index again.
+				return struct{}{}, backoff.Permanent(fmt.Errorf("index %s: %s: %s", part[i].Index, res.Type, res.Reason))
 			case res.Status == 403 || res.Status == 404:
-				// A block or a missing index concerns all documents, not one.
+				// Nor does a missing index.
 				return struct{}{}, backoff.Permanent(failf("target %s: %s: %s", part[i].Index, res.Type, res.Reason))
 			default:
 				r := res

@@ -40,6 +40,9 @@ type remembered struct {
 	at      stream.Checkpoint // up to which they were read
 	shards  map[int][]seqID   // ascending; nil when there were too many
 	touched map[string]int64  // the highest sequence number that catching up met the id at
+	// gone counts by how many of readers an id was found gone in this pass.
+	gone    map[string]int
+	readers int
 }
 
 type seqID struct {
@@ -112,6 +115,12 @@ func (s *session) remember(ctx context.Context, hot, cold []indexAt) error {
 		}
 	}
 	fresh := map[string]*remembered{}
+	// Documents of one index may go into several targets.
+	all = slices.DeleteFunc(all, func(x indexAt) bool {
+		_, twice := fresh[x.name]
+		fresh[x.name] = nil
+		return twice
+	})
 	for _, x := range all {
 		fresh[x.name] = &remembered{at: x.at, touched: map[string]int64{}}
 	}
@@ -185,11 +194,16 @@ func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats,
 		for i := range m.Copies {
 			c := &m.Copies[i]
 			if r := s.ids[c.Source]; r.lacks(now[c.Source]) && !s.apart(c) {
+				r.readers++
 				g.Go(func() error { return s.removeVanishedFrom(gctx, m, c, r, when) })
 			}
 		}
 	}
-	return g.Wait()
+	err := g.Wait()
+	for _, r := range s.ids {
+		r.forget()
+	}
+	return err
 }
 
 func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *remembered, when vanishing) error {
@@ -202,7 +216,7 @@ func (s *session) removeVanishedFrom(ctx context.Context, m *Move, c *Copy, r *r
 		if err != nil {
 			return err
 		}
-		r.forget(gone)
+		r.found(gone)
 	}
 	return nil
 }
@@ -227,18 +241,27 @@ func (s *session) suspects(ctx context.Context, index string, r *remembered, whe
 	return out, nil
 }
 
-// forget takes ids out that are known to be gone.
-func (r *remembered) forget(gone []string) {
-	if len(gone) == 0 {
-		return
+// found notes ids that one of the readers has found gone, and has removed from
+// where it is responsible.
+func (r *remembered) found(gone []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone == nil {
+		r.gone = map[string]int{}
 	}
-	known := make(map[string]bool, len(gone))
 	for _, id := range gone {
-		known[id] = true
+		r.gone[id]++
 	}
+}
+
+// forget takes ids out that all readers of this pass have found gone: documents
+// of one index may go into several targets, and each of these has to lose them.
+// No reader may be at work.
+func (r *remembered) forget() {
 	for shard, ids := range r.shards {
-		r.shards[shard] = slices.DeleteFunc(ids, func(x seqID) bool { return known[x.id] })
+		r.shards[shard] = slices.DeleteFunc(ids, func(x seqID) bool { return r.gone[x.id] > 0 && r.gone[x.id] == r.readers })
 	}
+	r.gone, r.readers = nil, 0
 }
 
 // missing returns the remembered ids of a shard that no longer stand where
