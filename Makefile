@@ -19,6 +19,10 @@ STACK := go run ./internal/devstack/cmd/withstack
 # race detector too. It multiplies run time, so pure logic is left out.
 RACE := ./cmd/... ./server/... ./tenants/... ./db/... ./upgrader/... ./internal/archtest
 
+# Upgrades on a real engine in which copies share most: also under the race
+# detector, which -short leaves out.
+RACING := TestRoutedDocuments|TestDocumentsGoByTheirDate|TestRollbackLosesNothing
+
 .PHONY: help demo setup test check lint generate bench robustness build clean race
 
 help: ## Show this list
@@ -34,6 +38,7 @@ test: setup check ## Everything: generated code, lint, tests on real servers, ra
 gotest:
 	go test -timeout 15m ./...
 	go test -race -short -timeout 10m $(RACE)
+	go test -race -timeout 10m -run '$(RACING)' ./upgrader
 
 race: setup ## Only the run under the race detector
 	$(STACK) -- go test -race -short -timeout 10m $(RACE)
