@@ -230,6 +230,17 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 	if _, err = s.carryBack(ctx, false); err != nil {
 		return err
 	}
+	if err := s.removeVanishedBack(ctx, vanishedAhead); err != nil {
+		return err
+	}
+	_, both := s.writtenWays()
+	if err := s.countAhead(ctx, both); err != nil {
+		return err
+	}
+	// What came meanwhile would have to be carried behind the fence.
+	if _, err = s.carryBack(ctx, false); err != nil {
+		return err
+	}
 	// Opening them is a change of the cluster's state that the last writes
 	// would wait for behind the fence.
 	var names []string
@@ -238,14 +249,7 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 			names = append(names, name)
 		}
 	}
-	if err := s.openOld(ctx, names); err != nil {
-		return err
-	}
-	if err := s.removeVanishedBack(ctx, vanishedAhead); err != nil {
-		return err
-	}
-	_, both := s.writtenWays()
-	return s.countAhead(ctx, both)
+	return s.openOld(ctx, names)
 }
 
 // behindReturnFence is the critical section before the aliases move back.
