@@ -62,18 +62,29 @@ func (l *lines) progress(p *tmsv1.RolloutProgress) {
 }
 
 func (l *lines) update(r *tmsv1.Rollout) {
-	if text := r.GetState() + withReason(r.GetReason()); l.seen[""] != text {
-		l.seen[""] = text
+	if text := r.GetState() + withReason(r.GetReason()); l.seen[""] != gist(text) {
+		l.seen[""] = gist(text)
 		l.print("rollout " + r.GetId() + ": " + text)
 	}
 	for _, t := range r.GetTenants() {
-		key := t.GetState() + withReason(t.GetReason())
+		key := gist(t.GetState() + withReason(t.GetReason()))
 		if l.seen[t.GetTenantId()] == key {
 			continue
 		}
 		l.seen[t.GetTenantId()] = key
 		l.print(tenantLine(t))
 	}
+}
+
+// gist is a reason without its figures: a cluster that is slowed down to another
+// percentage every second is one line in a log.
+func gist(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 func (l *lines) note(text string) { l.print(text) }

@@ -22,7 +22,9 @@ func TestLinesPrintChangesOnly(t *testing.T) {
 	l.update(r)
 	r.Tenants[0].Documents = 50
 	l.update(r)
-	r.Tenants[0].Reason = "the engine is busy"
+	r.Tenants[0].Reason = "the engine is busy: 200 tasks are pending"
+	l.update(r)
+	r.Tenants[0].Reason = "the engine is busy: 305 tasks are pending" // nothing new
 	l.update(r)
 	r.Tenants[0] = &tmsv1.RolloutTenant{
 		TenantId: "t0", State: "switched", Indices: 76, Documents: 100, FenceMs: 412.6, Seconds: 12.34, Quarantined: 2,
@@ -32,7 +34,7 @@ func TestLinesPrintChangesOnly(t *testing.T) {
 	l.update(r)
 	got := strings.Split(strings.TrimSpace(out.String()), "\n")
 	for i, want := range []string{
-		"rollout r1: running", "t0 copying, 0 of 100 documents", "t0 copying, 50 of 100 documents: the engine is busy",
+		"rollout r1: running", "t0 copying, 0 of 100 documents", "t0 copying, 50 of 100 documents: the engine is busy: 200 tasks are pending",
 		"rollout r1: complete", "t0 switched: 76 indices, 100 documents, fence 413 ms, full: equal, 12.3s, 2 in quarantine",
 	} {
 		assert.True(t, strings.HasSuffix(got[i], want), got[i])
