@@ -75,8 +75,8 @@ func (s *session) eachID(ctx context.Context, c *Copy, fn func(ids []string) err
 // twins returns the ids of docs that another source of the merge holds too.
 func (s *session) twins(ctx context.Context, m *Move, c *Copy, docs []stream.Doc) ([]string, error) {
 	var siblings []string
-	for _, other := range m.Copies {
-		if other.Source != c.Source {
+	for i := range m.Copies { // looked at, not copied: others note what goes into it
+		if other := &m.Copies[i]; other.Source != c.Source {
 			siblings = append(siblings, other.Source)
 		}
 	}
