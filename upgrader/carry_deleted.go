@@ -68,9 +68,7 @@ func (s *session) removeVanishedBack(ctx context.Context, when vanishing) error 
 		}
 	}
 	err = g.Wait()
-	for _, r := range s.ids {
-		r.forget()
-	}
+	s.forgetGone(when)
 	return err
 }
 

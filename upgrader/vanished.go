@@ -200,9 +200,7 @@ func (s *session) removeVanished(ctx context.Context, now map[string]IndexStats,
 		}
 	}
 	err := g.Wait()
-	for _, r := range s.ids {
-		r.forget()
-	}
+	s.forgetGone(when)
 	return err
 }
 
@@ -254,14 +252,19 @@ func (r *remembered) found(gone []string) {
 	}
 }
 
-// forget takes ids out that all readers of this pass have found gone: documents
-// of one index may go into several targets, and each of these has to lose them.
-// No reader may be at work.
-func (r *remembered) forget() {
-	for shard, ids := range r.shards {
-		r.shards[shard] = slices.DeleteFunc(ids, func(x seqID) bool { return r.gone[x.id] > 0 && r.gone[x.id] == r.readers })
+// forgetGone ends a pass. Ahead of the fence it takes out the ids that all
+// readers of an index have found gone: its documents may go into several
+// targets, and each of these has to lose them. Behind it nobody looks again, and
+// writers wait. No reader may be at work.
+func (s *session) forgetGone(when vanishing) {
+	for _, r := range s.ids {
+		if when == vanishedAhead && len(r.gone) > 0 {
+			for shard, ids := range r.shards {
+				r.shards[shard] = slices.DeleteFunc(ids, func(x seqID) bool { return r.gone[x.id] == r.readers })
+			}
+		}
+		r.gone, r.readers = nil, 0
 	}
-	r.gone, r.readers = nil, 0
 }
 
 // missing returns the remembered ids of a shard that no longer stand where
