@@ -37,6 +37,9 @@ type call struct {
 	once bool
 	// accept lists statuses above 299 that are answers, not errors.
 	accept []int
+	// into is memory for the answer, grown where it does not suffice; nil for
+	// memory of its own.
+	into []byte
 }
 
 // answer is a complete response.
@@ -152,7 +155,7 @@ func (c *Client) try(ctx context.Context, k call) (answer, error) {
 		return answer{}, unreachable(ctx, k.op, start, err)
 	}
 	defer res.Body.Close()
-	var buf bytes.Buffer
+	buf := bytes.NewBuffer(k.into[:0])
 	if n := contentLength(res); n > 0 {
 		buf.Grow(n + bytes.MinRead)
 	}

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
-	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -29,60 +27,6 @@ const (
 	findBatch  = 1000
 	countBatch = 200
 )
-
-// Page implements upgrader.Engine. Index must be the name of an index, not an
-// alias. All Sources of a page share one buffer: copy what is kept for long.
-//
-// The shard is read from whichever copy answers; with replicas, refresh
-// before reading, for each copy refreshes on its own.
-func (c *Client) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
-	op := fmt.Sprintf("read documents of %s, shard %d, after sequence number %d", p.Index, p.Shard, p.From)
-	if err := checkNames(op, p.Index); err != nil {
-		return nil, err
-	}
-	if p.Size < 1 || p.Size > maxHits {
-		return nil, fmt.Errorf("%s: page size %d is not in 1..%d", op, p.Size, maxHits)
-	}
-	body := fmt.Appendf(nil, `{"size":%d,"query":{"range":{"_seq_no":{"gt":%d,"lte":%d}}},"sort":[{"_seq_no":"asc"}],`+
-		`"seq_no_primary_term":true,"track_total_hits":false,"_source":%t}`, p.Size, p.From, p.To, !p.IDsOnly)
-	res, err := c.fetch(ctx, call{op: op, request: fixed(request{
-		method: http.MethodPost, path: "/" + p.Index + "/_search", body: body,
-		query: query("preference", "_shards:"+strconv.Itoa(p.Shard),
-			"allow_partial_search_results", "false", "request_cache", "false"),
-	})})
-	if err != nil {
-		return nil, err
-	}
-	return decodePage(op, res.body, p)
-}
-
-func decodePage(op string, body []byte, p stream.PageRequest) ([]stream.Doc, error) {
-	root := gjson.Parse(unsafe.String(unsafe.SliceData(body), len(body))) // a page is megabytes: no copy
-	if shards := root.Get("_shards.total").Int(); shards != 1 {
-		return nil, fmt.Errorf("%s: %d shards answered instead of one; there is no such shard, or %s is an alias", op, shards, p.Index)
-	}
-	if root.Get("timed_out").Bool() || root.Get("_shards.failed").Int() != 0 {
-		return nil, &upgrader.EngineError{
-			Op: op, Status: http.StatusServiceUnavailable, Type: "shards_failed", Reason: "the answer is not complete",
-		}
-	}
-	docs := make([]stream.Doc, 0, p.Size)
-	var bad error
-	root.Get("hits.hits").ForEach(func(_, hit gjson.Result) bool {
-		d := document(body, hit, p.Index)
-		d.Shard = p.Shard
-		if d.ID == "" || d.SeqNo < 0 || (d.Source == nil) != p.IDsOnly {
-			bad = fmt.Errorf("%s: hit %q lacks its sequence number or _source; is _source switched off in the mapping?", op, d.ID)
-			return false
-		}
-		docs = append(docs, d)
-		return true
-	})
-	if bad != nil {
-		return nil, bad
-	}
-	return docs, nil
-}
 
 // document reads one hit. Source is a part of body, byte for byte as the
 // engine stored it; strings are copies, so that they do not hold on to it.

@@ -2,6 +2,8 @@ package releases
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -61,12 +63,20 @@ type writer struct {
 	src     scanner
 	members []member // of all objects that are open, as a stack
 	scratch []byte
-	aside   []byte // what is untouched, see partial.go
-	exact   bool   // keep number literals
+	// What is used for transformed documents, see partial.go.
+	aside []byte
+	kept  []untouched
+	lent  objects
+	exact bool // keep number literals
 }
 
 // member is where a member of an object stands in the output.
-type member struct{ start, keyEnd, end int }
+type member struct {
+	start, keyEnd, end int
+	// prefix are the first eight bytes of the key, set by sort: they tell most
+	// keys apart.
+	prefix uint64
+}
 
 func (w *writer) raw(dst []byte) ([]byte, error) {
 	s := &w.src
@@ -170,12 +180,18 @@ func (w *writer) sort(dst []byte, start, base int) bool {
 	ms := w.members[base:]
 	w.members = w.members[:base]
 	compare := func(a, b member) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
 		return bytes.Compare(dst[a.start+1:a.keyEnd], dst[b.start+1:b.keyEnd])
 	}
 	sorted, unique := true, true
-	for i := 1; i < len(ms) && sorted; i++ {
-		c := compare(ms[i-1], ms[i])
-		sorted, unique = c <= 0, unique && c != 0
+	for i := range ms {
+		ms[i].prefix = prefix(dst, ms[i].start+1, ms[i].keyEnd)
+		if i > 0 && sorted {
+			c := compare(ms[i-1], ms[i])
+			sorted, unique = c <= 0, unique && c != 0
+		}
 	}
 	if sorted {
 		return unique
@@ -191,6 +207,26 @@ func (w *writer) sort(dst []byte, start, base int) bool {
 	copy(dst[start:], out)
 	w.scratch = out
 	return true
+}
+
+// prefix are the first eight bytes of a key, as a number that orders like them.
+// A shorter key is filled up with zeros, which no canonical key holds.
+func prefix(dst []byte, from, to int) uint64 {
+	if from+8 <= len(dst) {
+		p := binary.BigEndian.Uint64(dst[from:])
+		if n := to - from; n < 8 {
+			p &= ^uint64(0) << (64 - 8*n)
+		}
+		return p
+	}
+	var p uint64
+	for i := range 8 {
+		p <<= 8
+		if from+i < to {
+			p |= uint64(dst[from+i])
+		}
+	}
+	return p
 }
 
 func (w *writer) value(dst []byte, v any) []byte {
@@ -212,7 +248,7 @@ func (w *writer) value(dst []byte, v any) []byte {
 		return strconv.AppendInt(dst, int64(v), 10)
 	case int64:
 		return strconv.AppendInt(dst, v, 10)
-	case untouched:
+	case *untouched:
 		return append(dst, w.aside[v.from:v.to]...)
 	case []any:
 		dst = append(dst, '[')

@@ -53,7 +53,7 @@ func (s *scanner) value() (any, error) {
 		return nil, s.word("null")
 	}
 	lit, _, err := s.number()
-	return json.Number(lit), err
+	return json.Number(s.own(lit)), err
 }
 
 func (s *scanner) object() (any, error) {
@@ -65,7 +65,7 @@ func (s *scanner) objectOf(read func(key string) (any, error)) (any, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	out := map[string]any{}
+	out := s.newObject()
 	if s.peek() == '}' {
 		s.pos++
 		s.depth--

@@ -16,9 +16,11 @@ func (t Transform) Canonicaliser() func(dst, raw []byte) ([]byte, error) {
 	return func(dst, raw []byte) ([]byte, error) {
 		w := writers.Get().(*writer)
 		defer writers.Put(w)
-		w.exact, w.members, w.aside, w.src = false, w.members[:0], w.aside[:0], scanner{buf: raw}
+		w.exact, w.members, w.aside, w.kept = false, w.members[:0], w.aside[:0], w.kept[:0]
+		w.src = scanner{buf: raw, lent: &w.lent}
 		out, err := w.transformed(dst, named, run)
-		w.src.buf = nil
+		w.lent.takeBack()
+		w.src = scanner{}
 		if err != nil {
 			return dst, err
 		}
@@ -80,7 +82,8 @@ func (t Transform) named() *branch {
 }
 
 // untouched is a value that no operation looks into: where its canonical form
-// stands in writer.aside.
+// stands in writer.aside. A pointer to it, unlike the value, is put into an
+// object without memory of its own.
 type untouched struct{ from, to int }
 
 func (w *writer) transformed(dst []byte, named *branch, run program) ([]byte, error) {
@@ -90,7 +93,7 @@ func (w *writer) transformed(dst []byte, named *branch, run program) ([]byte, er
 	}
 	dst = append(dst, '{')
 	start, base := len(dst), len(w.members)
-	doc := map[string]any{}
+	doc := s.newObject()
 	dst, err := w.split(dst, doc, named)
 	if err == nil {
 		err = s.end()
@@ -186,6 +189,7 @@ func (w *writer) partly(b *branch) (any, error) {
 		from := len(w.aside)
 		var err error
 		w.aside, err = w.raw(w.aside)
-		return untouched{from, len(w.aside)}, err
+		w.kept = append(w.kept, untouched{from, len(w.aside)})
+		return &w.kept[len(w.kept)-1], err
 	})
 }

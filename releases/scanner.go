@@ -1,8 +1,11 @@
 package releases
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // maxDepth bounds the nesting of a document, as encoding/json does. Engines
@@ -17,6 +20,59 @@ type scanner struct {
 	buf   []byte
 	pos   int
 	depth int
+	// lent says that nobody keeps what is read for longer than the buffer:
+	// strings may be parts of it, and objects come from here, to go back
+	// afterwards. nil for documents that are kept.
+	lent *objects
+}
+
+// objects are maps to be used again.
+type objects struct {
+	all  []map[string]any
+	used int
+}
+
+// Bounds of what is kept for the next document. To clear a map costs as much
+// as it once held.
+const (
+	keptObjects = 64
+	keptMembers = 64
+)
+
+func (s *scanner) newObject() map[string]any {
+	o := s.lent
+	if o == nil {
+		return map[string]any{}
+	}
+	if o.used == len(o.all) {
+		o.all = append(o.all, map[string]any{})
+	}
+	o.used++
+	return o.all[o.used-1]
+}
+
+// takeBack ends the use of all objects.
+func (o *objects) takeBack() {
+	for i, m := range o.all[:o.used] {
+		if len(m) > keptMembers {
+			o.all[i] = map[string]any{}
+		} else {
+			clear(m)
+		}
+	}
+	o.used = 0
+	if len(o.all) > keptObjects {
+		clear(o.all[keptObjects:])
+		o.all = o.all[:keptObjects]
+	}
+}
+
+// own is a part of the buffer as a string.
+func (s *scanner) own(part []byte) string {
+	if s.lent != nil {
+		return unsafe.String(unsafe.SliceData(part), len(part))
+	}
+	return string(part)
 }
 
 // SyntaxError says where a document is not JSON.
@@ -144,6 +200,27 @@ var plainByte = func() (t [256]bool) {
 	return t
 }()
 
+// plain passes over plain bytes, eight at a time: strings are most of a
+// document.
+func (s *scanner) plain() {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i, buf := s.pos, s.buf
+	for ; i+8 <= len(buf); i += 8 {
+		w := binary.LittleEndian.Uint64(buf[i:])
+		quote, slash, ed := w^ones*'"', w^ones*'\\', w^ones*0xED
+		// Of each of these the lowest bit that is set belongs to the first byte
+		// that is not plain; a byte from 0x80 on is no control character.
+		if found := ((quote-ones)&^quote | (slash-ones)&^slash | (ed-ones)&^ed | (w-ones*0x20)&^w) & highs; found != 0 {
+			s.pos = i + bits.TrailingZeros64(found)/8
+			return
+		}
+	}
+	for i < len(buf) && plainByte[buf[i]] {
+		i++
+	}
+	s.pos = i
+}
+
 // text appends the string at the opening quote to dst: decoded, or in the
 // canonical encoding without its quotes.
 func (s *scanner) text(dst []byte, canonical bool) ([]byte, error) {
@@ -152,9 +229,7 @@ func (s *scanner) text(dst []byte, canonical bool) ([]byte, error) {
 	}
 	for {
 		from := s.pos
-		for s.pos < len(s.buf) && plainByte[s.buf[s.pos]] {
-			s.pos++
-		}
+		s.plain()
 		dst = append(dst, s.buf[from:s.pos]...)
 		if s.pos == len(s.buf) {
 			return nil, s.fail("a string without end")
@@ -185,7 +260,7 @@ func (s *scanner) str() (string, error) {
 			end++
 		}
 		if end < len(s.buf) && s.buf[end] == '"' { // nothing to decode
-			text := string(s.buf[s.pos+1 : end])
+			text := s.own(s.buf[s.pos+1 : end])
 			s.pos = end + 1
 			return text, nil
 		}

@@ -84,6 +84,7 @@ func (s *sampled) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc,
 	var out []stream.Doc
 	for _, w := range shards[p.Shard] {
 		q := p
+		q.Into = nil // several pages become one
 		q.From, q.To, q.Size = max(p.From, w.from), min(p.To, w.to), p.Size-len(out)
 		if q.From >= q.To {
 			continue

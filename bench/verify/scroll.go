@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/tidwall/gjson"
@@ -31,7 +30,8 @@ func (b *bench) scrollBoth(ctx context.Context, p pair) error {
 
 func (b *bench) scroll(ctx context.Context, index string) error {
 	n := 0
-	answer, err := b.post(ctx, "/"+index+"/_search?scroll=1m",
+	var page bytes.Buffer // made once: to grow one for each page costs as much as to read it
+	answer, err := b.post(ctx, &page, "/"+index+"/_search?scroll=1m",
 		map[string]any{"size": scrollPage, "sort": []string{"_doc"}})
 	for {
 		if err != nil {
@@ -42,7 +42,7 @@ func (b *bench) scroll(ctx context.Context, index string) error {
 			break
 		}
 		id := gjson.GetBytes(answer, "_scroll_id").Str
-		answer, err = b.post(ctx, "/_search/scroll", map[string]any{"scroll": "1m", "scroll_id": id})
+		answer, err = b.post(ctx, &page, "/_search/scroll", map[string]any{"scroll": "1m", "scroll_id": id})
 	}
 	if n != b.docs {
 		return fmt.Errorf("scrolled %d of %d documents of %s", n, b.docs, index)
@@ -50,7 +50,7 @@ func (b *bench) scroll(ctx context.Context, index string) error {
 	return nil
 }
 
-func (b *bench) post(ctx context.Context, path string, body any) ([]byte, error) {
+func (b *bench) post(ctx context.Context, into *bytes.Buffer, path string, body any) ([]byte, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,9 @@ func (b *bench) post(ctx context.Context, path string, body any) ([]byte, error)
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
+	into.Reset()
+	_, err = into.ReadFrom(res.Body)
+	answer := into.Bytes()
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %d: %.300s", path, res.StatusCode, answer)
 	}

@@ -22,6 +22,16 @@ type PageRequest struct {
 	Size  int   // most documents returned, 1..10000; a full page means there may be more behind its last document
 	// IDsOnly leaves Source empty.
 	IDsOnly bool
+	// Into, unless nil, is memory that the page may use: it overwrites the page
+	// that was read into it before.
+	Into *Buffer
+}
+
+// Buffer is memory for a page at a time. The zero value is one that grows. Not
+// safe for concurrent use.
+type Buffer struct {
+	Body []byte
+	Docs []Doc
 }
 
 // IDs are the ids of documents, in their order.

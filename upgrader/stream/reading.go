@@ -31,10 +31,17 @@ const (
 // number that is certainly passed when fn returns. The first error of the Pager
 // or of fn ends it.
 func ReadShard(ctx context.Context, e Pager, index string, shard int, from, to int64, idsOnly bool, fn func(docs []Doc, read int64) error) error {
+	return readInto(ctx, e, PageRequest{Index: index, Shard: shard, From: from, To: to, IDsOnly: idsOnly}, func() *Buffer { return nil }, fn)
+}
+
+// readInto is ReadShard with the memory of each page given.
+func readInto(ctx context.Context, e Pager, all PageRequest, memory func() *Buffer, fn func(docs []Doc, read int64) error) error {
 	window := int64(PageSize)
-	for from < to {
+	for from, to := all.From, all.To; from < to; {
 		hi := min(to, from+window)
-		docs, err := e.Page(ctx, PageRequest{Index: index, Shard: shard, From: from, To: hi, Size: PageSize, IDsOnly: idsOnly})
+		page := all
+		page.From, page.To, page.Size, page.Into = from, hi, PageSize, memory()
+		docs, err := e.Page(ctx, page)
 		if err != nil {
 			return err
 		}
@@ -55,7 +62,8 @@ func ReadShard(ctx context.Context, e Pager, index string, shard int, from, to i
 }
 
 // ReadAhead is ReadShard with the next page under way while fn works on one, which a
-// goroutine of its own does, one page at a time.
+// goroutine of its own does, one page at a time. What fn got is overwritten once it has
+// returned: a page is megabytes, and to make each anew costs as much as to read it.
 func ReadAhead(ctx context.Context, e Pager, index string, shard int, from, to int64, fn func(docs []Doc, read int64) error) error {
 	type page struct {
 		docs []Doc
@@ -63,11 +71,17 @@ func ReadAhead(ctx context.Context, e Pager, index string, shard int, from, to i
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	pages := make(chan page)
+	// fn is done with a page when it takes the next one: two take turns.
+	var turns [2]Buffer
+	turn := 0
+	memory := func() *Buffer { return &turns[turn] }
+	all := PageRequest{Index: index, Shard: shard, From: from, To: to}
 	g.Go(func() error {
 		defer close(pages)
-		return ReadShard(gctx, e, index, shard, from, to, false, func(docs []Doc, read int64) error {
+		return readInto(gctx, e, all, memory, func(docs []Doc, read int64) error {
 			select {
 			case pages <- page{docs, read}:
+				turn = 1 - turn
 				return nil
 			case <-gctx.Done():
 				return context.Cause(gctx)

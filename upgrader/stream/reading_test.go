@@ -17,12 +17,17 @@ import (
 type shelf []stream.Doc
 
 func (s shelf) Page(_ context.Context, p stream.PageRequest) ([]stream.Doc, error) {
-	var out []stream.Doc
+	into := p.Into
+	if into == nil {
+		into = &stream.Buffer{}
+	}
+	out := into.Docs[:0]
 	for _, d := range s {
 		if d.SeqNo > p.From && d.SeqNo <= p.To && len(out) < p.Size {
 			out = append(out, d)
 		}
 	}
+	into.Docs = out
 	return out, nil
 }
 

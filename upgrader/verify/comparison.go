@@ -145,11 +145,13 @@ func (c *Comparison) sum(ctx context.Context, name SideName, parts []Side) ([]re
 					if err != nil {
 						return err
 					}
+					var one releases.Digest
+					one.Add(d.ID, canonical)
 					if p.Whole != nil {
-						p.Whole.Add(d.ID, canonical)
+						p.Whole.Merge(one)
 					}
 					if p.Omit == nil || !p.Omit(d.ID) {
-						buckets[bucketOf(d.ID)].Add(d.ID, canonical)
+						buckets[bucketOf(d.ID)].Merge(one)
 					}
 				}
 				if at[p.Index] == nil {
