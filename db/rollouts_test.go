@@ -116,6 +116,45 @@ func TestLeaseIsExclusiveAndFences(t *testing.T) {
 	require.Equal(t, "two", x.LeaseOwner)
 }
 
+// A fence is for one tenant of a cluster at a time; the others give way only
+// once it wants them to.
+func TestFenceAndQuiet(t *testing.T) {
+	t.Parallel()
+	d, store := rollouts(t, "acme", "beta")
+	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", "acme", "beta"), nil, ""))
+	take := func(tenant string) (*upgrader.Lease, *upgrader.RolloutTenant, error) {
+		lease, err := store.Acquire(t.Context(), "r1", tenant, "w", time.Minute)
+		require.NoError(t, err)
+		_, x, err := store.Load(t.Context(), "r1", tenant)
+		require.NoError(t, err)
+		x.State, x.Record.FencedAt = upgrader.TenantFenced, time.Now()
+		return lease, x, store.TakeFence(t.Context(), lease, x)
+	}
+	quiet := func(tenant string, want bool) {
+		t.Helper()
+		got, err := store.Quiet(t.Context(), tenant)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	lease, acme, err := take("acme")
+	require.NoError(t, err)
+	other, beta, err := take("beta")
+	require.ErrorIs(t, err, upgrader.ErrConflict)
+	quiet("beta", false)
+	acme.Record.QuietAt = time.Now()
+	require.NoError(t, store.SaveTenant(t.Context(), lease, acme))
+	quiet("beta", true)
+	quiet("acme", false)
+	// Nobody waits for the dead, or for those of another cluster.
+	_, err = d.Pool().Exec(t.Context(), `update rollout_tenants set cluster = 'elsewhere' where tenant_id = 'acme'`)
+	require.NoError(t, err)
+	quiet("beta", false)
+	_, err = d.Pool().Exec(t.Context(), `update rollout_tenants set cluster = 'default', lease_until = now() - interval '1 second' where tenant_id = 'acme'`)
+	require.NoError(t, err)
+	quiet("beta", false)
+	require.NoError(t, store.TakeFence(t.Context(), other, beta))
+}
+
 func eventually(t *testing.T, try func() (*upgrader.Lease, error)) *upgrader.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -210,7 +210,7 @@ func (r *Rollouts) TakeFence(ctx context.Context, l *upgrader.Lease, t *upgrader
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, hashtext($2))`, fenceLock, l.Cluster); err != nil {
 			return err
 		}
-		busy, err := fencing(ctx, tx, l.TenantID)
+		busy, err := fencing(ctx, tx, l.TenantID, "true")
 		if err == nil && busy {
 			return upgrader.ErrConflict
 		}
@@ -218,18 +218,20 @@ func (r *Rollouts) TakeFence(ctx context.Context, l *upgrader.Lease, t *upgrader
 	})
 }
 
-// Fencing implements upgrader.Store.
-func (r *Rollouts) Fencing(ctx context.Context, tenant string) (bool, error) {
-	busy, err := fencing(ctx, r.db.pool, tenant)
+// Quiet implements upgrader.Store.
+func (r *Rollouts) Quiet(ctx context.Context, tenant string) (bool, error) {
+	busy, err := fencing(ctx, r.db.pool, tenant, "record ? 'quiet_at'")
 	return busy, failure(err)
 }
 
+// fencing looks for another tenant of the cluster behind a fence, of which a
+// condition in SQL holds.
 func fencing(ctx context.Context, q interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, tenant string) (busy bool, err error) {
+}, tenant, which string) (busy bool, err error) {
 	err = q.QueryRow(ctx, `
 		select exists (select from rollout_tenants
-			where working and state in ('fenced', 'verified', 'return_fenced', 'return_verified') and lease_until > now() and tenant_id <> $1
+			where working and state in ('fenced', 'verified', 'return_fenced', 'return_verified') and lease_until > now() and tenant_id <> $1 and `+which+`
 				and cluster = (select cluster from rollout_tenants where tenant_id = $1 and working))`, tenant).Scan(&busy)
 	return busy, err
 }

@@ -1,6 +1,7 @@
 package elastic_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tracardi/tms/upgrader"
 )
@@ -147,4 +149,23 @@ func testBlockNames(b *bench) {
 	list, err = b.Indices(b.ctx, one)
 	require.NoError(b.t, err)
 	require.False(b.t, list[0].WriteBlocked)
+}
+
+func testAwaitQuiet(b *bench) {
+	require.NoError(b.t, b.AwaitQuiet(b.ctx, time.Minute))
+	// While indices are created, a moment does not suffice; that is no error.
+	g, ctx := errgroup.WithContext(b.ctx)
+	for i := range 8 {
+		g.Go(func() error {
+			return b.CreateIndex(ctx, fmt.Sprintf("%s.quiet-%d", b.prefix, i), upgrader.IndexBody{Settings: map[string]any{"number_of_replicas": 0}})
+		})
+	}
+	for range 8 {
+		require.NoError(b.t, b.AwaitQuiet(b.ctx, time.Millisecond))
+	}
+	require.NoError(b.t, g.Wait())
+	require.NoError(b.t, b.AwaitQuiet(b.ctx, time.Minute))
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	require.ErrorIs(b.t, b.AwaitQuiet(ctx, time.Minute), context.Canceled)
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
@@ -17,6 +19,15 @@ import (
 // not hold on every index. Blocks that were put stay: the caller lifts them or
 // tries again.
 const incompleteBlock = "incomplete_block"
+
+// AwaitQuiet implements upgrader.Engine: changes of the priority of new mappings
+// and higher, among them creations, started shards, blocks and aliases.
+func (c *Client) AwaitQuiet(ctx context.Context, most time.Duration) error {
+	return c.do(ctx, call{op: "wait for the pending tasks of the cluster", request: fixed(request{
+		method: http.MethodGet, path: "/_cluster/health", query: query("wait_for_events", "high",
+			"timeout", strconv.FormatInt(most.Milliseconds(), 10)+"ms", "filter_path", "timed_out"),
+	}), accept: []int{http.StatusRequestTimeout}}, nil)
+}
 
 // BlockWrites implements upgrader.Engine. Patterns that match nothing, and
 // names that do not exist, are left out of the result and are no error. On an

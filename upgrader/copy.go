@@ -93,14 +93,7 @@ func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
 	if err := s.restoreSettings(ctx); err != nil {
 		return OutcomeRetry, err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Streams)
-	for _, m := range s.moves {
-		if m.Method == MethodMerge {
-			g.Go(func() error { return s.settleDuplicates(gctx, m) })
-		}
-	}
-	if err := g.Wait(); err != nil {
+	if err := s.settleMerges(ctx); err != nil {
 		return OutcomeRetry, err
 	}
 	s.t.Documents = 0
@@ -271,7 +264,7 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 	case t.Err != "" && !strings.Contains(t.Err, "script"):
 		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
 	case t.Err != "" || len(t.Failures) > 0:
-		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures))
+		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures), "first", firstRefusal(t.Failures))
 		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
 	case t.Noops > 0 && s.routed(m) && !s.l.transformOf(m).Drops():
 		s.update(func() { c.State = CopyDone }) // the others belong elsewhere
@@ -283,6 +276,15 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 		s.update(func() { c.State = CopyDone })
 	}
 	return s.saveMoves(ctx, m)
+}
+
+// firstRefusal is the kind of the first refusal. Its reason may hold what stands
+// in the document, which belongs into no log.
+func firstRefusal(failures []DocFailure) string {
+	if len(failures) == 0 {
+		return ""
+	}
+	return failures[0].Type
 }
 
 // progress stores how far a long copy is, at most every lookEvery.

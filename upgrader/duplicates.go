@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tracardi/tms/releases"
 	"github.com/tracardi/tms/upgrader/stream"
 )
@@ -21,17 +23,73 @@ import (
 // the target release.
 var timeFields = []string{"metadata.time.update", "metadata.time.insert", "metadata.time.create", "metadata.timestamp", "timestamp"}
 
-// settleDuplicates finds every id that more than one source of a merge holds.
-func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
-	filled := 0
-	for i := range m.Copies {
-		if c := &m.Copies[i]; !stream.Never(c.Checkpoint) && !s.apart(c) {
-			filled++
+// settleMerges settles the duplicates of all merges that may have some.
+func (s *session) settleMerges(ctx context.Context) error {
+	var merges []*Move
+	for _, m := range s.moves {
+		if m.Method == MethodMerge && s.filled(m) > 1 {
+			merges = append(merges, m)
 		}
 	}
-	if filled < 2 {
-		return nil
+	distinct, err := s.distinct(ctx, merges)
+	if err != nil {
+		return err
 	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.r.limits.Streams)
+	for _, m := range merges {
+		if !distinct[m.Target] {
+			g.Go(func() error { return s.settleDuplicates(gctx, m) })
+		}
+	}
+	return g.Wait()
+}
+
+// filled is the number of sources that a merge has documents from.
+func (s *session) filled(m *Move) (n int) {
+	for i := range m.Copies {
+		if c := &m.Copies[i]; !stream.Never(c.Checkpoint) && !s.apart(c) {
+			n++
+		}
+	}
+	return n
+}
+
+// distinct are the targets of merges that show without a look at the ids that
+// no two sources hold the same one: every write to the target is a document of
+// its own, so none has replaced another. To read all ids costs half as much as
+// to copy the documents. What was not written may be a twin all the same; and a
+// copy that was started twice has replaced its own documents: those that are
+// not in the answer have to be looked at.
+func (s *session) distinct(ctx context.Context, merges []*Move) (map[string]bool, error) {
+	if len(merges) == 0 {
+		return nil, nil
+	}
+	targets := make([]string, len(merges))
+	for i, m := range merges {
+		targets[i] = m.Target
+	}
+	if err := s.engine.Refresh(ctx, targets...); err != nil {
+		return nil, err
+	}
+	stats, err := s.stats(ctx, targets...)
+	if err != nil {
+		return nil, err
+	}
+	count, err := s.engine.Count(ctx, targets...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for _, m := range merges {
+		unwritten := slices.ContainsFunc(m.Copies, func(c Copy) bool { return len(s.aside.of(c.Source, "")) > 0 })
+		out[m.Target] = !unwritten && given(stats[m.Target].MaxSeqNo) == count[m.Target]
+	}
+	return out, nil
+}
+
+// settleDuplicates finds every id that more than one source of a merge holds.
+func (s *session) settleDuplicates(ctx context.Context, m *Move) error {
 	seen := stream.NewIDSet()
 	var twins []string
 	for i := range m.Copies {

@@ -3,6 +3,7 @@ package upgrader
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/tracardi/tms/upgrader/capacity"
 	"github.com/tracardi/tms/upgrader/stream"
@@ -58,6 +59,9 @@ type Engine interface {
 	// DeleteTemplate deletes one; missing counts as deleted.
 	DeleteTemplate(ctx context.Context, name string) error
 
+	// AwaitQuiet waits until the changes of the cluster's state that were asked
+	// for before are made, but no longer than most; that they are not is no error.
+	AwaitQuiet(ctx context.Context, most time.Duration) error
 	// BlockWrites puts the write block on the indices matching the patterns
 	// through the block API, which returns only when no write is in flight,
 	// and returns the names it blocked, sorted.

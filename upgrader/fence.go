@@ -176,6 +176,9 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	if err := s.putTemplates(ctx); err != nil {
 		return err
 	}
+	if err := s.hush(ctx); err != nil {
+		return err
+	}
 	if _, err := s.catchUp(ctx); err != nil && !errors.Is(err, errNewSource) {
 		return err
 	}
@@ -193,6 +196,27 @@ func (s *session) beforeBlock(ctx context.Context) error {
 		return err
 	}
 	return s.pruneQuarantine(ctx, nil) // behind the fence: only where something has changed since
+}
+
+// hushMost bounds how long a fence waits for what others have asked the engine
+// for: as much as the creations of three tenants take on two cores.
+const hushMost = 5 * time.Second
+
+// hush makes the other tenants hold back changes of the cluster's state from now
+// on, until writers are served again, and lets the engine finish those under
+// way: otherwise the block, the last fields and the aliases wait for them, and
+// the writers too.
+func (s *session) hush(ctx context.Context) error {
+	s.t.Record.QuietAt = s.r.now()
+	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
+		return err
+	}
+	return s.engine.AwaitQuiet(ctx, hushMost)
+}
+
+// unfenced says that writers are served again.
+func (r *TenantRecord) unfenced() {
+	r.FencedAt, r.BlockedAt, r.QuietAt = time.Time{}, time.Time{}, time.Time{}
 }
 
 // behindFence is the critical section before the switch: block, last delta,
@@ -356,16 +380,17 @@ func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(conte
 	return g.Wait()
 }
 
-// giveWay bounds and lookFence: while another tenant's writers wait behind a
-// fence, the cluster-state updates of everybody else wait for them, but not
-// for ever.
+// Bounds of giveWay. While another tenant's writers wait behind a fence, or are
+// about to, the cluster-state updates of everybody else wait for them: most of
+// these fences take a second. Each waits giveWayMost at longest, so that a
+// tenant whose fences do not hold does not stop the others.
 const (
 	giveWayMost = 5 * time.Second
 	lookFence   = 100 * time.Millisecond
 )
 
-// giveWay holds a change of the cluster state back while another tenant is
-// behind its fence: the engine makes such changes one after the other.
+// giveWay holds a change of the cluster state back while another tenant wants it
+// quiet (see hush): the engine makes such changes one after the other.
 func (s *session) giveWay(ctx context.Context) error {
 	if s.t.State.Fenced() {
 		return nil
@@ -376,7 +401,7 @@ func (s *session) giveWay(ctx context.Context) error {
 		if s.r.now().Sub(s.wayClear) < lookFence {
 			return nil
 		}
-		busy, err := s.r.store.Fencing(ctx, s.lease.TenantID)
+		busy, err := s.r.store.Quiet(ctx, s.lease.TenantID)
 		if err != nil {
 			return err
 		}
@@ -388,7 +413,6 @@ func (s *session) giveWay(ctx context.Context) error {
 			return err
 		}
 	}
-	s.wayClear = s.r.now().Add(giveWayMost) // others have waited for us as well
 	return nil
 }
 
@@ -427,7 +451,7 @@ func (s *session) unfence(ctx context.Context) error {
 	if err := s.clearTemplates(ctx); err != nil {
 		return err
 	}
-	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
+	s.t.Record.unfenced()
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
 }
 

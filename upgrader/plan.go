@@ -282,6 +282,8 @@ func (tp *tenantPlan) statics() {
 
 // obstacles looks at what already stands under the new version's names.
 func (tp *tenantPlan) obstacles() {
+	var left []string
+	var leftDocs int64
 	for _, ix := range tp.view.New {
 		n, ok := naming.Parse(ix.Name)
 		if !ok || n.Mode == naming.Static {
@@ -295,7 +297,7 @@ func (tp *tenantPlan) obstacles() {
 		}
 		docs := tp.view.NewStats[ix.Name].Docs
 		if tp.view.Own[ix.Name] || ix.WriteBlocked && len(tp.view.Own) > 0 {
-			tp.note("index %s is left from an earlier rollout (%d documents): it is replaced, or taken over when it holds what only %s knows", ix.Name, docs, tp.l.to.Version)
+			left, leftDocs = append(left, ix.Name), leftDocs+docs
 			continue
 		}
 		if docs > MaxQuarantine {
@@ -305,6 +307,9 @@ func (tp *tenantPlan) obstacles() {
 			continue
 		}
 		tp.note("index %s stands in the way (%d documents, not under an alias): it is replaced, its documents are kept in quarantine", ix.Name, docs)
+	}
+	if len(left) > 0 {
+		tp.note("left from an earlier rollout (%d documents in all), to be replaced, or taken over where they hold what only %s knows: %s", leftDocs, tp.l.to.Version, someOf(left))
 	}
 }
 

@@ -227,6 +227,9 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.hush(ctx); err != nil {
+		return err
+	}
 	if _, err = s.carryBack(ctx, false); err != nil {
 		return err
 	}
@@ -344,7 +347,8 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 		return OutcomeRetry, err
 	}
 	r.WritesSinceSwitch = writesSince(r.SeqNoAtSwitch, stats)
-	r.FencedAt, r.BlockedAt, r.Return.Opened = time.Time{}, time.Time{}, false
+	r.unfenced()
+	r.Return.Opened = false
 	r.Notes = append(r.Notes, r.Return.notes()...)
 	s.log.Info("rolled back", append([]any{"fence_ms", r.Return.Fence.Milliseconds(), "carried", r.Return.Carried, "deleted", r.Return.Deleted, "not_carried", r.Return.NotCarried}, s.laps.parts...)...)
 	return OutcomeDone, nil
@@ -401,6 +405,6 @@ func (s *session) reopenNew(ctx context.Context) error {
 		return err
 	}
 	s.t.State = TenantReturning
-	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
+	s.t.Record.unfenced()
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
 }

@@ -280,6 +280,9 @@ type TenantRecord struct {
 	// BlockedAt is when writes began to be refused; zero when they are not,
 	// or no longer because of a fence.
 	BlockedAt time.Time `json:"blocked_at,omitzero"`
+	// QuietAt is since when other tenants hold back what changes the state of
+	// the cluster, because writes are refused, or about to be; zero as FencedAt.
+	QuietAt time.Time `json:"quiet_at,omitzero"`
 	// Cloning is the source index whose writes are refused for the moment in
 	// which it is cloned; "" at all other times. Whoever finds it set lifts the
 	// block before anything else.

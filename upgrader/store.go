@@ -70,9 +70,9 @@ type Store interface {
 	// its fence and has a living owner: then nothing is stored and it is ErrConflict. Two
 	// fences at once would only make each other longer.
 	TakeFence(ctx context.Context, l *Lease, t *RolloutTenant) error
-	// Fencing says whether another tenant of the same cluster than this is
-	// behind its fence.
-	Fencing(ctx context.Context, tenant string) (bool, error)
+	// Quiet says whether another tenant of the same cluster than this wants no
+	// changes of the cluster's state: its record has a QuietAt, and a living owner.
+	Quiet(ctx context.Context, tenant string) (bool, error)
 	// MarkSwitched is SaveTenant plus the registry's release of the tenant,
 	// in one transaction. It serves the switch and the rollback.
 	MarkSwitched(ctx context.Context, l *Lease, t *RolloutTenant, release string) error

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/stream"
@@ -165,7 +164,7 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	}
 	// The block on the old version stays on purpose: what an old container
 	// still writes must be refused, not lost. It is no fence any more.
-	s.t.Record.FencedAt, s.t.Record.BlockedAt = time.Time{}, time.Time{}
+	s.t.Record.unfenced()
 	return OutcomeDone, nil
 }
 
