@@ -72,11 +72,12 @@ func (s *session) distinct(ctx context.Context, merges []*Move) (map[string]bool
 	if err := s.engine.Refresh(ctx, targets...); err != nil {
 		return nil, err
 	}
-	stats, err := s.stats(ctx, targets...)
+	// Counted first: what somebody writes in between makes them differ.
+	count, err := s.engine.Count(ctx, targets...)
 	if err != nil {
 		return nil, err
 	}
-	count, err := s.engine.Count(ctx, targets...)
+	stats, err := s.stats(ctx, targets...)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,18 @@ func (s *session) fence(ctx context.Context) (Outcome, error) {
 			return OutcomeRetry, err
 		}
 	}
+	if s.gettingReady(TenantFenced) {
+		s.t.Reason = "a worker died while it prepared the fence: catching up again"
+		return OutcomeLifted, s.reopen(ctx)
+	}
 	return s.fenced(ctx)
+}
+
+// gettingReady says that a worker died between taking the place behind the
+// fence and closing it. Another tenant may have the place by now: what was
+// prepared is undone, and the way to the fence taken again.
+func (s *session) gettingReady(fenced TenantState) bool {
+	return s.t.State == fenced && s.t.Record.BlockedAt.IsZero()
 }
 
 // fenced takes the place behind the fence, prepares, and closes it.
@@ -211,7 +222,11 @@ func (s *session) hush(ctx context.Context) error {
 	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
 		return err
 	}
-	return s.engine.AwaitQuiet(ctx, hushMost)
+	if err := s.engine.AwaitQuiet(ctx, hushMost); err != nil {
+		// The fence may become longer for it; that is all.
+		s.log.Warn("the changes of the cluster's state under way were not waited for", "error", err)
+	}
+	return ctx.Err()
 }
 
 // unfenced says that writers are served again.
@@ -382,10 +397,12 @@ func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(conte
 
 // Bounds of giveWay. While another tenant's writers wait behind a fence, or are
 // about to, the cluster-state updates of everybody else wait for them: most of
-// these fences take a second. Each waits giveWayMost at longest, so that a
-// tenant whose fences do not hold does not stop the others.
+// these fences take a second. One that has waited for giveWayMost goes on, and
+// those of its tenant for freeWay: a tenant whose fences do not hold, or hold
+// for long, does not stop the others.
 const (
 	giveWayMost = 5 * time.Second
+	freeWay     = time.Second
 	lookFence   = 100 * time.Millisecond
 )
 
@@ -395,8 +412,8 @@ func (s *session) giveWay(ctx context.Context) error {
 	if s.t.State.Fenced() {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.way.Lock()
+	defer s.way.Unlock()
 	for deadline := s.r.now().Add(giveWayMost); s.r.now().Before(deadline); {
 		if s.r.now().Sub(s.wayClear) < lookFence {
 			return nil
@@ -413,6 +430,7 @@ func (s *session) giveWay(ctx context.Context) error {
 			return err
 		}
 	}
+	s.wayClear = s.r.now().Add(freeWay)
 	return nil
 }
 

@@ -94,6 +94,10 @@ func (s *session) rollback(ctx context.Context) (Outcome, error) {
 	if s.t.State == TenantReturnFenced && s.rollout.Wish == WishStop {
 		return OutcomeLifted, s.reopenNew(ctx)
 	}
+	if s.gettingReady(TenantReturnFenced) {
+		s.t.Reason = "a worker died while it prepared the fence: carrying back again"
+		return OutcomeLifted, s.reopenNew(ctx)
+	}
 	if s.t.State == TenantReturning {
 		if o, err := s.approach(ctx); err != nil || o != OutcomeDone {
 			return o, err
@@ -332,6 +336,7 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 	if err := s.engine.UnblockWrites(ctx, append(slices.Clone(r.OldIndices), r.Return.Made...)...); err != nil {
 		return OutcomeRetry, err
 	}
+	r.QuietAt = time.Time{} // nobody's writes are refused any more
 	if !r.BlockedAt.IsZero() {
 		r.Return.Fence = s.r.now().Sub(r.BlockedAt)
 		s.laps.lap("open", s.r.now())

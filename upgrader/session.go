@@ -43,7 +43,9 @@ type session struct {
 	recorder  moveRecorder
 	// swept are the ids of sources of merges that were read as a whole.
 	swept map[string][]string
-	// wayClear is when no other tenant was seen behind its fence.
+	// wayClear is when no other tenant was seen to want it quiet; way guards it,
+	// and makes one change look for all.
+	way      sync.Mutex
 	wayClear time.Time
 	// hot are sources that catching up found written to; ids are what is
 	// remembered of them for the fence. Memory only: without them the fence

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/stream"
@@ -137,6 +138,7 @@ func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
 // whoever made it while the aliases moved.
 func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 	s.t.State = TenantVerified
+	s.t.Record.QuietAt = time.Time{} // nobody's writes are refused any more
 	if !s.t.Record.BlockedAt.IsZero() {
 		// The answer was lost, or a worker died: from the first refused write
 		// to the moment at which the switch is known.

@@ -68,7 +68,7 @@ func up(ctx context.Context, cfg config, log *slog.Logger) (c *cluster, err erro
 	}
 	c.release = release
 	c.stack, err = devstack.Up(ctx, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{
-		Heap: "2g", Settings: cfg.settings,
+		Heap: cfg.heap, Settings: cfg.settings,
 	}})
 	if err != nil {
 		return c, err

@@ -28,7 +28,7 @@ type config struct {
 	tenants, docs, months, rounds, warmup int
 	only, verify                          []string
 	breakdown, plain                      bool
-	profile                               string
+	profile, heap                         string
 	limits                                upgrader.Limits
 	settings                              map[string]string // of the engine's nodes
 }
@@ -47,6 +47,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.breakdown, "breakdown", false, "one more run per level, in which every call is noted, and a table of where the time goes")
 	f.BoolVar(&c.plain, "plain", false, "also one run of a plain script: one copy task after the other, looked at every 3 s")
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the measured TMS runs to this file")
+	f.StringVar(&c.heap, "heap", "2g", "heap of the engine; 50 tenants need more")
 	f.IntVar(&c.limits.Creates, "creates", 0, "upgrader.Limits.Creates; 0 is the default")
 	f.IntVar(&c.limits.Tasks, "tasks", 0, "upgrader.Limits.Tasks; 0 is the default")
 	f.IntVar(&c.limits.Streams, "streams", 0, "upgrader.Limits.Streams; 0 is the default")
