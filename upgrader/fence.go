@@ -209,26 +209,6 @@ func (s *session) beforeBlock(ctx context.Context) error {
 	return s.pruneQuarantine(ctx, nil) // behind the fence: only where something has changed since
 }
 
-// hushMost bounds how long a fence waits for what others have asked the engine
-// for: as much as the creations of three tenants take on two cores.
-const hushMost = 5 * time.Second
-
-// hush makes the other tenants hold back changes of the cluster's state from now
-// on, until writers are served again, and lets the engine finish those under
-// way: otherwise the block, the last fields and the aliases wait for them, and
-// the writers too.
-func (s *session) hush(ctx context.Context) error {
-	s.t.Record.QuietAt = s.r.now()
-	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
-		return err
-	}
-	if err := s.engine.AwaitQuiet(ctx, hushMost); err != nil {
-		// The fence may become longer for it; that is all.
-		s.log.Warn("the changes of the cluster's state under way were not waited for", "error", err)
-	}
-	return ctx.Err()
-}
-
 // unfenced says that writers are served again.
 func (r *TenantRecord) unfenced() {
 	r.FencedAt, r.BlockedAt, r.QuietAt = time.Time{}, time.Time{}, time.Time{}
@@ -363,95 +343,6 @@ func (s *session) indexProof(m *Move, t tally) IndexProof {
 		ip.Checkpoints[c.Source] = c.Checkpoint
 	}
 	return ip
-}
-
-// freeze makes partitions that the old version's templates may yet create
-// refuse writes, and keeps them out of sight: between the block and the
-// switch, and after it, an old container that meets a new month must be
-// refused like everywhere else.
-func (s *session) freeze(ctx context.Context) error {
-	return s.eachTemplate(ctx, s.oldTemplates, func(ctx context.Context, t Template) error {
-		return s.engine.PutTemplate(ctx, frozen(t))
-	})
-}
-
-// thaw puts the old version's templates back as they were.
-func (s *session) thaw(ctx context.Context) error {
-	return s.eachTemplate(ctx, s.oldTemplates, func(ctx context.Context, t Template) error {
-		t.Body = IndexBody{}
-		return s.engine.PutTemplate(ctx, t)
-	})
-}
-
-func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(context.Context, Template) error) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.r.limits.Creates)
-	for _, t := range ts {
-		if err := s.giveWay(ctx); err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error { return do(gctx, t) })
-	}
-	return g.Wait()
-}
-
-// Bounds of giveWay. While another tenant's writers wait behind a fence, or are
-// about to, the cluster-state updates of everybody else wait for them: most of
-// these fences take a second. One that has waited for giveWayMost goes on, and
-// those of its tenant for freeWay: a tenant whose fences do not hold, or hold
-// for long, does not stop the others.
-const (
-	giveWayMost = 5 * time.Second
-	freeWay     = time.Second
-	lookFence   = 100 * time.Millisecond
-)
-
-// giveWay holds a change of the cluster state back while another tenant wants it
-// quiet (see hush): the engine makes such changes one after the other.
-func (s *session) giveWay(ctx context.Context) error {
-	if s.t.State.Fenced() {
-		return nil
-	}
-	s.way.Lock()
-	defer s.way.Unlock()
-	for deadline := s.r.now().Add(giveWayMost); s.r.now().Before(deadline); {
-		if s.r.now().Sub(s.wayClear) < lookFence {
-			return nil
-		}
-		busy, err := s.r.store.Quiet(ctx, s.lease.TenantID)
-		if err != nil {
-			return err
-		}
-		if !busy {
-			s.wayClear = s.r.now()
-			return nil
-		}
-		if err := (&poller{next: lookFence}).pause(ctx); err != nil {
-			return err
-		}
-	}
-	s.wayClear = s.r.now().Add(freeWay)
-	return nil
-}
-
-// frozen is a template whose indices refuse writes and have no alias.
-func frozen(t Template) Template {
-	out := Template{Name: t.Name, Patterns: t.Patterns, Priority: t.Priority}
-	settings := map[string]any{"blocks": map[string]any{"write": true}}
-	for k, v := range t.Body.Settings {
-		if k == "index" { // engines nest the settings of a template below it
-			if sub, ok := v.(map[string]any); ok {
-				for k, v := range sub {
-					settings[k] = v
-				}
-			}
-			continue
-		}
-		settings[k] = v
-	}
-	settings["blocks"] = map[string]any{"write": true}
-	out.Body = IndexBody{Settings: settings, Mappings: t.Body.Mappings}
-	return out
 }
 
 // unfence opens the old version to writers again, and takes the new version's
