@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
 // dyingEngine stops the worker's context at the n-th change it is asked for,
@@ -223,17 +225,45 @@ func TestWrecks(t *testing.T) {
 	b.judge(tenant, r, "0.8.2")
 }
 
+// missesOne reads the ids of an index without one of them, as happens to a
+// document that is updated meanwhile and moves behind what is read.
+type missesOne struct {
+	upgrader.Engine
+	index, id string
+	missed    atomic.Bool
+}
+
+func (e *missesOne) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, error) {
+	docs, err := e.Engine.Page(ctx, p)
+	if p.Index != e.index || !p.IDsOnly {
+		return docs, err
+	}
+	return slices.DeleteFunc(docs, func(d stream.Doc) bool {
+		miss := d.ID == e.id
+		if miss {
+			e.missed.Store(true)
+		}
+		return miss
+	}), err
+}
+
 // TestEarlyStart: what a container of the new release writes to the targets
-// before the switch does not vanish.
+// before the switch does not vanish, and nothing else is taken for it.
 func TestEarlyStart(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	tenant := b.tenant("0.8.1", 1)
 	require.NoError(t, tenant.Fill(t.Context(), 200))
-	b.worker(b.engine)
+	source, target := "08x."+tenant.Name()+".tracardi-source", "0820."+tenant.Name()+".tracardi-source"
+	require.NoError(t, b.engine.Refresh(t.Context(), source))
+	some, err := b.engine.Page(t.Context(), stream.PageRequest{Index: source, From: -1, To: 1000, Size: 1})
+	require.NoError(t, err)
+	require.Len(t, some, 1)
+	steady := some[0].ID
+	engine := &missesOne{Engine: b.engine, index: source, id: steady}
+	b.worker(engine)
 	r := b.start("0.8.2", upgrader.Options{HoldSwitch: true}, tenant)
 	b.until(r.ID, func(r *upgrader.Rollout) bool { return r.Tenants[0].State == upgrader.TenantCompared })
-	target := "0820." + tenant.Name() + ".tracardi-source"
 	res, err := b.engine.Bulk(t.Context(), []upgrader.BulkOp{{Index: target, ID: "early", Source: json.RawMessage(`{"id":"early","type":["x"]}`)}})
 	require.NoError(t, err)
 	require.True(t, res[0].OK, "%+v", res[0])
@@ -241,6 +271,8 @@ func TestEarlyStart(t *testing.T) {
 	require.NoError(t, err)
 	r = b.ended(r.ID)
 	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	require.True(t, engine.missed.Load(), "nobody has read the ids of %s", source)
+	require.Equal(t, []string{steady}, b.has(target, steady))
 	docs, err := b.service.Quarantine(t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID})
 	require.NoError(t, err)
 	require.Len(t, docs, 1)

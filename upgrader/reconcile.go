@@ -183,20 +183,21 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 			return err
 		}
 	}
-	var ops []BulkOp
-	var gone []string
-	for _, id := range ids {
-		if !there.Has(id) {
-			ops, gone = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true}), append(gone, id)
+	gone := slices.DeleteFunc(ids, there.Has)
+	if len(gone) > 0 && s.disturbed(m, stats[m.Target].MaxSeqNo) {
+		if gone, err = s.inNoSource(ctx, m, gone); err != nil {
+			return err
 		}
-	}
-	if len(ops) == 0 {
-		return nil
-	}
-	if s.disturbed(m, stats[m.Target].MaxSeqNo) {
 		if err := s.keepStrange(ctx, m, gone); err != nil {
 			return err
 		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	ops := make([]BulkOp, 0, len(gone))
+	for _, id := range gone {
+		ops = append(ops, BulkOp{Index: m.Target, ID: id, Delete: true})
 	}
 	bad, err := s.bulk(ctx, ops)
 	if err != nil {
@@ -207,6 +208,24 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 	}
 	s.log.Debug("deletions reconciled", "target", m.Target, "documents", len(ops))
 	return s.engine.Refresh(ctx, m.Target)
+}
+
+// inNoSource leaves out the ids of documents that were missed because they
+// changed while they were read: nobody is to look into those.
+func (s *session) inNoSource(ctx context.Context, m *Move, ids []string) ([]string, error) {
+	there := map[string]bool{}
+	for i := range m.Copies {
+		for part := range slices.Chunk(ids, stream.PageSize) {
+			docs, err := s.engine.Get(ctx, m.Copies[i].Source, part)
+			if err != nil {
+				return nil, err
+			}
+			for id := range docs {
+				there[id] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(ids, func(id string) bool { return there[id] }), nil
 }
 
 // collectIDs reads all ids that a source has. A document that changes while

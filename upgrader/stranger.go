@@ -83,6 +83,9 @@ func (s *session) disturbed(m *Move, seq map[int]int64) bool {
 // keepStrange keeps documents of a disturbed target before they are removed,
 // because no source has them.
 func (s *session) keepStrange(ctx context.Context, m *Move, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
 	s.log.Warn("target holds documents that no source has", "target", m.Target, "documents", len(ids))
 	if n := len(ids) + len(s.aside.of(m.Target, QuarantineLeftover)); n > MaxQuarantine {
 		return failf("index %s holds %d documents that the old version does not have, more than the %d that would be kept: a container of %s seems to write to it; stop it, cancel the rollout and start again", m.Target, n, MaxQuarantine, s.l.to.Version)
