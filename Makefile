@@ -43,10 +43,11 @@ gotest:
 race: setup ## Only the run under the race detector
 	$(STACK) -- go test -race -short -timeout 10m $(RACE)
 
-check: ## Generated code is current, go vet, linters
+check: ## Generated code is current, go vet, linters, the structure
 	scripts/check-generated.sh
 	go vet ./...
 	$(LINT) run ./...
+	go test ./internal/archtest
 
 lint: ## Linters only
 	$(LINT) run ./...
