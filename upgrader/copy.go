@@ -183,8 +183,9 @@ func (s *session) copyOne(ctx context.Context, m *Move, c *Copy, task string) er
 }
 
 // followTask starts the engine's copy task where none runs, and follows it to
-// its end. A task that met a refused document stops there: the copy goes on
-// document by document.
+// its end. A task that met a refused document stops there: it is started again
+// where the document was refused in passing, else the copy goes on document by
+// document.
 func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 	back, err := s.taskSlot(ctx, c)
 	if err != nil {
@@ -229,7 +230,10 @@ func (s *session) followTask(ctx context.Context, m *Move, c *Copy) error {
 			}
 			continue
 		}
-		return s.taskEnded(ctx, m, c, t)
+		if err := s.taskEnded(ctx, m, c, t); err != nil || c.State != CopyPlanned {
+			return err
+		}
+		dog, pace = &watchdog{}, &throttled{}
 	}
 }
 
@@ -264,8 +268,9 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 	case t.Err != "" && !strings.Contains(t.Err, "script"):
 		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
 	case t.Err != "" || len(t.Failures) > 0:
-		s.log.Warn("copy goes on document by document", "source", c.Source, "error", t.Err, "failures", len(t.Failures), "first", firstRefusal(t.Failures))
-		s.update(func() { c.State, c.Task, c.Copied = CopyStreaming, "", 0 })
+		if err := s.taskRefused(ctx, m, c, t); err != nil {
+			return err
+		}
 	case t.Noops > 0 && s.routed(m) && !s.l.transformOf(m).Drops():
 		s.update(func() { c.State = CopyDone }) // the others belong elsewhere
 	case t.Noops > 0 || t.Deleted > 0:
@@ -276,15 +281,6 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 		s.update(func() { c.State = CopyDone })
 	}
 	return s.saveMoves(ctx, m)
-}
-
-// firstRefusal is the kind of the first refusal. Its reason may hold what stands
-// in the document, which belongs into no log.
-func firstRefusal(failures []DocFailure) string {
-	if len(failures) == 0 {
-		return ""
-	}
-	return failures[0].Type
 }
 
 // progress stores how far a long copy is, at most every lookEvery.

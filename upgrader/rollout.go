@@ -396,6 +396,8 @@ type Copy struct {
 	Pace       Pace              `json:"pace,omitzero"`
 	// Stalls counts how often its task got nowhere and was started again.
 	Stalls int `json:"stalls,omitempty"`
+	// Refusals counts how often documents of it were refused to its task.
+	Refusals int `json:"refusals,omitempty"`
 	// Foreign sources belong into another partition by their name; only what
 	// goes by its date comes from them.
 	Foreign bool `json:"foreign,omitempty"`
