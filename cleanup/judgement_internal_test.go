@@ -129,9 +129,11 @@ func TestSettle(t *testing.T) {
 	t.Parallel()
 	l := settle(&releases.Release{Prefix: "08x"}, nil, []Index{{Name: "08x.acme.a"}, {Name: "prod-08x.acme2.a"}, {Name: "08x.08x.a-2023-1"}, {Name: "08x.odd"}}, []upgrader.Template{
 		{Name: "template.08x.acme.a"}, {Name: "prod-template.08x.acme.a"}, {Name: "template.080.acme.a"},
+		{Name: "template.08x.acme.tms-frozen-08x"}, {Name: "template.08x.acme.tracardi-event"},
 	})
 	require.Len(t, l, 3)
-	require.Equal(t, []string{"prod-template.08x.acme.a", "template.08x.acme.a"}, l["acme"].templates)
+	require.Equal(t, []string{"prod-template.08x.acme.a", "template.08x.acme.a", "template.08x.acme.tracardi-event", "template.08x.acme.tms-frozen-08x"}, l["acme"].templates,
+		"what keeps the version closed goes last")
 	require.Len(t, l["acme"].indices, 1)
 	require.Len(t, l["08x"].indices, 1)
 	// Up to 0.7.4 names of templates carry no version, and an adopted
@@ -139,9 +141,10 @@ func TestSettle(t *testing.T) {
 	l = settle(&releases.Release{Prefix: "074", PlainTemplates: true}, []naming.Tenant{{ID: "acme", AdoptedFrom: "074.code"}},
 		[]Index{{Name: "074.code.a-2023-1"}}, []upgrader.Template{
 			{Name: "template.code.a", Patterns: []string{"074.code.a-*-*"}}, {Name: "template.code.b", Patterns: []string{"073.code.b-*-*"}},
+			{Name: "template.code.tms-frozen-074", Patterns: []string{"074.code.a-*-*", "074.code.c-*-*"}}, {Name: "template.code.tms-frozen-073", Patterns: []string{"073.code.b-*-*"}},
 		})
 	require.Len(t, l, 1)
-	require.Equal(t, []string{"template.code.a"}, l["acme"].templates)
+	require.Equal(t, []string{"template.code.a", "template.code.tms-frozen-074"}, l["acme"].templates)
 	require.Len(t, l["acme"].indices, 1)
 	require.Equal(t, []string{"08x.acme.*", "prod-08x.acme.*", "static-08x.acme.*"}, patterns("08x", "acme", allModes...))
 	require.Equal(t, []string{"08x.*"}, patterns("08x", "", naming.Staging))

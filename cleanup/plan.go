@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -161,14 +162,19 @@ func settle(r *releases.Release, adopted []naming.Tenant, indices []Index, templ
 		// Of some releases the name does not say the version: what it is for does.
 		for _, p := range t.Patterns {
 			n, ok := naming.Parse(strings.TrimSuffix(p, "-*-*"))
-			if ok && n.Prefix == prefix && n.TemplateIn(r) == t.Name {
+			if ok && n.Prefix == prefix && (n.TemplateIn(r) == t.Name || naming.FreezingTemplate(r, n.Tenant) == t.Name) {
 				h := of(n.Tenant)
 				h.templates = append(h.templates, t.Name)
+				break
 			}
 		}
 	}
+	order := map[bool]int{true: 1}
 	for _, h := range l {
-		slices.Sort(h.templates)
+		// What keeps the version closed goes last.
+		slices.SortFunc(h.templates, func(a, b string) int {
+			return cmp.Or(cmp.Compare(order[naming.Freezes(a)], order[naming.Freezes(b)]), cmp.Compare(a, b))
+		})
 	}
 	return l
 }

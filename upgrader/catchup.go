@@ -43,6 +43,15 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 		if !ok {
 			continue
 		}
+		if stream.Never(stats[name].MaxSeqNo) {
+			is, err := s.isStub(ctx, name)
+			if err != nil {
+				return false, err
+			}
+			if is {
+				continue // it goes with the fence that made it
+			}
+		}
 		for _, target := range s.l.targetsOf(res.Key) {
 			part, err := naming.TargetPartition(n.Partition, target.Partitioning, s.rollout.CreatedAt)
 			if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tracardi/tms/upgrader/naming"
 	"github.com/tracardi/tms/upgrader/schema"
 	"github.com/tracardi/tms/upgrader/stream"
 )
@@ -181,7 +180,7 @@ func (s *session) takePlace(ctx context.Context, fenced TenantState, step Step) 
 
 // beforeBlock does what takes time and can be done while writers go on.
 func (s *session) beforeBlock(ctx context.Context) error {
-	if err := s.freeze(ctx); err != nil {
+	if err := s.freeze(ctx, s.l.from, s.oldTemplates); err != nil {
 		return err
 	}
 	if err := s.putTemplates(ctx); err != nil {
@@ -346,15 +345,9 @@ func (s *session) indexProof(m *Move, t tally) IndexProof {
 }
 
 // unfence opens the old version to writers again, and takes the new version's
-// templates away. What writers wait for comes first.
+// templates away.
 func (s *session) unfence(ctx context.Context) error {
-	if err := s.engine.UnblockWrites(ctx, s.t.Record.OldIndices...); err != nil {
-		return err
-	}
-	if err := s.thaw(ctx); err != nil {
-		return err
-	}
-	if err := s.unblockOld(ctx); err != nil {
+	if err := s.openUp(ctx, s.l.from, s.oldPatterns()); err != nil {
 		return err
 	}
 	if err := s.clearTemplates(ctx); err != nil {
@@ -362,33 +355,4 @@ func (s *session) unfence(ctx context.Context) error {
 	}
 	s.t.Record.unfenced()
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
-}
-
-// unblockOld lifts the block from whatever of the old version has it.
-func (s *session) unblockOld(ctx context.Context) error {
-	there, err := s.engine.Indices(ctx, s.oldPatterns()...)
-	if err != nil {
-		return err
-	}
-	var names []string
-	var hidden []AliasAction
-	for _, ix := range there {
-		if ix.WriteBlocked {
-			names = append(names, ix.Name)
-		}
-		n, ok := naming.Parse(ix.Name)
-		if _, known := s.l.sourceOf(n); ok && known && !s.isOld(ix.Name) && len(visible(ix.Aliases)) == 0 {
-			// Made through a frozen template: its readers must see it now.
-			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})
-		}
-	}
-	if len(hidden) > 0 {
-		if err := s.engine.UpdateAliases(ctx, hidden); err != nil {
-			return err
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	return s.engine.UnblockWrites(ctx, names...)
 }

@@ -3,26 +3,124 @@ package upgrader
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tracardi/tms/releases"
+	"github.com/tracardi/tms/upgrader/naming"
+	"github.com/tracardi/tms/upgrader/stream"
 )
 
-// freeze makes partitions that the old version's templates may yet create
-// refuse writes, and keeps them out of sight: between the block and the
-// switch, and after it, an old container that meets a new month must be
-// refused like everywhere else.
-func (s *session) freeze(ctx context.Context) error {
-	return s.eachTemplate(ctx, s.oldTemplates, func(ctx context.Context, t Template) error {
-		return s.engine.PutTemplate(ctx, frozen(t))
-	})
+// frozenPriority is above every template's that Tracardi or an operator puts.
+const frozenPriority = 1 << 30
+
+// freezing is the template that keeps a version closed whose other templates are
+// ts: every partition that those may yet make refuses writes, and no alias shows
+// it. It outranks them: that is one change of the cluster's state instead of one
+// for each, and they stay as they were, also when a container puts them again.
+func (s *session) freezing(r *releases.Release, ts []Template) Template {
+	priority := int64(frozenPriority)
+	t := Template{
+		Name:     s.freezingName(r),
+		Priority: &priority,
+		Body:     IndexBody{Settings: map[string]any{"blocks": map[string]any{"write": true}}},
+	}
+	for _, one := range ts {
+		t.Patterns = append(t.Patterns, one.Patterns...)
+	}
+	return t
 }
 
-// thaw puts the old version's templates back as they were.
-func (s *session) thaw(ctx context.Context) error {
-	return s.eachTemplate(ctx, s.oldTemplates, func(ctx context.Context, t Template) error {
-		t.Body = IndexBody{}
-		return s.engine.PutTemplate(ctx, t)
+func (s *session) freezingName(r *releases.Release) string {
+	return naming.FreezingTemplate(r, s.naming().In(r.Prefix))
+}
+
+// freeze makes partitions that a version's templates may yet create refuse
+// writes, and keeps them out of sight: between the block and the switch, and
+// after it, a container of the version that meets a new month must be refused
+// like everywhere else.
+func (s *session) freeze(ctx context.Context, r *releases.Release, ts []Template) error {
+	if len(ts) == 0 {
+		return nil
+	}
+	if err := s.giveWay(ctx); err != nil {
+		return err
+	}
+	return s.engine.PutTemplate(ctx, s.freezing(r, ts))
+}
+
+// openUp has a version take writes again that was blocked and frozen. What
+// writers wait for comes first.
+func (s *session) openUp(ctx context.Context, r *releases.Release, patterns []string) error {
+	there, err := s.engine.Indices(ctx, patterns...)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, ix := range there {
+		if ix.WriteBlocked && !stub(ix) {
+			names = append(names, ix.Name)
+		}
+	}
+	if len(names) > 0 {
+		if err := s.engine.UnblockWrites(ctx, names...); err != nil {
+			return err
+		}
+	}
+	if err := s.engine.DeleteTemplate(ctx, s.freezingName(r)); err != nil {
+		return err
+	}
+	there, err = s.engine.Indices(ctx, patterns...)
+	if err != nil {
+		return err
+	}
+	names, err = s.removeStubs(ctx, there)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	return s.engine.UnblockWrites(ctx, names...)
+}
+
+// stub says that an index looks like one that a write has made through the
+// freezing template, and that refused it: it maps no field.
+func stub(ix Index) bool {
+	fields, _ := ix.Mapping["properties"].(map[string]any)
+	return ix.WriteBlocked && len(fields) == 0 && len(visible(ix.Aliases)) == 0
+}
+
+// removeStubs deletes the stubs among indices: the next write makes the
+// partition as its release wants it. It returns those that look like stubs and
+// have taken writes.
+func (s *session) removeStubs(ctx context.Context, there []Index) (written []string, err error) {
+	var names []string
+	for _, ix := range there {
+		if stub(ix) {
+			names = append(names, ix.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	stats, err := s.stats(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		if stream.Never(stats[name].MaxSeqNo) {
+			return false
+		}
+		written = append(written, name)
+		return true
 	})
+	s.log.Info("partitions that refused writes have made are removed", "indices", names)
+	return written, s.deleteUnread(ctx, names)
+}
+
+// isStub looks at one index.
+func (s *session) isStub(ctx context.Context, name string) (bool, error) {
+	there, err := s.engine.Indices(ctx, name)
+	return err == nil && slices.ContainsFunc(there, stub), err
 }
 
 func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(context.Context, Template) error) error {
@@ -37,10 +135,10 @@ func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(conte
 	return g.Wait()
 }
 
-// frozen is a template whose indices refuse writes and have no alias.
-func frozen(t Template) Template {
-	out := Template{Name: t.Name, Patterns: t.Patterns, Priority: t.Priority}
-	settings := map[string]any{"blocks": map[string]any{"write": true}}
+// closed is how an index of a template is made that refuses writes and has no
+// alias.
+func closed(t Template) IndexBody {
+	settings := map[string]any{}
 	for k, v := range t.Body.Settings {
 		if k == "index" { // engines nest the settings of a template below it
 			if sub, ok := v.(map[string]any); ok {
@@ -53,6 +151,5 @@ func frozen(t Template) Template {
 		settings[k] = v
 	}
 	settings["blocks"] = map[string]any{"write": true}
-	out.Body = IndexBody{Settings: settings, Mappings: t.Body.Mappings}
-	return out
+	return IndexBody{Settings: settings, Mappings: t.Body.Mappings}
 }

@@ -2,6 +2,7 @@ package upgrader_test
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -23,8 +24,8 @@ func (e *deathBeforeBlock) AwaitQuiet(context.Context, time.Duration) error {
 }
 
 // A worker dies with its fence prepared, and another tenant takes the place
-// behind it. Nothing of the preparation is forgotten: the templates of the old
-// version work again, whatever the operator wants next.
+// behind it. Nothing of the preparation is forgotten: the old version makes
+// months again, whatever the operator wants next.
 func TestDeathWhileTheFenceIsPrepared(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -56,7 +57,9 @@ func TestDeathWhileTheFenceIsPrepared(t *testing.T) {
 		return got.Tenants[0]
 	}
 	require.Equal(t, upgrader.TenantFenced, state().State, state().Reason)
-	require.False(t, reflect.DeepEqual(before, templates()), "the old version's are frozen")
+	require.False(t, reflect.DeepEqual(before, templates()), "the old version is frozen")
+	month := "08x." + tenant.Name() + ".tracardi-session-2031-1"
+	require.Equal(t, 403, b.write(month, "1"))
 
 	second := b.start("0.8.2", upgrader.Options{}, other)
 	_, err := b.pool.Exec(t.Context(), `update rollout_tenants set state = 'fenced', lease_until = now() + interval '1 hour' where rollout_id = $1`, second.ID)
@@ -74,5 +77,8 @@ func TestDeathWhileTheFenceIsPrepared(t *testing.T) {
 	require.NoError(t, <-turn)
 	r = b.work(runner, r.ID, tenant.Name())
 	require.Equal(t, upgrader.TenantCancelled, r.Tenants[0].State, describe(r))
-	require.True(t, reflect.DeepEqual(before, templates()), "the old version's work as before")
+	require.True(t, reflect.DeepEqual(before, templates()), "the old version is as before")
+	require.Nil(t, b.one(month), "made by a refused write")
+	b.bulk(upgrader.BulkOp{Index: month, ID: "1", Source: json.RawMessage(`{"id":"1"}`)})
+	b.born(month, tenant.Name()+".tracardi-session")
 }

@@ -226,15 +226,13 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 // a partition that the new version's templates may yet create must refuse
 // writes like the others.
 func (s *session) beforeReturnBlock(ctx context.Context) error {
-	fresh := s.l.templates(s.t.TenantID, s.replicasOf)
-	err := s.eachTemplate(ctx, fresh, func(ctx context.Context, t Template) error { return s.engine.PutTemplate(ctx, frozen(t)) })
-	if err != nil {
+	if err := s.freeze(ctx, s.l.to, s.l.templates(s.t.TenantID, s.replicasOf)); err != nil {
 		return err
 	}
 	if err := s.hush(ctx); err != nil {
 		return err
 	}
-	if _, err = s.carryBack(ctx, false); err != nil {
+	if _, err := s.carryBack(ctx, false); err != nil {
 		return err
 	}
 	if err := s.removeVanishedBack(ctx, vanishedAhead); err != nil {
@@ -245,7 +243,7 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 		return err
 	}
 	// What came meanwhile would have to be carried behind the fence.
-	if _, err = s.carryBack(ctx, false); err != nil {
+	if _, err := s.carryBack(ctx, false); err != nil {
 		return err
 	}
 	// Opening them is a change of the cluster's state that the last writes
@@ -341,10 +339,7 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 		r.Return.Fence = s.r.now().Sub(r.BlockedAt)
 		s.laps.lap("open", s.r.now())
 	}
-	if err := s.thaw(ctx); err != nil {
-		return OutcomeRetry, err
-	}
-	if err := s.unblockOld(ctx); err != nil {
+	if err := s.openUp(ctx, s.l.from, s.oldPatterns()); err != nil {
 		return OutcomeRetry, err
 	}
 	stats, err := s.stats(ctx, s.newPatterns()...)
@@ -380,33 +375,7 @@ func (s *session) reopenNew(ctx context.Context) error {
 	if err := s.closeOld(ctx, false); err != nil {
 		return err
 	}
-	there, err := s.engine.Indices(ctx, s.newPatterns()...)
-	if err != nil {
-		return err
-	}
-	var names []string
-	var hidden []AliasAction
-	for _, ix := range there {
-		if ix.WriteBlocked {
-			names = append(names, ix.Name)
-		}
-		n, ok := naming.Parse(ix.Name)
-		if _, known := resourceByBase(s.l.to, n); ok && known && len(ix.Aliases) == 0 {
-			// Made through a frozen template: its readers must see it now.
-			hidden = append(hidden, AliasAction{Index: ix.Name, Alias: n.Alias()})
-		}
-	}
-	if len(names) > 0 {
-		if err := s.engine.UnblockWrites(ctx, names...); err != nil {
-			return err
-		}
-	}
-	if len(hidden) > 0 {
-		if err := s.engine.UpdateAliases(ctx, hidden); err != nil {
-			return err
-		}
-	}
-	if err := s.eachTemplate(ctx, s.l.templates(s.t.TenantID, s.replicasOf), s.engine.PutTemplate); err != nil {
+	if err := s.openUp(ctx, s.l.to, s.newPatterns()); err != nil {
 		return err
 	}
 	s.t.State = TenantReturning

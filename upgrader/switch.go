@@ -333,5 +333,6 @@ func (s *session) finalize(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// Last: without it the others would show their partitions to readers.
+	return s.engine.DeleteTemplate(ctx, s.freezingName(s.l.from))
 }

@@ -267,15 +267,23 @@ func (s *session) makeOld(ctx context.Context, name string) error {
 	body := IndexBody{Settings: finalSettings(res, s.oldReplicas(n.Mode)), Mappings: res.Mapping}
 	for _, t := range s.oldTemplates {
 		if t.Name == n.Template() {
-			body = frozen(t).Body
+			body = closed(t)
 		}
 	}
 	body.Settings["blocks"] = map[string]any{"write": true}
 	err := s.engine.CreateIndex(ctx, name, body)
-	if errors.Is(err, ErrAlreadyExists) {
-		return nil // ours from before, or a frozen one
+	if !errors.Is(err, ErrAlreadyExists) {
+		return err
 	}
-	return err
+	// Ours from before, or a stub.
+	there, err := s.engine.Indices(ctx, name)
+	if err != nil || !slices.ContainsFunc(there, stub) {
+		return err
+	}
+	if written, err := s.removeStubs(ctx, there); err != nil || len(written) > 0 {
+		return err
+	}
+	return s.engine.CreateIndex(ctx, name, body)
 }
 
 // oldReplicas is what the old version's indices of a mode have.

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tracardi/tms/db"
 	"github.com/tracardi/tms/elastic"
 	"github.com/tracardi/tms/internal/devstack"
@@ -43,9 +41,8 @@ type cluster struct {
 
 // tenant is one tenant and what it looked like before the first run.
 type tenant struct {
-	id        string
-	old       []upgrader.Index
-	templates []upgrader.Template
+	id  string
+	old []upgrader.Index
 }
 
 // up starts the servers and fills the fleet.
@@ -152,17 +149,8 @@ func (c *cluster) settle(ctx context.Context) error {
 
 func (c *cluster) remember(ctx context.Context, t *tenant) error {
 	var err error
-	if t.old, err = c.engine.Indices(ctx, patterns(fromPrefix(c), t.id)...); err != nil {
-		return err
-	}
-	for _, m := range []naming.Mode{naming.Staging, naming.Production} {
-		ts, err := c.engine.Templates(ctx, naming.IndexName{Mode: m, Prefix: fromPrefix(c), Tenant: t.id, Base: "*"}.Template())
-		if err != nil {
-			return err
-		}
-		t.templates = append(t.templates, ts...)
-	}
-	return nil
+	t.old, err = c.engine.Indices(ctx, patterns(fromPrefix(c), t.id)...)
+	return err
 }
 
 // reset takes every tenant back to where it was after fill.
@@ -205,13 +193,11 @@ func (c *cluster) resetTenant(ctx context.Context, t *tenant) error {
 	if err := c.engine.UpdateAliases(ctx, aliases); err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(upgradeCreates)
-	for _, tpl := range t.templates {
-		tpl.Body = upgrader.IndexBody{} // put back as the engine had it
-		g.Go(func() error { return c.engine.PutTemplate(gctx, tpl) })
+	from, err := c.catalogue.Get(fromRelease)
+	if err != nil {
+		return err
 	}
-	return g.Wait()
+	return c.engine.DeleteTemplate(ctx, naming.FreezingTemplate(from, t.id))
 }
 
 // removeNew deletes what a run has made.

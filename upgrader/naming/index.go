@@ -72,6 +72,21 @@ func (n IndexName) TemplateIn(r *releases.Release) string {
 	return r.TemplateName(string(n.Mode), n.Tenant, n.Base)
 }
 
+// frozenBase stands for a resource in the name of the template that TMS freezes
+// a version with, before the version's prefix: some releases leave that out.
+const frozenBase = "tms-frozen-"
+
+// FreezingTemplate is the name of the template that keeps a release's version of
+// a tenant closed; tenant is its name in that version.
+func FreezingTemplate(r *releases.Release, tenant string) string {
+	return r.TemplateName(string(Staging), tenant, frozenBase+r.Prefix)
+}
+
+// Freezes says that a name is a FreezingTemplate's.
+func Freezes(template string) bool {
+	return strings.HasPrefix(template[strings.LastIndexByte(template, '.')+1:], frozenBase)
+}
+
 // TemplatePattern is the pattern that Tracardi's own templates carry.
 func (n IndexName) TemplatePattern() string {
 	return string(n.Mode) + n.Prefix + "." + n.Tenant + "." + n.Base + "-*-*"

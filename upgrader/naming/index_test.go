@@ -44,6 +44,18 @@ func TestNamesOfOneIndex(t *testing.T) {
 	require.Equal(t, "prod-0820.acme.tracardi-event-*-*", n.TemplatePattern())
 }
 
+func TestFreezingTemplate(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[string]*releases.Release{
+		"template.08x.acme.tms-frozen-08x": {Prefix: "08x"},
+		"template.acme.tms-frozen-074":     {Prefix: "074", PlainTemplates: true},
+	} {
+		require.Equal(t, want, naming.FreezingTemplate(r, "acme"))
+		require.True(t, naming.Freezes(want))
+	}
+	require.False(t, naming.Freezes("template.08x.tms-frozen-0.tracardi-event"), "a tenant may be named so")
+}
+
 // What is put together comes apart the same way, for every release's bases.
 func TestIndexNameRoundTrip(t *testing.T) {
 	t.Parallel()
