@@ -84,7 +84,7 @@ func TestFrozenVersion(t *testing.T) {
 
 	_, err := b.service.Rollback(t.Context(), upgrader.Command{RolloutID: r.ID, Caller: "test"})
 	require.NoError(t, err)
-	r = b.until(r.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutRolledBack })
+	b.until(r.ID, func(r *upgrader.Rollout) bool { return r.State == upgrader.RolloutRolledBack })
 	require.Equal(t, []string{"new"}, b.has(old+"1", "new", "late"))
 	b.born(old+"1", alias)
 	require.Nil(t, b.one(old+"2"), "made by a refused write")
