@@ -117,7 +117,19 @@ func (s *session) comparison(m *Move, to stream.Checkpoint) *verify.Comparison {
 			Skip: func(id string) bool { return s.aside.has(cp.Source, id) },
 		})
 	}
+	c.Written = c.Target.Canonical == nil && !slices.ContainsFunc(c.Sources, func(p verify.Side) bool { return p.Canonical != nil })
 	return c
+}
+
+// writtenDigest begins a digest of documents as they are written; others are of
+// their canonical form.
+const writtenDigest = "written:"
+
+func digestText(c *verify.Comparison, d releases.Digest) string {
+	if c.Written {
+		return writtenDigest + d.String()
+	}
+	return d.String()
 }
 
 // wanted gives the canonical form that documents of a source have to have in
@@ -167,7 +179,7 @@ func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to stre
 		return 0, err
 	}
 	d := sums.Source()
-	m.Digest = d.String()
+	m.Digest = digestText(c, d)
 	var found []Mismatch
 	err = c.Suspects(ctx, sums, func(ids []string) (bool, error) {
 		some, err := s.faults(ctx, m, ids)
@@ -187,6 +199,9 @@ func (s *session) compareFull(ctx context.Context, from Engine, m *Move, to stre
 // is. The function it returns forgets that.
 func (s *session) resume(ctx context.Context, m *Move, c *verify.Comparison) (done func() error, err error) {
 	key := strings.Join(s.l.digests(), " ")
+	if c.Written {
+		key = writtenDigest + key
+	}
 	found, err := s.r.store.Progress(ctx, s.lease.RolloutID, s.lease.TenantID, m.Target)
 	if err != nil {
 		return nil, err

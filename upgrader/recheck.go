@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -120,6 +121,7 @@ func (s *session) recheckMove(ctx context.Context, e *Errand, m *Move, ip *Index
 		return err
 	}
 	c := s.comparison(m, at)
+	c.Written = strings.HasPrefix(ip.Digest, writtenDigest)
 	var proven releases.Digest
 	for i := range c.Sources {
 		c.Sources[i].Whole, c.Sources[i].Omit = &proven, touched.Has
@@ -141,12 +143,12 @@ func (s *session) recheckMove(ctx context.Context, e *Errand, m *Move, ip *Index
 	if err := s.r.store.SaveMismatches(ctx, s.lease, found...); err != nil {
 		return err
 	}
-	s.update(func() { s.report(e, m, ip, sums, proven, n, &f, found) })
+	s.update(func() { s.report(e, m, ip, sums, digestText(c, proven), n, &f, found) })
 	return s.note(ctx, e)
 }
 
 // report adds what was found of one move to the errand's report.
-func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *verify.Sums, proven releases.Digest, touched int64, f *findings, found []Mismatch) {
+func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *verify.Sums, proven string, touched int64, f *findings, found []Mismatch) {
 	r := &e.Report
 	r.Indices++
 	r.Touched += touched + f.touched
@@ -167,12 +169,12 @@ func (s *session) report(e *Errand, m *Move, ip *IndexProof, sums *verify.Sums, 
 		r.problem("%s: %d documents are gone, but at most %d can have been deleted since the switch", m.Target, len(f.absent), f.hidden)
 	}
 	switch {
-	case ip.Digest != "" && ip.DigestOf != DigestAtComparison && ip.Digest != proven.String():
+	case ip.Digest != "" && ip.DigestOf != DigestAtComparison && ip.Digest != proven:
 		r.problem("the old version of %s has digest %s, proven was %s", m.Target, proven, ip.Digest)
 	case ip.Digest != "" && ip.DigestOf != DigestAtComparison:
 		r.Digests++
 	default:
-		ip.Digest, ip.DigestOf = proven.String(), DigestSealed
+		ip.Digest, ip.DigestOf = proven, DigestSealed
 		r.Sealed++
 	}
 }

@@ -181,7 +181,7 @@ func (b *bench) compare(ctx context.Context, p pair, stats map[string]upgrader.I
 		canonical := p.transform.Canonicaliser()
 		source.Canonical = func(dst []byte, d stream.Doc) ([]byte, error) { return canonical(dst, d.Source) }
 	}
-	c := verify.Comparison{Engine: b.engine, Target: verify.Side{Index: p.target, To: stats[p.target].MaxSeqNo}, Sources: []verify.Side{source}}
+	c := verify.Comparison{Engine: b.engine, Target: verify.Side{Index: p.target, To: stats[p.target].MaxSeqNo}, Sources: []verify.Side{source}, Written: p.transform.Empty()}
 	sums, err := c.Run(ctx)
 	if err != nil {
 		return err

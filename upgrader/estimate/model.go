@@ -147,5 +147,5 @@ func (e Model) Span(seconds float64, tenants int) *Span {
 }
 
 func toDuration(seconds float64) time.Duration {
-	return time.Duration(seconds * float64(time.Second))
+	return time.Duration(math.Round(seconds * float64(time.Second)))
 }

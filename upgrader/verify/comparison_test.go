@@ -74,12 +74,13 @@ func TestComparisonFindsWhatDiffers(t *testing.T) {
 		for id := range wrong {
 			m.put("target", id, `{"wrong":true}`)
 		}
+		written := rapid.Bool().Draw(t, "as written")
 		progress := map[verify.SideName]verify.SideProgress{}
 		saved := make(chan verify.SideProgress, 100)
 		compare := func() (*verify.Comparison, *verify.Sums, error) {
 			c := &verify.Comparison{
 				Engine: m, Target: verify.Side{Index: "target", To: m.top("target")}, Sources: []verify.Side{{Index: "source", To: m.top("source")}},
-				Resume: progress, SaveDocs: 1, SaveEvery: 1,
+				Written: written, Resume: progress, SaveDocs: 1, SaveEvery: 1,
 				Save: func(_ context.Context, p verify.SideProgress) error {
 					at := map[string]stream.Checkpoint{}
 					for k, v := range p.At {
@@ -166,4 +167,45 @@ func TestComparisonGoesOn(t *testing.T) {
 	require.Equal(t, sums.Source(), sums.Target())
 	require.EqualValues(t, n, sums.Source().Count)
 	require.Less(t, m.pages.Load(), int64(12), "of 20 pages on both sides together, at least 10 were behind us")
+}
+
+// Documents as they are written are not looked into where both sides are written
+// alike. Where all are written differently, the comparison begins again in
+// canonical form, instead of looking at one after the other.
+func TestComparisonAsWritten(t *testing.T) {
+	t.Parallel()
+	m := &memory{docs: map[string][]stream.Doc{}, known: map[string]bool{}}
+	compare := func() (*verify.Comparison, *verify.Sums) {
+		c := &verify.Comparison{Engine: m, Target: verify.Side{Index: "target", To: m.top("target")}, Sources: []verify.Side{{Index: "source", To: m.top("source")}}, Written: true}
+		sums, err := c.Run(t.Context())
+		require.NoError(t, err)
+		return c, sums
+	}
+	suspects := func(c *verify.Comparison, sums *verify.Sums) (found []string) {
+		require.NoError(t, c.Suspects(t.Context(), sums, func(ids []string) (bool, error) {
+			found = append(found, ids...)
+			return false, nil
+		}))
+		return found
+	}
+	for i := range 3000 {
+		m.put("source", fmt.Sprint(i), "neither parsed nor changed")
+		m.put("target", fmt.Sprint(i), "neither parsed nor changed")
+	}
+	c, sums := compare()
+	require.Equal(t, sums.Source(), sums.Target())
+	require.Empty(t, suspects(c, sums))
+
+	clear(m.docs)
+	clear(m.known)
+	const n = 110_000 // more than are looked at one by one
+	for i := range n {
+		m.both(fmt.Sprint(i), i)
+	}
+	m.put("target", "7", `{"wrong":true}`)
+	c, sums = compare()
+	require.NotEqual(t, sums.Source(), sums.Target())
+	before := m.pages.Load()
+	require.Equal(t, []string{"7"}, suspects(c, sums))
+	require.Less(t, m.pages.Load()-before, int64(5*n/stream.PageSize), "both sides whole, and once more for one bucket")
 }

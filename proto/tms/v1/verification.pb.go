@@ -275,7 +275,8 @@ type IndexProof struct {
 	TargetDocuments int64 `protobuf:"varint,5,opt,name=target_documents,json=targetDocuments,proto3" json:"target_documents,omitempty"`
 	// Documents of the sources kept aside.
 	Quarantined int64 `protobuf:"varint,6,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
-	// Digest over ids and contents of what the target has to hold.
+	// Digest over ids and contents of what the target has to hold; with "written:"
+	// in front over documents as they are written.
 	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// What the digest is of: fence, comparison or sealed.
 	DigestOf string `protobuf:"bytes,8,opt,name=digest_of,json=digestOf,proto3" json:"digest_of,omitempty"`
