@@ -125,6 +125,11 @@ func TestJudge(t *testing.T) {
 			n := naming.IndexName{Prefix: "0820", Tenant: "acme", Base: "tracardi-rule"}
 			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2", Fault: "mapping differs: x", Docs: 3}, false)
 		}, []Code{CodeIndexWreck}, "3 documents"},
+		"a month that refused the write that made it": {&registered, func(t *testing.T, h *Holding) {
+			install(t, h, "0.8.1", true)
+			n := naming.IndexName{Prefix: "0820", Tenant: "acme", Base: "tracardi-event", Partition: "2026-12"}
+			put(h, Index{IndexName: n, Name: n.String(), Version: "0.8.2", Fault: "mapping differs: root", WriteBlocked: true}, false)
+		}, nil, ""},
 		"unknown tenant":            {nil, func(t *testing.T, h *Holding) { install(t, h, "0.8.1", true) }, []Code{CodeTenantUnknown}, "--import"},
 		"registered, not installed": {&registered, func(*testing.T, *Holding) {}, []Code{CodeTenantWithoutIndices}, "install"},
 		"indices of a deleted one":  {with(func(e *Entry) { e.State = tenants.StateDeleted }), func(t *testing.T, h *Holding) { install(t, h, "0.8.1", true) }, []Code{CodeTenantDeleted}, "purge"},

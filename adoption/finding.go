@@ -214,6 +214,8 @@ func (v *verdict) indices() {
 	for _, ix := range v.held.Indices {
 		current := v.force.Release != nil && ix.Version == v.force.Release.Version
 		switch {
+		case !current && ix.WriteBlocked && ix.Docs == 0 && len(ix.Aliases) == 0:
+			// A write that its version refused has made it; it goes with that.
 		case ix.Wreck():
 			v.add(CodeIndexWreck, fmt.Sprintf("%s (%d documents), seen by nobody: %s", ix.Name, ix.Docs, ix.Fault),
 				"look at its documents, then delete it; the next upgrade replaces what stands in its way", ix.Name)

@@ -98,6 +98,8 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
 			return OutcomeRetry, err
 		}
+	} else if err := s.closeAgain(ctx); err != nil {
+		return OutcomeRetry, err
 	}
 	fctx, cancel := context.WithTimeout(ctx, s.rollout.Options.FenceTimeout)
 	defer cancel()
@@ -126,6 +128,15 @@ func (s *session) fenced(ctx context.Context) (Outcome, error) {
 		return OutcomeLifted, nil
 	}
 	return outcome, err
+}
+
+// closeAgain prepares once more a fence that was closed in a turn before: a worker
+// may have died while it lifted it.
+func (s *session) closeAgain(ctx context.Context) error {
+	if err := s.freeze(ctx, s.l.from, s.oldTemplates); err != nil {
+		return err
+	}
+	return s.putTemplates(ctx)
 }
 
 // reopen lifts the fence; whatever comes next starts from copied.

@@ -3,6 +3,7 @@ package upgrader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -59,7 +60,7 @@ func (s *session) openUp(ctx context.Context, r *releases.Release, patterns []st
 	}
 	var names []string
 	for _, ix := range there {
-		if ix.WriteBlocked && !stub(ix) {
+		if ix.WriteBlocked && !s.stub(r, ix) {
 			names = append(names, ix.Name)
 		}
 	}
@@ -75,36 +76,57 @@ func (s *session) openUp(ctx context.Context, r *releases.Release, patterns []st
 	if err != nil {
 		return err
 	}
-	names, err = s.removeStubs(ctx, there)
-	if err != nil || len(names) == 0 {
+	written, err := s.removeStubs(ctx, slices.DeleteFunc(there, func(ix Index) bool { return !s.stub(r, ix) }))
+	if err != nil || len(written) == 0 {
 		return err
 	}
-	return s.engine.UnblockWrites(ctx, names...)
+	// Somebody has opened and filled them: readers must see that.
+	var show []AliasAction
+	for _, name := range written {
+		n, _ := naming.Parse(name)
+		show = append(show, AliasAction{Index: name, Alias: n.Alias()})
+	}
+	if err := s.engine.UpdateAliases(ctx, show); err != nil {
+		return err
+	}
+	return s.engine.UnblockWrites(ctx, written...)
 }
 
 // stub says that an index looks like one that a write has made through the
-// freezing template, and that refused it: it maps no field.
-func stub(ix Index) bool {
+// freezing template of a release, and that refused it. An installer that finds
+// it may have given it a mapping.
+func (s *session) stub(r *releases.Release, ix Index) bool {
+	n, ok := naming.Parse(ix.Name)
+	_, known := resourceByBase(r, n)
+	back := s.t.Record.Return
+	ours := s.isOld(ix.Name) || s.moveTo(ix.Name) != nil || back != nil && slices.Contains(back.Made, ix.Name)
+	return ok && known && !ours && ix.WriteBlocked && len(visible(ix.Aliases)) == 0
+}
+
+// unmapped says that nobody has given an index a field.
+func unmapped(ix Index) bool {
 	fields, _ := ix.Mapping["properties"].(map[string]any)
 	return ix.WriteBlocked && len(fields) == 0 && len(visible(ix.Aliases)) == 0
 }
 
-// removeStubs deletes the stubs among indices: the next write makes the
-// partition as its release wants it. It returns those that look like stubs and
-// have taken writes.
-func (s *session) removeStubs(ctx context.Context, there []Index) (written []string, err error) {
-	var names []string
-	for _, ix := range there {
-		if stub(ix) {
-			names = append(names, ix.Name)
-		}
-	}
-	if len(names) == 0 {
+// removeStubs deletes those of the stubs that have never taken a write: the next
+// one makes the partition as its release wants it. It returns the others.
+func (s *session) removeStubs(ctx context.Context, stubs []Index) (written []string, err error) {
+	if len(stubs) == 0 {
 		return nil, nil
+	}
+	var names []string
+	for _, ix := range stubs {
+		names = append(names, ix.Name)
 	}
 	stats, err := s.stats(ctx, names...)
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range names {
+		if st := stats[name]; st.Primaries == 0 || len(st.MaxSeqNo) < st.Primaries {
+			return nil, fmt.Errorf("index %s does not tell yet whether it has taken a write", name)
+		}
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		if stream.Never(stats[name].MaxSeqNo) {
@@ -117,10 +139,10 @@ func (s *session) removeStubs(ctx context.Context, there []Index) (written []str
 	return written, s.deleteUnread(ctx, names)
 }
 
-// isStub looks at one index.
+// isStub looks at one index of the old version.
 func (s *session) isStub(ctx context.Context, name string) (bool, error) {
 	there, err := s.engine.Indices(ctx, name)
-	return err == nil && slices.ContainsFunc(there, stub), err
+	return err == nil && slices.ContainsFunc(there, func(ix Index) bool { return s.stub(s.l.from, ix) }), err
 }
 
 func (s *session) eachTemplate(ctx context.Context, ts []Template, do func(context.Context, Template) error) error {

@@ -1,14 +1,18 @@
 package upgrader_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracardi/tms/internal/fleet"
 	"github.com/tracardi/tms/upgrader"
+	"github.com/tracardi/tms/upgrader/naming"
 )
 
 // write tries to write a document, as a container does that knows the name of
@@ -80,6 +84,7 @@ func TestFrozenVersion(t *testing.T) {
 	}
 	require.Equal(t, 403, b.write(old+"3", "late"))
 	require.Empty(t, b.one(old+"3").Aliases)
+	require.NoError(t, b.engine.PutMapping(t.Context(), map[string]any{"properties": map[string]any{"id": map[string]any{"type": "keyword"}}}, old+"3"))
 	require.Equal(t, 201, b.write(fresh+"1", "new"))
 
 	_, err := b.service.Rollback(t.Context(), upgrader.Command{RolloutID: r.ID, Caller: "test"})
@@ -110,4 +115,60 @@ func TestFrozenVersion(t *testing.T) {
 	left, frozen := b.templatesOf("08x", tenant)
 	require.Empty(t, left)
 	require.False(t, frozen)
+}
+
+// deathWhileLifting has a worker's fence fail, and stops the worker when it has
+// lifted half of it.
+type deathWhileLifting struct {
+	upgrader.Engine
+	die    context.CancelFunc
+	failed atomic.Bool
+}
+
+func (e *deathWhileLifting) BlockWrites(ctx context.Context, patterns ...string) ([]string, error) {
+	if e.failed.CompareAndSwap(false, true) {
+		return nil, errDead
+	}
+	return e.Engine.BlockWrites(ctx, patterns...)
+}
+
+func (e *deathWhileLifting) DeleteTemplate(ctx context.Context, name string) error {
+	err := e.Engine.DeleteTemplate(ctx, name)
+	if e.failed.Load() && naming.Freezes(name) {
+		e.die()
+		return errDead
+	}
+	return err
+}
+
+// A worker dies while it lifts a fence: the old version is blocked and no more
+// frozen. Whoever goes on closes it whole before the switch.
+func TestDeathWhileTheFenceIsLifted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.catalogue = b.catalogue.Restrict("rule", "event")
+	b.service = upgrader.NewService(b.store, b.engine, b.catalogue, nil)
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 30))
+	r := b.start("0.8.2", upgrader.Options{}, tenant)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	limits := upgrader.Limits{LeaseTTL: 400 * time.Millisecond}
+	mortal := upgrader.NewRunner(b.store, &deathWhileLifting{Engine: b.engine, die: cancel}, b.catalogue, "mortal", limits, b.log)
+	for ctx.Err() == nil {
+		b.due(ctx, r.ID, tenant.Name())
+		_ = mortal.Work(ctx, r.ID, tenant.Name())
+	}
+	r, err := b.service.Get(t.Context(), r.ID)
+	require.NoError(t, err)
+	require.Equal(t, upgrader.TenantFenced, r.Tenants[0].State, r.Tenants[0].Reason)
+	require.False(t, r.Tenants[0].Record.BlockedAt.IsZero())
+	_, frozen := b.templatesOf("08x", tenant)
+	require.False(t, frozen)
+
+	r = b.work(upgrader.NewRunner(b.store, b.engine, b.catalogue, "worker", limits, b.log), r.ID, tenant.Name())
+	require.Equal(t, upgrader.TenantSwitched, r.Tenants[0].State, describe(r))
+	require.Equal(t, 403, b.write("08x."+tenant.Name()+".tracardi-event-2031-1", "late"))
+	require.Equal(t, 201, b.write("0820."+tenant.Name()+".tracardi-event-2031-1", "new"))
+	b.born("0820."+tenant.Name()+".tracardi-event-2031-1", tenant.Name()+".tracardi-event")
 }

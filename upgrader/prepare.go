@@ -96,7 +96,21 @@ func (s *session) clearTemplates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.eachTemplate(ctx, there, func(ctx context.Context, t Template) error { return s.engine.DeleteTemplate(ctx, t.Name) })
+	// What keeps the version closed goes last: without it the others would show
+	// their partitions to readers.
+	var last []Template
+	there = slices.DeleteFunc(there, func(t Template) bool {
+		if naming.Freezes(t.Name) {
+			last = append(last, t)
+			return true
+		}
+		return false
+	})
+	remove := func(ctx context.Context, t Template) error { return s.engine.DeleteTemplate(ctx, t.Name) }
+	if err := s.eachTemplate(ctx, there, remove); err != nil {
+		return err
+	}
+	return s.eachTemplate(ctx, last, remove)
 }
 
 // clearWay removes what stands under the new version's names and is not made

@@ -215,6 +215,9 @@ func (s *session) removeDeletedFrom(ctx context.Context, m *Move, stats map[stri
 func (s *session) inNoSource(ctx context.Context, m *Move, ids []string) ([]string, error) {
 	there := map[string]bool{}
 	for i := range m.Copies {
+		if s.apart(&m.Copies[i]) {
+			continue
+		}
 		for part := range slices.Chunk(ids, stream.PageSize) {
 			docs, err := s.engine.Get(ctx, m.Copies[i].Source, part)
 			if err != nil {

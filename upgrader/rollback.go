@@ -195,6 +195,8 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 		if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
 			return OutcomeRetry, err
 		}
+	} else if err := s.freezeNew(ctx); err != nil { // a worker may have died while it lifted the fence
+		return OutcomeRetry, err
 	}
 	fctx, cancel := context.WithTimeout(ctx, s.rollout.Options.FenceTimeout)
 	defer cancel()
@@ -226,7 +228,7 @@ func (s *session) returnFenced(ctx context.Context) (Outcome, error) {
 // a partition that the new version's templates may yet create must refuse
 // writes like the others.
 func (s *session) beforeReturnBlock(ctx context.Context) error {
-	if err := s.freeze(ctx, s.l.to, s.l.templates(s.t.TenantID, s.replicasOf)); err != nil {
+	if err := s.freezeNew(ctx); err != nil {
 		return err
 	}
 	if err := s.hush(ctx); err != nil {
@@ -255,6 +257,10 @@ func (s *session) beforeReturnBlock(ctx context.Context) error {
 		}
 	}
 	return s.openOld(ctx, names)
+}
+
+func (s *session) freezeNew(ctx context.Context) error {
+	return s.freeze(ctx, s.l.to, s.l.templates(s.t.TenantID, s.replicasOf))
 }
 
 // behindReturnFence is the critical section before the aliases move back.
@@ -340,6 +346,9 @@ func (s *session) afterReturn(ctx context.Context) (Outcome, error) {
 		s.laps.lap("open", s.r.now())
 	}
 	if err := s.openUp(ctx, s.l.from, s.oldPatterns()); err != nil {
+		return OutcomeRetry, err
+	}
+	if err := s.dismissGuards(ctx); err != nil { // of what was deleted there
 		return OutcomeRetry, err
 	}
 	stats, err := s.stats(ctx, s.newPatterns()...)

@@ -277,7 +277,7 @@ func (s *session) makeOld(ctx context.Context, name string) error {
 	}
 	// Ours from before, or a stub.
 	there, err := s.engine.Indices(ctx, name)
-	if err != nil || !slices.ContainsFunc(there, stub) {
+	if err != nil || !slices.ContainsFunc(there, unmapped) {
 		return err
 	}
 	if written, err := s.removeStubs(ctx, there); err != nil || len(written) > 0 {
