@@ -23,7 +23,7 @@ func TestKillNineOfBackups(t *testing.T) {
 	location := b.snapshots() + "/" + name
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(location)) })
 	// Slow enough to be killed in the middle.
-	got := b.tms("backup", "repo", "add", name, "--setting", "location="+location, "--setting", "max_snapshot_bytes_per_sec=2mb", "--setting", "max_restore_bytes_per_sec=200kb")
+	got := b.tms("backup", "repo", "add", name, "--setting", "location="+location, "--setting", "max_snapshot_bytes_per_sec=500kb", "--setting", "max_restore_bytes_per_sec=200kb")
 	require.Zero(t, got.code, got.stderr)
 	writer := other.write(10)
 	killer := newKiller(b)

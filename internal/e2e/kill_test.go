@@ -95,10 +95,14 @@ func (k *killer) during(f func()) {
 	working.Go(func() {
 		for n := 0; n < killsPerRollout && failed == nil; n++ {
 			victim := k.b.servers[k.rng.IntN(len(k.b.servers))]
+			within := 1400
+			if n == 0 {
+				within = 300 // what is short is to meet one kill at least
+			}
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Duration(100+k.rng.IntN(1400)) * time.Millisecond):
+			case <-time.After(time.Duration(100+k.rng.IntN(within)) * time.Millisecond):
 			}
 			victim.Kill()
 			k.count.Add(1)
