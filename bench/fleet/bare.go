@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -149,6 +150,14 @@ func (c bareRun) copies(ctx context.Context, to *releases.Release, m upgrader.Mo
 	return c.engine.PutSettings(ctx, settings, m.Target)
 }
 
+// reindexTries is how often a copy is started that the engine ends with 503: with
+// thousands of changes of its state in line, an index waits for its mapping for
+// longer than the engine lets a document wait (30 s).
+const reindexTries = 4
+
+// errUnavailable is the engine's 503.
+var errUnavailable = errors.New("unavailable")
+
 // reindex copies one source and waits for the end, as one call.
 func (c bareRun) reindex(ctx context.Context, t releases.Transform, source, target string, st upgrader.IndexStats) error {
 	body := map[string]any{"source": map[string]any{"index": source}, "dest": map[string]any{"index": target}}
@@ -163,7 +172,12 @@ func (c bareRun) reindex(ctx context.Context, t releases.Transform, source, targ
 		Failures []json.RawMessage `json:"failures"`
 	}
 	start := time.Now()
-	err := c.post(ctx, "/_reindex?"+q.Encode(), body, &answer)
+	var err error
+	for range reindexTries {
+		if err = c.post(ctx, "/_reindex?"+q.Encode(), body, &answer); !errors.Is(err, errUnavailable) {
+			break
+		}
+	}
 	if c.m != nil {
 		c.m.asked("_reindex, to its end", source, start)
 	}
@@ -236,7 +250,10 @@ func (c *cluster) post(ctx context.Context, path string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	if res.StatusCode >= http.StatusMultipleChoices {
+	switch {
+	case res.StatusCode == http.StatusServiceUnavailable: // what was refused is at the end
+		return fmt.Errorf("%s: %w: %s", path, errUnavailable, answer[max(0, len(answer)-1000):])
+	case res.StatusCode >= http.StatusMultipleChoices:
 		return fmt.Errorf("%s: status %d: %.500s", path, res.StatusCode, answer)
 	}
 	if out == nil {
