@@ -66,7 +66,7 @@ func up(ctx context.Context, cfg config, log *slog.Logger) (c *cluster, err erro
 	c.release = release
 	c.stack, err = devstack.Up(ctx, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{
 		Heap: cfg.heap, Settings: cfg.settings,
-	}})
+	}, Postgres: devstack.PostgresOptions{Settings: map[string]string{"shared_preload_libraries": "pg_stat_statements"}}})
 	if err != nil {
 		return c, err
 	}
@@ -75,6 +75,9 @@ func up(ctx context.Context, cfg config, log *slog.Logger) (c *cluster, err erro
 		return c, err
 	}
 	if c.db, err = db.Open(ctx, dsn); err != nil {
+		return c, err
+	}
+	if _, err = c.db.Pool().Exec(ctx, `create extension pg_stat_statements`); err != nil {
 		return c, err
 	}
 	c.engine, err = elastic.New(ctx, elastic.Config{URLs: []string{c.stack.Engine.URL()}, Timeout: 2 * time.Minute})
