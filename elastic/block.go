@@ -69,8 +69,8 @@ func (c *Client) BlockWrites(ctx context.Context, patterns ...string) ([]string,
 }
 
 // writeBlocked names the indices that have the block in their settings. The
-// block API leaves those that had it before out of its answer. They are safe
-// too: the API itself puts the setting only when all shards have drained.
+// block API leaves those out of its answer that had it, whole, before. One whose
+// block is not whole (see UnblockWrites) is in its answer.
 func (c *Client) writeBlocked(ctx context.Context, op string, patterns []string) ([]string, error) {
 	var body map[string]struct {
 		Settings struct {
@@ -130,13 +130,65 @@ func (b blockAnswer) check(op string) error {
 	return &upgrader.EngineError{Op: op, Status: http.StatusGatewayTimeout, Type: incompleteBlock, Reason: reason}
 }
 
+// liftTries bounds how often a block that is not whole is made so to be lifted.
+const liftTries = 3
+
 // UnblockWrites implements upgrader.Engine. Names that do not exist are
 // skipped, so that one of them cannot keep the others blocked.
+//
+// The engine puts a block with a mark of its own first, together with the
+// setting, and takes that mark off when all shards have drained. Where they did
+// not in time the mark stays, and with it the block when the setting goes: writes
+// are refused, and nothing but the cluster's state tells. Such a block is made
+// whole, and lifted then.
 func (c *Client) UnblockWrites(ctx context.Context, names ...string) error {
 	op := "lift the write block of " + described(names)
-	if err := checkNames(op, names...); err != nil {
+	if err := checkNames(op, names...); err != nil || len(names) == 0 {
 		return err
 	}
+	if err := c.lift(ctx, op, names); err != nil {
+		return err
+	}
+	held, err := c.stillBlocked(ctx, op, names)
+	for try := 0; err == nil && len(held) > 0; try++ {
+		if try == liftTries {
+			return &upgrader.EngineError{Op: op, Status: http.StatusGatewayTimeout, Type: incompleteBlock, Reason: "still blocked: " + described(held)}
+		}
+		if _, err = c.BlockWrites(ctx, held...); err == nil {
+			err = c.lift(ctx, op, held)
+		}
+		if err == nil {
+			held, err = c.stillBlocked(ctx, op, held)
+		}
+	}
+	return err
+}
+
+// writeBlockID is the id of the write block in the cluster's state.
+const writeBlockID = "8"
+
+// stillBlocked are those of the indices that refuse writes, whatever their
+// settings say.
+func (c *Client) stillBlocked(ctx context.Context, op string, names []string) (held []string, err error) {
+	var state struct {
+		Blocks struct {
+			Indices map[string]map[string]any `json:"indices"`
+		} `json:"blocks"`
+	}
+	// The engine knows no filter of blocks by index: as little of each as it can.
+	err = c.do(ctx, call{op: op, request: fixed(request{
+		method: http.MethodGet, path: "/_cluster/state/blocks", query: query("filter_path", "blocks.indices.*."+writeBlockID+".retryable"),
+	})}, &state)
+	for _, name := range names {
+		if _, ok := state.Blocks.Indices[name][writeBlockID]; ok {
+			held = append(held, name)
+		}
+	}
+	return held, err
+}
+
+// lift removes the setting, and with it a block that is whole.
+func (c *Client) lift(ctx context.Context, op string, names []string) error {
 	body := []byte(`{"index.blocks.write":null}`)
 	for _, part := range chunks(names) {
 		err := c.change(ctx, op, c.settingsRequest(ctx, part, body))

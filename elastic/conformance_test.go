@@ -54,6 +54,7 @@ var conformance = []struct {
 	{"alias actions may be repeated", testAliasRepeat},
 	{"write block stops twelve writers", testWriteBlock},
 	{"write block by pattern and back", testBlockNames},
+	{"write block that is not whole is lifted", testUnfinishedBlock},
 	{"quiet is waited for, not for ever", testAwaitQuiet},
 	{"documents come back byte for byte", testDocumentBytes},
 	{"pages of a shard", testPages},

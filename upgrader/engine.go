@@ -66,7 +66,8 @@ type Engine interface {
 	// through the block API, which returns only when no write is in flight,
 	// and returns the names it blocked, sorted.
 	BlockWrites(ctx context.Context, patterns ...string) ([]string, error)
-	// UnblockWrites removes the write block from exactly these indices.
+	// UnblockWrites removes the write block from exactly these indices, also one
+	// that BlockWrites has begun and not finished.
 	UnblockWrites(ctx context.Context, names ...string) error
 	// UpdateAliases performs all actions in one atomic cluster-state update.
 	UpdateAliases(ctx context.Context, actions []AliasAction) error

@@ -58,9 +58,11 @@ func (s *session) openUp(ctx context.Context, r *releases.Release, patterns []st
 	if err != nil {
 		return err
 	}
+	// Also those whose settings say nothing: a worker may have died while it
+	// lifted a block that was not whole (see elastic.Client.UnblockWrites).
 	var names []string
 	for _, ix := range there {
-		if ix.WriteBlocked && !s.stub(r, ix) {
+		if !s.stub(r, ix) {
 			names = append(names, ix.Name)
 		}
 	}
