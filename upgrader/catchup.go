@@ -71,7 +71,9 @@ func (s *session) discover(ctx context.Context, stats map[string]IndexStats) (bo
 			changed = append(changed, m)
 			s.log.Info("new source index", "source", name, "target", m.Target)
 		}
-		s.t.Record.OldIndices = append(s.t.Record.OldIndices, name)
+		if !s.isOld(name) { // nothing is copied of a resource without a successor
+			s.t.Record.OldIndices = append(s.t.Record.OldIndices, name)
+		}
 	}
 	if len(changed) == 0 {
 		return false, nil

@@ -90,6 +90,9 @@ func (s *session) copy(ctx context.Context) (Outcome, error) {
 
 // afterCopies makes what was copied readable and settles duplicates.
 func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
+	if err := s.endTasks(ctx); err != nil {
+		return OutcomeRetry, err
+	}
 	if err := s.restoreSettings(ctx); err != nil {
 		return OutcomeRetry, err
 	}
@@ -104,6 +107,17 @@ func (s *session) afterCopies(ctx context.Context) (Outcome, error) {
 		}
 	}
 	return OutcomeDone, s.saveMoves(ctx, s.moves...)
+}
+
+// endTasks makes sure that no copy task of the tenant writes from now on. All
+// that are known have ended; but one whose start had no answer, and for which
+// another was started, may run or be about to: catching up must not be undone by
+// it.
+func (s *session) endTasks(ctx context.Context) error {
+	if err := s.guard.dismissCopies(ctx); err != nil {
+		return err
+	}
+	return s.cancelTasks(ctx)
 }
 
 // byEngine says whether a copy is worth a task of the engine.

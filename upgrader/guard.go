@@ -16,7 +16,7 @@ import (
 // present owner, and that the next one replaces before it does anything else.
 //
 //	tms.ROLLOUT.TENANT.EPOCH.INDEX   on a target: bulks go through it and demand that it is an alias
-//	tms.ROLLOUT.TENANT.copy.INDEX    on a target: copy tasks write through it; it outlives owners, as the tasks do
+//	tms.ROLLOUT.TENANT.copy.INDEX    on a target: copy tasks write through it; it outlives owners, as the tasks do, until all are done
 //	tms.ROLLOUT.TENANT.EPOCH.key     on an old index: deletions of indices demand that it is there
 //
 // The switch, forth or back, removes all of them in the call that moves the
@@ -140,6 +140,30 @@ func (e *leasedEngine) dismiss(ctx context.Context, demand bool) ([]AliasAction,
 	return actions, nil
 }
 
+// dismissCopies takes the guards of copy tasks away: one that is started by a call
+// that was under way until now writes nothing any more.
+func (e *leasedEngine) dismissCopies(ctx context.Context) error {
+	there, err := e.Aliases(ctx, e.copyAlias("*"))
+	if err != nil {
+		return err
+	}
+	var actions []AliasAction
+	for _, alias := range sortedKeys(there) {
+		for _, index := range there[alias] {
+			actions = append(actions, AliasAction{Remove: true, Index: index, Alias: alias})
+		}
+	}
+	if len(actions) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for alias := range there {
+		delete(e.held, alias)
+	}
+	return e.UpdateAliases(ctx, actions)
+}
+
 // dismissed forgets what was in place.
 func (g *guard) dismissed() {
 	g.mu.Lock()
@@ -156,6 +180,7 @@ func (s *session) fenceOff(ctx context.Context) error {
 	}
 	s.guard.epoch = s.t.Record.Guard
 	if !s.lease.Takeover && s.t.Record.Guard != 0 {
+		s.guard.alone = true
 		return nil
 	}
 	if s.lease.Takeover {
@@ -166,7 +191,9 @@ func (s *session) fenceOff(ctx context.Context) error {
 	}
 	s.guard.epoch = s.lease.Epoch
 	s.t.Record.Guard = s.lease.Epoch
-	return s.r.store.SaveTenant(ctx, s.lease, s.t)
+	err := s.r.store.SaveTenant(ctx, s.lease, s.t)
+	s.guard.alone = err == nil
+	return err
 }
 
 // findHome gives the key to an old index that exists: the first one may have

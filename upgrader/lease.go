@@ -28,6 +28,9 @@ type leasedEngine struct {
 	// unanswered says that some change had no answer: it may yet be carried
 	// out, so that whoever comes next has to fence it off.
 	unanswered atomic.Bool
+	// alone says that former owners are fenced off, and that it is recorded. For
+	// the goroutine that has the turn.
+	alone bool
 }
 
 func newLeasedEngine(e Engine, k *tenure.Keeper, l *Lease) *leasedEngine {

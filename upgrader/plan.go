@@ -296,7 +296,14 @@ func (tp *tenantPlan) obstacles() {
 			continue
 		}
 		docs := tp.view.NewStats[ix.Name].Docs
-		if tp.view.Own[ix.Name] || ix.WriteBlocked && len(tp.view.Own) > 0 {
+		own := tp.view.Own[ix.Name] || ix.WriteBlocked && len(tp.view.Own) > 0
+		if own && tp.onlyCopy(ix, n) && docs > MaxQuarantine {
+			tp.refuse("target_has_documents",
+				fmt.Sprintf("index %s holds %d documents that only %s knows, left by a rollback, and cannot be taken over: its mapping or settings are not those of %s", ix.Name, docs, tp.l.to.Version, tp.l.to.Version),
+				fmt.Sprintf("make it as %s wants it, or copy its documents elsewhere and delete it; up to %d documents would be kept in quarantine", tp.l.to.Version, MaxQuarantine))
+			continue
+		}
+		if own {
 			left, leftDocs = append(left, ix.Name), leftDocs+docs
 			continue
 		}
@@ -311,6 +318,12 @@ func (tp *tenantPlan) obstacles() {
 	if len(left) > 0 {
 		tp.note("left from an earlier rollout (%d documents in all), to be replaced, or taken over where they hold what only %s knows: %s", leftDocs, tp.l.to.Version, someOf(left))
 	}
+}
+
+// onlyCopy says that an index in the way is neither taken over nor copied anew.
+func (tp *tenantPlan) onlyCopy(ix Index, n naming.IndexName) bool {
+	res, ok := resourceByBase(tp.l.to, n)
+	return ok && !tp.l.fed(res.Key) && !tp.l.keeps(ix, n, tp.view.NewStats[ix.Name])
 }
 
 // record remembers what stands now.

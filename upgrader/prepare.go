@@ -137,7 +137,7 @@ func (s *session) clearWay(ctx context.Context) error {
 			continue // the new release's installer made it, rightly
 		case len(visible(ix.Aliases)) > 0 && n.Mode != naming.Static:
 			return failf("index %s of %s stands under alias %s already; remove the alias from it, then retry", ix.Name, s.l.to.Version, visible(ix.Aliases)[0])
-		case s.keeps(ix, n, stats[ix.Name]):
+		case s.l.keeps(ix, n, stats[ix.Name]):
 			if err := s.takeOver(ctx, n, stats[ix.Name]); err != nil {
 				return err
 			}

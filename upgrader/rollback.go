@@ -322,14 +322,7 @@ func (s *session) aliasesReturned(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for alias, want := range s.t.Record.Return.Aliases {
-		for _, ix := range want {
-			if !slices.Contains(now[alias], ix) {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
+	return carriedOut(aliasActions(s.t.Record.AliasesAfter, s.t.Record.Return.Aliases), now), nil
 }
 
 // afterReturn opens the old version, which readers see by now. What writers

@@ -43,15 +43,21 @@ type Limits struct {
 
 // Defaults of Limits: where more did not make an upgrade faster on two cores
 // (see docs/benchmarks.md). Streams mostly wait for new shards to start.
+const (
+	DefaultCreates = 16
+	DefaultTasks   = 3
+	DefaultStreams = 16
+)
+
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v == 0 {
 			*v = d
 		}
 	}
-	def(&l.Creates, 16)
-	def(&l.Tasks, 3)
-	def(&l.Streams, 16)
+	def(&l.Creates, DefaultCreates)
+	def(&l.Tasks, DefaultTasks)
+	def(&l.Streams, DefaultStreams)
 	def(&l.Tenants, DefaultTenants)
 	def(&l.QuarantineDocs, MaxQuarantinePerRollout)
 	def(&l.QuarantineBytes, MaxQuarantinedBytes)
@@ -142,7 +148,10 @@ func (r *Runner) Work(ctx context.Context, rollout, tenant string) error {
 	if s.t != nil {
 		commands = s.t.Commands
 	}
-	return errors.Join(err, r.store.Release(rctx, lease, next, commands, guarded.unanswered.Load()))
+	// Whom this owner has taken over from without getting so far as to fence
+	// them off is left to the next one.
+	unclean := guarded.unanswered.Load() || lease.Takeover && !guarded.alone
+	return errors.Join(err, r.store.Release(rctx, lease, next, commands, unclean))
 }
 
 // turnAway gives a tenant back whose cluster cannot be found, and says why in

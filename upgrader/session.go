@@ -81,8 +81,9 @@ const (
 	pausedPause = time.Minute
 )
 
-// run takes steps until there is nothing to do now. It returns when to look
-// again.
+// run takes steps until there is nothing to do now, or a call has had no answer:
+// it may yet be carried out, and the next turn begins by fencing it off. It
+// returns when to look again.
 func (s *session) run(ctx context.Context) (next time.Time, err error) {
 	if err := s.load(ctx); err != nil {
 		return s.r.now().Add(time.Second), err
@@ -118,6 +119,9 @@ func (s *session) run(ctx context.Context) (next time.Time, err error) {
 			return s.r.now().Add(holdPause), nil
 		case OutcomeRetry:
 			return s.t.NextAt, nil
+		}
+		if s.guard.unanswered.Load() {
+			return s.r.now(), nil
 		}
 		if err := s.reload(ctx); err != nil {
 			return s.r.now().Add(time.Second), err

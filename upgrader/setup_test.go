@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -191,6 +192,12 @@ func (b *bundle) judge(t *fleet.Tenant, r *upgrader.Rollout, release string) {
 	report, err := t.Judge(b.t.Context(), fleet.Expect{Release: release, Quarantined: aside, NotCarried: b.notCarried(t)})
 	require.NoError(b.t, err)
 	require.True(b.t, report.OK(), report.String())
+	now, err := b.service.Get(b.t.Context(), r.ID)
+	require.NoError(b.t, err)
+	for _, x := range now.Tenants {
+		old := slices.Sorted(slices.Values(x.Record.OldIndices))
+		require.Equal(b.t, slices.Compact(slices.Clone(old)), old, "recorded more than once")
+	}
 }
 
 // notCarried are the documents that the tenant's rollbacks report as not

@@ -124,14 +124,38 @@ func (s *session) aliasesSwitched(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for alias, want := range s.t.Record.AliasesAfter {
-		for _, ix := range want {
-			if !slices.Contains(now[alias], ix) {
-				return false, nil
-			}
+	return carriedOut(aliasActions(s.t.Record.AliasesBefore, s.t.Record.AliasesAfter), now), nil
+}
+
+// carriedOut says whether a call that moves readers has been carried out. It
+// did all that it was to do, or nothing; but somebody may have taken an index
+// out of its alias since, or deleted it, and to go back to before the call would
+// cost what was written behind it. So it has when readers see anything of what
+// they were to see, or nothing any more of what they were not to see. Aliases of
+// static indices do not tell: installers move them too.
+func carriedOut(actions []AliasAction, now map[string][]string) bool {
+	asked, removals, left := 0, 0, 0
+	for _, a := range actions {
+		n, ok := naming.Parse(a.Index)
+		if !ok || n.Mode == naming.Static {
+			continue
+		}
+		asked++
+		there := slices.Contains(now[a.Alias], a.Index)
+		switch {
+		case !a.Remove && there:
+			return true
+		case a.Remove && there:
+			left++
+		}
+		if a.Remove {
+			removals++
 		}
 	}
-	return true, nil
+	if asked == 0 { // static ones are all there is
+		return !slices.ContainsFunc(actions, func(a AliasAction) bool { return slices.Contains(now[a.Alias], a.Index) == a.Remove })
+	}
+	return removals > 0 && left == 0
 }
 
 // afterSwitch looks whether every index of the new version is under its alias,
@@ -157,6 +181,13 @@ func (s *session) afterSwitch(ctx context.Context) (Outcome, error) {
 		n, ok := naming.Parse(name)
 		if _, known := resourceByBase(s.l.to, n); ok && known && !slices.Contains(there[n.Alias()], name) {
 			add = append(add, AliasAction{Index: name, Alias: n.Alias()})
+		}
+	}
+	for _, alias := range sortedKeys(there) {
+		for _, name := range there[alias] {
+			if s.isOld(name) { // somebody has put it back
+				add = append(add, AliasAction{Remove: true, Index: name, Alias: alias})
+			}
 		}
 	}
 	if len(add) > 0 {
@@ -205,7 +236,11 @@ func (s *session) undo(ctx context.Context) error {
 			names = append(names, m.Target)
 		}
 	}
-	if err := s.deleteUnread(ctx, names); err != nil {
+	begun, err := s.begun(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.deleteUnread(ctx, append(names, begun...)); err != nil {
 		return err
 	}
 	if len(kept) > 0 { // closed, as the rollback left them
@@ -219,6 +254,39 @@ func (s *session) undo(ctx context.Context) error {
 		}
 	}
 	return s.dismissGuards(ctx)
+}
+
+// begun are targets that a worker has made and not lived to note: they bear a
+// guard of this rollout. Those out of a snapshot get theirs a moment later: until
+// then they are what nobody sees and nobody has written to, of a name that only
+// this rollout has a use for.
+func (s *session) begun(ctx context.Context) (names []string, err error) {
+	var planned []string
+	for _, m := range s.moves {
+		if m.State == MovePlanned && !m.Kept {
+			planned = append(planned, m.Target)
+		}
+	}
+	if len(planned) == 0 {
+		return nil, nil
+	}
+	there, err := s.engine.Indices(ctx, planned...)
+	if err != nil || len(there) == 0 {
+		return nil, err
+	}
+	stats, err := s.stats(ctx, planned...)
+	if err != nil {
+		return nil, err
+	}
+	for _, ix := range there {
+		ours := slices.ContainsFunc(ix.Aliases, func(a string) bool { return strings.HasPrefix(a, s.guard.prefix) })
+		st := stats[ix.Name]
+		fresh := s.nursery != nil && st.Primaries > 0 && len(st.MaxSeqNo) == st.Primaries && stream.Never(st.MaxSeqNo)
+		if len(visible(ix.Aliases)) == 0 && (ours || fresh) {
+			names = append(names, ix.Name)
+		}
+	}
+	return names, nil
 }
 
 // dismissGuards removes what is left of the guards, when nothing is written any

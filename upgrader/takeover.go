@@ -16,12 +16,12 @@ import (
 // keeps says whether an index under a new name is taken over instead of
 // replaced: of a resource that nothing is copied into, with documents in it,
 // seen by nobody, and made as the release wants it.
-func (s *session) keeps(ix Index, n naming.IndexName, st IndexStats) bool {
-	res, ok := resourceByBase(s.l.to, n)
+func (l *layout) keeps(ix Index, n naming.IndexName, st IndexStats) bool {
+	res, ok := resourceByBase(l.to, n)
 	if !ok || n.Mode == naming.Static || len(ix.Aliases) > 0 || stream.Never(st.MaxSeqNo) {
 		return false
 	}
-	if s.l.fed(res.Key) {
+	if l.fed(res.Key) {
 		return false
 	}
 	return schema.CompareMapping(res.Mapping, ix.Mapping) == nil && schema.CompareSettings(finalSettings(res, st.Replicas), ix.Settings) == nil
@@ -48,10 +48,12 @@ func (s *session) takeOver(ctx context.Context, n naming.IndexName, st IndexStat
 	return s.r.store.SaveTenant(ctx, s.lease, s.t)
 }
 
-// leftByRollback says that an index in the way was closed by a rollback: what
-// it held went back, or is in that rollout's quarantine.
+// leftByRollback says that an index in the way was closed by a rollback, and
+// what it held went back, or is in that rollout's quarantine. What the old
+// release has no place for is nowhere else.
 func (s *session) leftByRollback(ctx context.Context, ix Index) (bool, error) {
-	if !ix.WriteBlocked {
+	n, _ := naming.Parse(ix.Name)
+	if res, ok := resourceByBase(s.l.to, n); !ix.WriteBlocked || !ok || !s.l.fed(res.Key) {
 		return false, nil
 	}
 	own, err := s.r.store.OwnTargets(ctx, s.t.TenantID)
