@@ -24,8 +24,8 @@ import (
 // upgrader.Limits, so that both sides load the engine alike.
 const (
 	upgradeTenants = upgrader.DefaultMaxTenants
-	upgradeCreates = 16 // per tenant, as Limits.Creates
-	upgradeCopies  = 7  // per tenant, Limits.Tasks plus Limits.Streams
+	upgradeCreates = upgrader.DefaultCreates                         // per tenant
+	upgradeCopies  = upgrader.DefaultTasks + upgrader.DefaultStreams // per tenant
 )
 
 // bare upgrades the fleet with the calls that no upgrade can do without: read
@@ -150,13 +150,13 @@ func (c bareRun) copies(ctx context.Context, to *releases.Release, m upgrader.Mo
 	return c.engine.PutSettings(ctx, settings, m.Target)
 }
 
-// reindexTries is how often a copy is started that the engine ends with 503: with
-// thousands of changes of its state in line, an index waits for its mapping for
-// longer than the engine lets a document wait (30 s).
+// reindexTries is how often a copy is started of which the engine refuses
+// something: with thousands of changes of its state in line, an index waits for its
+// mapping for longer than the engine lets a document wait (30 s).
 const reindexTries = 4
 
-// errUnavailable is the engine's 503.
-var errUnavailable = errors.New("unavailable")
+// errRefused is any answer of the engine but a good one.
+var errRefused = errors.New("refused")
 
 // reindex copies one source and waits for the end, as one call.
 func (c bareRun) reindex(ctx context.Context, t releases.Transform, source, target string, st upgrader.IndexStats) error {
@@ -174,7 +174,7 @@ func (c bareRun) reindex(ctx context.Context, t releases.Transform, source, targ
 	start := time.Now()
 	var err error
 	for range reindexTries {
-		if err = c.post(ctx, "/_reindex?"+q.Encode(), body, &answer); !errors.Is(err, errUnavailable) {
+		if err = c.post(ctx, "/_reindex?"+q.Encode(), body, &answer); !errors.Is(err, errRefused) {
 			break
 		}
 	}
@@ -250,11 +250,8 @@ func (c *cluster) post(ctx context.Context, path string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case res.StatusCode == http.StatusServiceUnavailable: // what was refused is at the end
-		return fmt.Errorf("%s: %w: %s", path, errUnavailable, answer[max(0, len(answer)-1000):])
-	case res.StatusCode >= http.StatusMultipleChoices:
-		return fmt.Errorf("%s: status %d: %.500s", path, res.StatusCode, answer)
+	if res.StatusCode >= http.StatusMultipleChoices { // what was refused is at the end
+		return fmt.Errorf("%s: %w, status %d: %s", path, errRefused, res.StatusCode, answer[max(0, len(answer)-1000):])
 	}
 	if out == nil {
 		return nil

@@ -65,7 +65,7 @@ func up(ctx context.Context, cfg config, log *slog.Logger) (c *cluster, err erro
 	}
 	c.release = release
 	c.stack, err = devstack.Up(ctx, devstack.Options{Dir: dir, Engine: devstack.EngineOptions{
-		Heap: cfg.heap, Settings: cfg.settings,
+		Heap: cfg.heap, Nodes: cfg.nodes, Settings: cfg.settings,
 	}, Postgres: devstack.PostgresOptions{Settings: map[string]string{"shared_preload_libraries": "pg_stat_statements"}}})
 	if err != nil {
 		return c, err

@@ -29,6 +29,7 @@ type config struct {
 	only, verify                          []string
 	breakdown, plain                      bool
 	profile, heap                         string
+	nodes                                 int
 	limits                                upgrader.Limits
 	settings                              map[string]string // of the engine's nodes
 }
@@ -47,7 +48,8 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.breakdown, "breakdown", false, "one more run per level, in which every call is noted, and a table of where the time goes")
 	f.BoolVar(&c.plain, "plain", false, "also one run of a plain script: one copy task after the other, looked at every 3 s")
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the measured TMS runs to this file")
-	f.StringVar(&c.heap, "heap", "2g", "heap of the engine; 50 tenants need more")
+	f.StringVar(&c.heap, "heap", "2g", "heap of a node of the engine; 50 tenants need more")
+	f.IntVar(&c.nodes, "nodes", 1, "nodes of the engine; 50 tenants need two where a process may open no more than 20,000 files")
 	f.IntVar(&c.limits.Creates, "creates", 0, "upgrader.Limits.Creates; 0 is the default")
 	f.IntVar(&c.limits.Tasks, "tasks", 0, "upgrader.Limits.Tasks; 0 is the default")
 	f.IntVar(&c.limits.Streams, "streams", 0, "upgrader.Limits.Streams; 0 is the default")
@@ -159,11 +161,18 @@ func describe(cfg config, plan *upgrader.Plan, engine devstack.EngineKind, took 
 		cfg.tenants, fromRelease, toRelease, indices, filled, docs, engine, runtime.NumCPU(), took.Seconds())
 }
 
+// engineCPU is what all nodes of the engine have used.
+func (c *cluster) engineCPU() (used time.Duration) {
+	for _, n := range c.stack.Engine.Nodes() {
+		used += usage.ProcessCPU(n.PID())
+	}
+	return used
+}
+
 // measure runs one variant on the fleet and takes the fleet back.
 func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Plan, profile bool) (s sample, err error) {
 	runtime.GC()
-	pid := c.stack.Engine.Nodes()[0].PID()
-	own, engine := usage.OwnCPU(), usage.ProcessCPU(pid)
+	own, engine := usage.OwnCPU(), c.engineCPU()
 	if level, ok := strings.CutPrefix(variant, "tms "); ok {
 		var f finished
 		stop, perr := c.startProfile(profile)
@@ -186,7 +195,7 @@ func (c *cluster) measure(ctx context.Context, variant string, plan *upgrader.Pl
 		}
 		s.took = time.Since(start)
 	}
-	s.own, s.engine = usage.OwnCPU()-own, usage.ProcessCPU(pid)-engine
+	s.own, s.engine = usage.OwnCPU()-own, c.engineCPU()-engine
 	if err == nil {
 		err = c.complete(ctx, plan)
 	}
