@@ -27,9 +27,10 @@ func (a *app) keyCreateCommand() *cobra.Command {
 		Use: "create --role ROLE --name TEXT", Short: "Make an API key; its secret is shown this once",
 		Long: `Make an API key; its secret is shown this once.
 
-Roles: instance (Tracardi containers: tokens and checks), viewer (reads all but
+Roles: instance (Tracardi containers: tokens, checks, and Tracardi's routes to list,
+register and delete tenants; with --tenant only those), viewer (reads all but
 secrets), provisioner (viewer, and changes tenants), operator (viewer, and runs
-upgrades), admin (everything).`,
+upgrades, backups, cleanups and purges), admin (everything).`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = a.remote(func(ctx context.Context, _ *cobra.Command, _ []string, s *session) error {

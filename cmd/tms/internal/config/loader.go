@@ -52,6 +52,8 @@ type field struct {
 	help  string
 	mask  string // "", "all" or "url"
 	zero  bool   // whether 0 is a value too
+	// plain variables have no X_FILE: that name is another setting's.
+	plain bool
 }
 
 // fields lists the settings of the struct that settings points to; embedded
@@ -75,6 +77,7 @@ func walk(v reflect.Value) []field {
 		one := field{
 			value: v.Field(i), flag: tag.Get("flag"), env: tag.Get("env"),
 			def: tag.Get("default"), help: tag.Get("help"), mask: tag.Get("secret"), zero: tag.Get("zero") == "true",
+			plain: tag.Get("file") == "none",
 		}
 		if one.mask != "" && one.flag != "" {
 			panic("config: secret " + f.Name + " must not have a flag") // a typing error in this package
@@ -132,7 +135,7 @@ func (f field) find(flags *pflag.FlagSet, env Lookup) (string, Source, error) {
 	text, ok := env(f.env)
 	ok = ok && text != ""
 	path, fromFile := env(f.env + fileSuffix)
-	switch fromFile = fromFile && path != ""; {
+	switch fromFile = fromFile && path != "" && !f.plain; {
 	case ok && fromFile:
 		return "", "", fmt.Errorf("%s and %s are both set: keep one", f.env, f.env+fileSuffix)
 	case ok:

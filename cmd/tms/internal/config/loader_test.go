@@ -56,6 +56,24 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// The server writes TMS_ADDR_FILE; commands beside it must not take that for the
+// file with their TMS_ADDR.
+func TestAddressFileIsNoAddress(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string]map[string]string{
+		"alone":           {"TMS_ADDR_FILE": "/nowhere"},
+		"with an address": {"TMS_ADDR_FILE": "/nowhere", "TMS_ADDR": "tms:1"},
+	} {
+		var c config.Client
+		require.NoError(t, config.Load(&c, nil, lookup(env)), name)
+		want := "localhost:8384"
+		if a := env["TMS_ADDR"]; a != "" {
+			want = a
+		}
+		assert.Equal(t, want, c.Addr, name)
+	}
+}
+
 func TestValues(t *testing.T) {
 	t.Parallel()
 	s, _, err := load(t, map[string]string{

@@ -183,7 +183,7 @@ func (s Serve) Check() error {
 
 // Client is what the commands need that talk to a running TMS.
 type Client struct {
-	Addr      string        `flag:"addr" env:"TMS_ADDR" default:"localhost:8384" help:"gRPC address of TMS, host:port, or https://host:port for TLS"`
+	Addr      string        `flag:"addr" env:"TMS_ADDR" file:"none" default:"localhost:8384" help:"gRPC address of TMS, host:port, or https://host:port for TLS"`
 	APIKey    string        `env:"TMS_API_KEY" secret:"all" help:"API key to call TMS with"`
 	TLS       bool          `flag:"tls" env:"TMS_TLS" default:"false" help:"use TLS; an https address and --tls-ca mean it too"`
 	CA        string        `flag:"tls-ca" env:"TMS_TLS_CA" help:"PEM file with the authorities to trust for TMS; default is the system's"`
