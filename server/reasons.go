@@ -133,8 +133,8 @@ Every error of gRPC and of REST under /v1 carries a ` + "`google.rpc.ErrorInfo`"
 the domain ` + "`" + errorDomain + "`" + `, one of the reasons below, and metadata such as the
 field and the remedy. Programs decide by the reason; the message is for people
 and may change. Tracardi's own routes answer with the same HTTP status, except
-that wrong bodies are 422, and revoked or expired keys 403 where a token is
-fetched.
+that wrong values and ids that are taken are 422, failed preconditions (400
+below) 409, and revoked or expired keys 403 where a token is fetched.
 
 This file is made from the table in server/reasons.go: ` + "`go test ./server -run TestErrorsDocument -update`" + `.
 
