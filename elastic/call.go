@@ -48,20 +48,34 @@ type answer struct {
 	body   []byte
 }
 
-// bounded gives ctx the default deadline when it has none.
+// bounded gives ctx the deadline of one call, unless it has an earlier one: that
+// of a whole job is no bound for a call that is never answered.
 func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+	return context.WithTimeout(ctx, c.most(ctx))
+}
+
+// patience is the key of the time that a slow call may take.
+type patience struct{}
+
+// patient is bounded for calls for which the engine reads a repository.
+func (c *Client) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return c.bounded(context.WithValue(ctx, patience{}, listTimeout))
+}
+
+// most is the longest time that a call may take.
+func (c *Client) most(ctx context.Context) time.Duration {
+	if slow, ok := ctx.Value(patience{}).(time.Duration); ok {
+		return max(slow, c.timeout)
 	}
-	return context.WithTimeout(ctx, c.timeout)
+	return c.timeout
 }
 
 // engineTimeout is the time that the engine is given for a cluster-state
 // update: a little less than ours, so that its own answer comes first.
 func (c *Client) engineTimeout(ctx context.Context) time.Duration {
-	left := c.timeout
+	left := c.most(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
-		left = time.Until(deadline)
+		left = min(left, time.Until(deadline))
 	}
 	return max(left*9/10, 10*time.Millisecond).Round(time.Millisecond)
 }

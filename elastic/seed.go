@@ -48,7 +48,7 @@ func (c *Client) TakeMould(ctx context.Context, repository, snapshot string, ind
 	if err != nil {
 		return err
 	}
-	ctx, cancel := patient(ctx)
+	ctx, cancel := c.patient(ctx)
 	defer cancel()
 	var done struct {
 		Snapshot snapshotBody `json:"snapshot"`

@@ -18,14 +18,6 @@ import (
 // per snapshot, or per shard.
 const listTimeout = 2 * time.Minute
 
-// patient gives ctx a deadline for slow calls when it has none.
-func patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, listTimeout)
-}
-
 func snapshotPath(op, repository, name string) (string, error) {
 	if err := checkNames(op, repository, name); err != nil {
 		return "", err
@@ -138,7 +130,7 @@ func (c *Client) ListSnapshots(ctx context.Context, repository string) ([]backup
 }
 
 func (c *Client) snapshots(ctx context.Context, op, path string) ([]backups.EngineSnapshot, error) {
-	ctx, cancel := patient(ctx)
+	ctx, cancel := c.patient(ctx)
 	defer cancel()
 	var body struct {
 		Snapshots []snapshotBody `json:"snapshots"`
@@ -186,7 +178,7 @@ func (c *Client) SnapshotProgress(ctx context.Context, repository, name string) 
 	if err != nil {
 		return p, err
 	}
-	ctx, cancel := patient(ctx)
+	ctx, cancel := c.patient(ctx)
 	defer cancel()
 	var body struct {
 		Snapshots []struct {
@@ -229,7 +221,7 @@ func (c *Client) DeleteSnapshot(ctx context.Context, repository, name string) er
 	if err != nil {
 		return err
 	}
-	ctx, cancel := patient(ctx)
+	ctx, cancel := c.patient(ctx)
 	defer cancel()
 	err = c.change(ctx, op, fixed(request{
 		method: http.MethodDelete, path: path, query: query("master_timeout", c.engineLimit(ctx)),
