@@ -120,14 +120,27 @@ func (s standing) incomplete() string {
 	return ""
 }
 
-// manifest writes down what stands.
+// closed are the indices that are closed.
+func (s standing) closed() (names []string) {
+	for _, ix := range s.indices {
+		if _, open := s.stats[ix.Name]; !open {
+			names = append(names, ix.Name)
+		}
+	}
+	return names
+}
+
+// manifest writes down what stands and is open.
 func (s standing) manifest(snapshot string, t Tenant, c Catalogue, now time.Time) Manifest {
 	m := Manifest{
 		Snapshot: snapshot, Tenant: t.ID, AdoptedFrom: t.AdoptedFrom, Release: t.Release, Labels: t.Labels, Aliases: s.aliases,
 		Indices: []IndexRecord{}, Templates: []TemplateRecord{}, TakenAt: now.UTC(),
 	}
 	for _, ix := range s.indices {
-		st := s.stats[ix.Name]
+		st, open := s.stats[ix.Name]
+		if !open {
+			continue // what is closed tells nothing that a restore could be held against
+		}
 		r := IndexRecord{Name: ix.Name, UUID: ix.UUID, Shards: st.Primaries, Bytes: st.Bytes, Blocked: ix.WriteBlocked, Before: mark(ix, st), Moving: s.moving[ix.Name]}
 		r.After = r.Before
 		r.Release, r.Resource = identify(c, ix.Name)

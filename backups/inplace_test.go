@@ -80,7 +80,7 @@ func TestWritesWhileRestoredInPlace(t *testing.T) {
 	back := b.restore(backups.RestoreOrder{Snapshot: snap.ID, Tenant: acme.Name(), Replace: true})
 	cancel()
 	require.Positive(t, <-tries)
-	require.Less(t, store.lose.Load(), int64(0))
+	require.Negative(t, store.lose.Load())
 	require.NotNil(t, back.Restore.Verified)
 	require.Equal(t, http.StatusCreated, b.status(rule, "after"))
 }

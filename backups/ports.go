@@ -117,6 +117,8 @@ type RestoreRequest struct {
 	Prefix string
 	// Replicas of the restored indices; nil as in the snapshot.
 	Replicas *int
+	// Blocked: they refuse writes, whatever they did in the snapshot.
+	Blocked bool
 }
 
 // IndexState is an index, open or closed, with its primaries.
@@ -180,6 +182,9 @@ type Store interface {
 	// Manifests returns those of a snapshot, sorted by tenant; none named
 	// means all.
 	Manifests(ctx context.Context, snapshot string, tenants ...string) ([]Manifest, error)
+
+	// Doubts are the snapshots whose last drill failed, and that drill.
+	Doubts(ctx context.Context) (map[string]string, error)
 
 	// Due returns runs that have something to do now and no living owner.
 	Due(ctx context.Context, limit int) ([]string, error)

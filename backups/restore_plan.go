@@ -17,7 +17,9 @@ type RestorePlan struct {
 	// Indices to restore, sorted, by their name in the snapshot.
 	Indices []PlannedIndex `json:"indices"`
 	// Aside are indices of the tenant that the snapshot does not have: they
-	// lose their aliases and refuse writes, but stay.
+	// lose their aliases and refuse writes, but stay. Partitions of the
+	// snapshot's own release that came later are not among them: they stay as
+	// they are, in use.
 	Aside []string `json:"aside,omitempty"`
 	// Templates to put, and those to remove because the snapshot's tenant did
 	// not have them.
@@ -100,15 +102,48 @@ func planRestore(r Restore, m *Manifest, now standing) RestorePlan {
 		}
 	}
 	for _, ix := range now.indices {
-		if !chosen[ix.Name] && m.index(ix.Name) == nil && r.wants(ix.Name, "") {
+		if !chosen[ix.Name] && m.index(ix.Name) == nil && r.wants(ix.Name, "") && !m.later(ix.Name) {
 			p.Aside = append(p.Aside, ix.Name)
 		}
 	}
+	p = p.stay(m, now.aliases)
 	for _, t := range now.templates {
 		if r.wants(t.Name, "") && !slices.Contains(p.Templates, t.Name) {
 			p.TemplatesRemoved = append(p.TemplatesRemoved, t.Name)
 		}
 	}
+	return p
+}
+
+// later says that an index is a partition of the release that the snapshot's
+// readers are on, and came after it: this month's, which containers write to.
+func (m *Manifest) later(index string) bool {
+	n, ok := naming.Parse(index)
+	if !ok || n.Partition == "" || m.index(index) != nil {
+		return false
+	}
+	for _, on := range m.Aliases {
+		for _, read := range on {
+			if r, ok := naming.Parse(read); ok && r.Mode != naming.Static && r.Prefix == n.Prefix {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// stay leaves later partitions under the aliases that they have.
+func (p RestorePlan) stay(m *Manifest, now map[string][]string) RestorePlan {
+	aliases := maps.Clone(p.Aliases)
+	for alias, on := range now {
+		for _, ix := range on {
+			if m.later(ix) && !slices.Contains(aliases[alias], ix) {
+				aliases[alias] = append(slices.Clone(aliases[alias]), ix)
+				slices.Sort(aliases[alias])
+			}
+		}
+	}
+	p.Aliases = aliases
 	return p
 }
 

@@ -35,7 +35,7 @@ func (s *session) planAgain(ctx context.Context) (move, error) {
 	switch {
 	case r.rehearses(plan):
 		return to(StateRehearsing)
-	case len(plan.replaced()) > 0:
+	case len(plan.replaced())+len(plan.Aside) > 0:
 		return to(StateFenced)
 	}
 	return to(StateRunning)
@@ -254,7 +254,7 @@ func (s *session) look(ctx context.Context, prefix string) (missing, error) {
 	}
 	var m missing
 	var orphaned []string
-	started := 0
+	started, pending := 0, 0
 	for i, ix := range r.Plan.Indices {
 		st, exists := states[names[i]]
 		if !exists || st.Closed {
@@ -265,11 +265,16 @@ func (s *session) look(ctx context.Context, prefix string) (missing, error) {
 			switch {
 			case shard.Started:
 				started++
+				continue
 			case shard.Failure != "":
 				m.again, m.why = append(m.again, names[i]), fmt.Sprintf("shard %d of %s: %s", shard.Shard, names[i], shard.Failure)
 			case shard.Orphaned:
 				orphaned = append(orphaned, names[i])
 			}
+			pending++
+		}
+		if len(st.Shards) == 0 {
+			pending++ // not routed yet
 		}
 	}
 	s.run.Progress.Shards, s.run.Progress.ShardsDone = r.Plan.Shards, started
@@ -282,14 +287,16 @@ func (s *session) look(ctx context.Context, prefix string) (missing, error) {
 	case s.r.now().Sub(r.OrphanedAt) > orphanGrace:
 		m.again, m.why = append(m.again, slices.Compact(orphaned)...), "the engine no longer restores "+orphaned[0]+", as after a restart"
 	}
-	m.done = started == r.Plan.Shards && len(m.ask) == 0
+	m.done = pending == 0 && len(m.ask) == 0
 	return m, nil
 }
 
 // ask starts the restore of indices that are not there, or closed.
 func (s *session) ask(ctx context.Context, prefix string, names []string, replicas *int) error {
+	// In place containers know the names: nothing may be written before all is
+	// there, compared, and under its aliases.
 	err := s.engine.StartRestore(ctx, RestoreRequest{
-		Repository: s.run.Repository, Snapshot: s.run.Restore.Snapshot, Indices: names, Prefix: prefix, Replicas: replicas,
+		Repository: s.run.Repository, Snapshot: s.run.Restore.Snapshot, Indices: names, Prefix: prefix, Replicas: replicas, Blocked: prefix == "",
 	})
 	if errors.Is(err, ErrExists) && prefix == "" {
 		// A write came between a deletion and now, and has made an index.
@@ -371,104 +378,4 @@ func (s *session) compareDigest(ctx context.Context, rec IndexRecord, name strin
 	}
 	v.Digested++
 	return nil
-}
-
-// prove compares, and in place brings back what belongs to the indices.
-func (s *session) prove(ctx context.Context) (move, error) {
-	r := s.run.Restore
-	v, err := s.compare(ctx, r.Beside)
-	if err != nil {
-		return move{}, err
-	}
-	r.Verified = v
-	if r.Beside != "" {
-		if r.Remove {
-			return to(StateDeleting)
-		}
-		return to(StateSuccess)
-	}
-	if err := s.reinstate(ctx); err != nil {
-		return move{}, err
-	}
-	if !r.FencedAt.IsZero() {
-		r.Fence = s.r.now().Sub(r.FencedAt)
-	}
-	return to(StateSuccess)
-}
-
-// reinstate brings templates and aliases back. Templates first: from the alias
-// call on containers write.
-func (s *session) reinstate(ctx context.Context) error {
-	r := s.run.Restore
-	m, err := s.manifest(ctx)
-	if err != nil {
-		return err
-	}
-	for _, name := range r.Plan.TemplatesRemoved {
-		if err := s.engine.DeleteTemplate(ctx, name); err != nil {
-			return err
-		}
-	}
-	for _, t := range m.Templates {
-		if slices.Contains(r.Plan.Templates, t.Name) {
-			if err := s.engine.PutTemplate(ctx, upgrader.Template{Name: t.Name, Raw: t.Raw}); err != nil {
-				return err
-			}
-		}
-	}
-	if err := s.unblockAliased(ctx, m); err != nil {
-		return err
-	}
-	now, err := s.engine.Aliases(ctx, m.naming().AliasPatterns()...)
-	if err != nil {
-		return err
-	}
-	f := footprintOf(s.r.catalogue)
-	for alias, on := range now {
-		now[alias] = slices.DeleteFunc(slices.Clone(on), func(ix string) bool { return !f.owns(ix, m.naming()) })
-	}
-	return s.engine.UpdateAliases(ctx, r.Plan.aliasActions(*r, now))
-}
-
-// unblockAliased lifts the write blocks of a fence that the snapshot has
-// caught: what readers are on takes writes.
-func (s *session) unblockAliased(ctx context.Context, m *Manifest) error {
-	var names []string
-	for _, on := range s.run.Restore.Plan.Aliases {
-		for _, name := range on {
-			if rec := m.index(name); rec != nil && rec.Blocked && rec.Release == releaseOf(m, s.r.catalogue) {
-				names = append(names, name)
-			}
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	slices.Sort(names)
-	return s.engine.UnblockWrites(ctx, slices.Compact(names)...)
-}
-
-// releaseOf is the structure of the manifest's release: 0.8.1.2 is that of
-// 0.8.1.
-func releaseOf(m *Manifest, c Catalogue) string {
-	r, err := c.Get(m.Release)
-	if err != nil {
-		return m.Release
-	}
-	return r.Version
-}
-
-// removeBeside takes away what a restore has put beside.
-func (s *session) removeBeside(ctx context.Context) (move, error) {
-	r := s.run.Restore
-	if r.Beside == "" {
-		return move{}, failf("a restore in place is not removed")
-	}
-	if err := s.engine.DeleteIndices(ctx, s.names(r.Beside)...); err != nil {
-		return move{}, err
-	}
-	if r.Remove && r.Verified != nil {
-		return to(StateSuccess) // a drill that succeeded
-	}
-	return to(StateDeleted)
 }

@@ -187,7 +187,14 @@ func (s *Service) Verified(ctx context.Context, tenant string, since time.Time) 
 	if err != nil {
 		return "", err
 	}
+	doubts, err := s.store.Doubts(ctx)
+	if err != nil {
+		return "", err
+	}
 	for _, r := range good {
+		if doubts[r.ID] != "" {
+			continue
+		}
 		m, err := s.store.Manifests(ctx, r.ID, tenant)
 		if err != nil {
 			return "", err
@@ -228,6 +235,10 @@ func (s *Service) Holds(ctx context.Context, tenant string, indices []string, si
 	if err != nil {
 		return "", "", err
 	}
+	doubts, err := s.store.Doubts(ctx)
+	if err != nil {
+		return "", "", err
+	}
 	why = "there is no successful snapshot of it"
 	for _, r := range good {
 		m, err := s.store.Manifests(ctx, r.ID, tenant)
@@ -242,6 +253,10 @@ func (s *Service) Holds(ctx context.Context, tenant string, indices []string, si
 		}
 		if i := slices.IndexFunc(indices, func(ix string) bool { return m[0].index(ix) == nil }); i >= 0 {
 			why = fmt.Sprintf("%s does not hold index %s", r.ID, indices[i])
+			continue
+		}
+		if drill := doubts[r.ID]; drill != "" {
+			why = fmt.Sprintf("the last drill of %s, %s, failed", r.ID, drill)
 			continue
 		}
 		ok, err := s.stands(ctx, r)

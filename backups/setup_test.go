@@ -2,6 +2,7 @@ package backups_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -65,7 +66,24 @@ func setup(t *testing.T, url string) *bundle {
 // worker starts the queue of one process.
 func (b *bundle) worker(engine backups.Engine) *bundle {
 	b.t.Helper()
-	runner := backups.NewRunner(b.store, engine, b.catalogue, "worker-"+b.t.Name(), b.log)
+	return b.workerWith(b.store, engine)
+}
+
+// rewrite changes what is recorded of a snapshot.
+func (b *bundle) rewrite(snapshot string, all []backups.Manifest) {
+	b.t.Helper()
+	for _, m := range all {
+		raw, err := json.Marshal(m)
+		require.NoError(b.t, err)
+		tag, err := b.db.Pool().Exec(b.ctx, `update backup_manifests set body = $3 where snapshot = $1 and tenant = $2`, snapshot, m.Tenant, raw)
+		require.NoError(b.t, err)
+		require.EqualValues(b.t, 1, tag.RowsAffected())
+	}
+}
+
+func (b *bundle) workerWith(store backups.Store, engine backups.Engine) *bundle {
+	b.t.Helper()
+	runner := backups.NewRunner(store, engine, b.catalogue, "worker-"+b.t.Name(), b.log)
 	rollouts := db.NewRollouts(b.db)
 	upgrades := upgrader.NewRunner(rollouts, b.engine, b.catalogue, "upgrades", upgrader.Limits{}, b.log).WithSnapshots(b.service)
 	q, err := db.NewQueue(b.db, rollouts, upgrades, b.log, db.BackupWork(b.store, runner))

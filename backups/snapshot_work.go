@@ -40,17 +40,16 @@ func (s *session) record(ctx context.Context) (move, error) {
 	if len(selected) < len(s.run.Tenants) {
 		return move{}, failf("%d of %d tenants were purged since the snapshot was asked for", len(s.run.Tenants)-len(selected), len(s.run.Tenants))
 	}
-	manifests, waits, err := s.readAll(ctx, selected)
+	manifests, closed, err := s.readAll(ctx, selected)
 	if err != nil {
 		return move{}, err
-	}
-	if waits != "" {
-		s.run.Reason = "waits for a primary shard of " + waits
-		return move{pause: pollMax}, nil
 	}
 	info := s.run.Snapshot
 	info.Indices, info.Docs, info.Bytes, info.Written = 0, 0, 0, -1
 	info.Releases, s.run.Notes, s.run.Progress = map[string]string{}, nil, Progress{}
+	for _, name := range closed {
+		s.run.Notes = append(s.run.Notes, "index "+name+" is closed and not in the snapshot; open it, or delete it when it is not needed")
+	}
 	for i := range manifests {
 		m := &manifests[i]
 		info.Releases[m.Tenant] = m.Release
@@ -76,33 +75,41 @@ func (s *session) record(ctx context.Context) (move, error) {
 	return to(StatePrepared)
 }
 
-// readAll reads tenants side by side; waits names an index that is not ready.
-func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifest, waits string, err error) {
+// readAll reads tenants side by side, and lists what of them is closed. While a
+// primary is not active it is an error, before any document is read: time heals
+// that, or the run fails, and a policy shows it.
+func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifest, closed []string, err error) {
 	all = make([]Manifest, len(selected))
-	unready := make([]string, len(selected))
+	unready, shut := make([]string, len(selected)), make([][]string, len(selected))
 	f := footprintOf(s.r.catalogue)
+	err = each(ctx, len(selected), func(ctx context.Context, i int) error {
+		now, err := f.look(ctx, s.engine, selected[i].naming())
+		if err == nil {
+			unready[i], shut[i] = now.incomplete(), now.closed()
+			all[i] = now.manifest(s.run.ID, selected[i], s.r.catalogue, s.r.now())
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if unready = slices.DeleteFunc(unready, func(n string) bool { return n == "" }); len(unready) > 0 {
+		return nil, nil, fmt.Errorf("waits for a primary shard of %s", strings.Join(unready, ", "))
+	}
+	if s.run.Snapshot.Digest {
+		err = each(ctx, len(all), func(ctx context.Context, i int) error { return all[i].addDigests(ctx, s.engine) })
+	}
+	return all, slices.Concat(shut...), err
+}
+
+// each does something for every tenant, a few at a time.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(looksInFlight)
-	for i, t := range selected {
-		g.Go(func() error {
-			now, err := f.look(ctx, s.engine, t.naming())
-			if err != nil {
-				return err
-			}
-			if unready[i] = now.incomplete(); unready[i] != "" {
-				return nil
-			}
-			all[i] = now.manifest(s.run.ID, t, s.r.catalogue, s.r.now())
-			if !s.run.Snapshot.Digest {
-				return nil
-			}
-			return all[i].addDigests(ctx, s.engine)
-		})
+	for i := range n {
+		g.Go(func() error { return do(ctx, i) })
 	}
-	if err := g.Wait(); err != nil {
-		return nil, "", err
-	}
-	return all, strings.Join(slices.DeleteFunc(unready, func(n string) bool { return n == "" }), ", "), nil
+	return g.Wait()
 }
 
 // addDigests reads all documents. An index that is written to at the time has
@@ -363,6 +370,9 @@ func (m *Manifest) close(ctx context.Context, e Engine, f footprint) error {
 	now, err := f.look(ctx, e, m.naming())
 	if err != nil {
 		return err
+	}
+	if name := now.incomplete(); name != "" {
+		return fmt.Errorf("waits for a primary shard of %s", name)
 	}
 	for i := range m.Indices {
 		r := &m.Indices[i]

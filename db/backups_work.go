@@ -185,5 +185,6 @@ func BackupWork(store *Backups, runner *backups.Runner) QueuePart {
 	return turns[backupTurn]{
 		due:  func(ctx context.Context, _ *Queue) ([]string, error) { return store.Due(ctx, workers) },
 		work: runner.Work, wake: &store.wake,
+		limit: -1, // a record with digests lasts as long as the documents take; every call has a limit of its own
 	}.part()
 }

@@ -51,6 +51,25 @@ func (b *Backups) Retain(
 	})
 }
 
+// Doubts implements backups.Store.
+func (b *Backups) Doubts(ctx context.Context) (doubts map[string]string, err error) {
+	err = b.db.inTx(ctx, func(tx pgx.Tx) (err error) {
+		doubts, err = doubtsOf(ctx, tx)
+		return err
+	})
+	return doubts, err
+}
+
+// doubtsOf are snapshots whose last drill failed, with that drill.
+func doubtsOf(ctx context.Context, tx pgx.Tx) (map[string]string, error) {
+	return pairsOf(ctx, tx, `
+		select snapshot, id from (
+			select distinct on (snapshot) body->'restore'->>'snapshot' as snapshot, id, state from backup_runs
+			where kind = 'restore' and not working and body @> '{"restore": {"drill": true}}'
+			order by snapshot, created_at desc, id desc) last
+		where state = 'failed'`)
+}
+
 // holdings reads what decides, besides the snapshots themselves.
 func holdings(ctx context.Context, tx pgx.Tx, policy string, snapshots []*backups.Run, stands map[string]bool) (backups.Holdings, error) {
 	all := backups.Holdings{Tenants: map[string]bool{}}
@@ -58,12 +77,7 @@ func holdings(ctx context.Context, tx pgx.Tx, policy string, snapshots []*backup
 	if err != nil {
 		return all, err
 	}
-	doubts, err := pairsOf(ctx, tx, `
-		select snapshot, id from (
-			select distinct on (snapshot) body->'restore'->>'snapshot' as snapshot, id, state from backup_runs
-			where kind = 'restore' and not working and body @> '{"restore": {"drill": true}}'
-			order by snapshot, created_at desc, id desc) last
-		where state = 'failed'`)
+	doubts, err := doubtsOf(ctx, tx)
 	if err != nil {
 		return all, err
 	}

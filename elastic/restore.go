@@ -25,8 +25,15 @@ func (c *Client) StartRestore(ctx context.Context, r backups.RestoreRequest) err
 	if r.Prefix != "" {
 		content["rename_pattern"], content["rename_replacement"] = "^(.+)$", r.Prefix+".$1"
 	}
+	settings := map[string]any{}
 	if r.Replicas != nil {
-		content["index_settings"] = map[string]any{"index.number_of_replicas": *r.Replicas}
+		settings["index.number_of_replicas"] = *r.Replicas
+	}
+	if r.Blocked {
+		settings["index.blocks.write"] = true
+	}
+	if len(settings) > 0 {
+		content["index_settings"] = settings
 	}
 	restore, err := restoreRequest(op, r.Repository, r.Snapshot, r.Indices, content)
 	if err != nil {
