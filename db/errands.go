@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -128,8 +129,19 @@ func saveErrand(ctx context.Context, tx pgx.Tx, e *upgrader.Errand) (int64, erro
 
 // FinishErrand implements upgrader.Store.
 func (r *Rollouts) FinishErrand(ctx context.Context, l *upgrader.Lease, e *upgrader.Errand, t *upgrader.RolloutTenant) error {
-	return r.saveTenant(ctx, l, t, func(tx pgx.Tx) error {
-		_, err := saveErrand(ctx, tx, e)
+	err := r.saveTenant(ctx, l, t, func(tx pgx.Tx) error {
+		n, err := saveErrand(ctx, tx, e)
+		if err == nil && n == 0 {
+			return errOverruled
+		}
 		return err
 	})
+	if errors.Is(err, errOverruled) {
+		return nil
+	}
+	return err
 }
+
+// errOverruled keeps the tenant as it is: somebody has ended the errand, and may
+// have said what else is to be done.
+var errOverruled = errors.New("the errand was ended meanwhile")

@@ -155,3 +155,15 @@ func RetentionWork(store *Rollouts, service *upgrader.Service) QueuePart {
 		work: service.WorkRetention,
 	}.part()
 }
+
+// SwitchedAgain implements upgrader.RetentionStore.
+func (r *Rollouts) SwitchedAgain(ctx context.Context, rollout, tenant string) (later string, err error) {
+	err = r.db.pool.QueryRow(ctx, `select coalesce((
+		select n.rollout_id from rollout_tenants o
+		join rollouts ro on ro.id = o.rollout_id
+		join rollout_tenants n on n.tenant_id = o.tenant_id and n.rollout_id <> o.rollout_id
+			and n.from_release = o.from_release and n.state = 'switched' and not n.record ? 'minor'
+		join rollouts rn on rn.id = n.rollout_id and rn.created_at > ro.created_at
+		where o.rollout_id = $1 and o.tenant_id = $2 limit 1), '')`, rollout, tenant).Scan(&later)
+	return later, failure(err)
+}

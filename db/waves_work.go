@@ -49,7 +49,7 @@ func (r *Rollouts) carryOut(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout
 	}
 	for id, why := range d.Except {
 		if _, err := tx.Exec(ctx, `
-			update rollout_tenants set state = 'cancelled', waiting = false, excepted = $3, reason = $3, finished_at = now()
+			update rollout_tenants set `+callOff+`, excepted = $3, reason = $3
 			where rollout_id = $1 and tenant_id = $2 and waiting`, ro.ID, id, clean(why)); err != nil {
 			return err
 		}
@@ -68,6 +68,15 @@ func (r *Rollouts) carryOut(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout
 	}
 	return appendAudit(ctx, tx, rolloutAudit(ro.ID, conductedBy, "waves", map[string]any{"events": d.Events}))
 }
+
+// callOff ends tenants that wait. Of one that was begun, failed and was retried,
+// a worker undoes what was made.
+const callOff = `
+	state = case when started_at is null then 'cancelled' else state end,
+	waiting = started_at is not null,
+	finished_at = case when started_at is null then now() end,
+	intent = case when started_at is null then intent else 'cancel' end,
+	next_at = case when started_at is null then next_at else now() end`
 
 // changeWhole changes what concerns the rollout as a whole.
 func changeWhole(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, d *upgrader.Decision) error {
@@ -90,7 +99,7 @@ func changeWhole(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, d *upgrad
 		return nil
 	}
 	if _, err := tx.Exec(ctx, `
-		update rollout_tenants set state = 'cancelled', waiting = false, reason = $2, finished_at = now()
+		update rollout_tenants set `+callOff+`, reason = $2
 		where rollout_id = $1 and waiting`, ro.ID, clean(d.StopReason)); err != nil {
 		return err
 	}

@@ -280,7 +280,9 @@ func (s *session) taskEnded(ctx context.Context, m *Move, c *Copy, t ReindexTask
 	s.update(func() { s.wrote[m.Target] += t.Created + t.Updated + t.Deleted })
 	switch {
 	case t.Err != "" && !strings.Contains(t.Err, "script"):
-		return fmt.Errorf("copy of %s: %s", c.Source, t.Err)
+		// What has ended stays so: the next turn starts another one.
+		s.update(func() { c.Task = "" })
+		return errors.Join(fmt.Errorf("copy of %s: %s", c.Source, t.Err), s.saveMoves(ctx, m))
 	case t.Err != "" || len(t.Failures) > 0:
 		if err := s.taskRefused(ctx, m, c, t); err != nil {
 			return err

@@ -180,7 +180,12 @@ func (s *session) runErrand(ctx context.Context) (Outcome, error) {
 	case errors.Is(err, errSteered) && s.guard.account.Stopped() != nil:
 		return OutcomeWaitSteered, nil // it goes on when everything does
 	case errors.Is(err, errSteered):
-		return OutcomeDone, s.endErrand(ctx, nil) // its row has been ended by whoever wants something else
+		// Its row has been ended by whoever wants something else, and what that is
+		// stands in the tenant's: another errand, perhaps of the same kind.
+		if s.t.State == TenantFailed {
+			return OutcomeDone, s.saveCounts(ctx)
+		}
+		return OutcomeDone, nil
 	case outcomeOf(err) == OutcomeRetry && e.Attempts+1 < maxErrandAttempts:
 		e.Attempts++
 		e.Reason = err.Error()

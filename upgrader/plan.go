@@ -295,7 +295,12 @@ func (tp *tenantPlan) obstacles() {
 				"when the tenant really is on "+tp.l.to.Version+" say so with `tms tenant update "+tp.TenantID+" --release "+tp.l.to.Version+"`; otherwise remove the alias from it")
 			continue
 		}
-		docs := tp.view.NewStats[ix.Name].Docs
+		st, open := tp.view.NewStats[ix.Name]
+		if !open || len(st.MaxSeqNo) < st.Primaries {
+			tp.refuse("index_closed", fmt.Sprintf("index %s of %s stands in the way and is closed or has no active primary: what it holds cannot be told", ix.Name, tp.l.to.Version), "open it, or delete it when it is not needed")
+			continue
+		}
+		docs := st.Docs
 		own := tp.view.Own[ix.Name] || ix.WriteBlocked && len(tp.view.Own) > 0
 		if own && tp.onlyCopy(ix, n) && docs > MaxQuarantine {
 			tp.refuse("target_has_documents",

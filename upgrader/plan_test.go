@@ -121,6 +121,10 @@ func TestPlanRefusals(t *testing.T) {
 			c.view.NewStats = map[string]IndexStats{"0820.acme.tracardi-rule": {Docs: 10_001}}
 		}},
 		{"index_closed", []string{"08x.acme.tracardi-rule"}, func(c *planCase) { delete(c.view.OldStats, "08x.acme.tracardi-rule") }},
+		{"index_closed", []string{"0820.acme.tracardi-rule", "stands in the way"}, func(c *planCase) {
+			c.view.New = []Index{{Name: "0820.acme.tracardi-rule", WriteBlocked: true}}
+			c.view.NewStats = map[string]IndexStats{}
+		}},
 		{"partition_invalid", []string{"2026-13", "13"}, func(c *planCase) {
 			n := "08x.acme.tracardi-profile-2026-13"
 			c.view.Old = append(c.view.Old, Index{Name: n})

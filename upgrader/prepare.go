@@ -36,6 +36,14 @@ func (s *session) prepare(ctx context.Context) (Outcome, error) {
 	if err := s.clearWay(ctx); err != nil {
 		return OutcomeRetry, err
 	}
+	// The operator has looked at what never ended: it has all its tries again.
+	for _, m := range s.moves {
+		for i := range m.Copies {
+			if c := &m.Copies[i]; c.State != CopyDone {
+				c.Tries = 0
+			}
+		}
+	}
 	err := s.createTargets(ctx)
 	var full *noRoom
 	if errors.As(err, &full) {
@@ -143,6 +151,9 @@ func (s *session) clearWay(ctx context.Context) error {
 			}
 			continue
 		}
+		if err := s.tells(ix, stats); err != nil {
+			return err
+		}
 		away = append(away, ix)
 	}
 	if len(away) == 0 {
@@ -157,6 +168,21 @@ func (s *session) clearWay(ctx context.Context) error {
 	}
 	s.log.Warn("indices in the way are replaced", "count", len(away), "first", names[0])
 	return s.deleteUnread(ctx, names)
+}
+
+// tells is an error for an index in the way of which nobody knows what it holds,
+// unless a worker of this rollout has made it and not lived to note that.
+func (s *session) tells(ix Index, stats map[string]IndexStats) error {
+	st, open := stats[ix.Name]
+	switch {
+	case slices.ContainsFunc(ix.Aliases, func(a string) bool { return strings.HasPrefix(a, s.guard.prefix) }):
+		return nil
+	case !open:
+		return failf("index %s of %s stands in the way and is closed; open it, or delete it when it is not needed, then retry", ix.Name, s.l.to.Version)
+	case len(st.MaxSeqNo) < st.Primaries:
+		return fmt.Errorf("index %s of %s stands in the way, and its primaries are not active yet", ix.Name, s.l.to.Version)
+	}
+	return nil
 }
 
 // empty keeps what an index in the way holds, unless it never held anything or

@@ -26,6 +26,10 @@ type RetentionChange struct {
 // have decide look at it (nil where there is none), and store what that
 // returns, in one transaction; a nil answer changes nothing.
 type RetentionStore interface {
+	// SwitchedAgain names a later rollout that has switched the tenant from the
+	// same release and is not finalized, "" for none: its way back needs what
+	// stands under the old version's names now.
+	SwitchedAgain(ctx context.Context, rollout, tenant string) (string, error)
 	// ChangeRetention waits for the lock.
 	ChangeRetention(ctx context.Context, rollout string, decide func(context.Context, *Rollout, *Retention) (*RetentionChange, error)) error
 	// LookAtRetention does nothing when somebody else holds it.

@@ -49,8 +49,10 @@ type Return struct {
 	// while it was open: more sequence numbers are used than operations were
 	// performed, or a worker has died with it open.
 	Disturbed bool `json:"disturbed,omitempty"`
-	// Aliases are where the aliases are about to point.
-	Aliases map[string][]string `json:"aliases,omitempty"`
+	// AliasesBefore are where the aliases pointed right before they were moved
+	// back, Aliases where they are about to point.
+	AliasesBefore map[string][]string `json:"aliases_before,omitempty"`
+	Aliases       map[string][]string `json:"aliases,omitempty"`
 	// Tries counts fences, lifted ones included; Fence is the length of the
 	// last one, from the first refused write to the old version's opening.
 	Tries int           `json:"tries,omitempty"`
@@ -301,7 +303,7 @@ func (s *session) returnAliases(ctx context.Context) error {
 			after[n.Alias()] = append(after[n.Alias()], name)
 		}
 	}
-	r.Return.Aliases = after
+	r.Return.AliasesBefore, r.Return.Aliases = now, after
 	s.t.State = TenantReturnVerified
 	if err := s.r.store.SaveTenant(ctx, s.lease, s.t); err != nil {
 		s.t.State = TenantReturnFenced
@@ -322,7 +324,7 @@ func (s *session) aliasesReturned(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return carriedOut(aliasActions(s.t.Record.AliasesAfter, s.t.Record.Return.Aliases), now), nil
+	return carriedOut(aliasActions(s.t.Record.Return.AliasesBefore, s.t.Record.Return.Aliases), now), nil
 }
 
 // afterReturn opens the old version, which readers see by now. What writers

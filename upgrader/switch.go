@@ -366,6 +366,14 @@ func (s *session) finalize(ctx context.Context) error {
 	if s.minor() {
 		return nil // there is no old version
 	}
+	// A restore may have brought the tenant back, and it was upgraded again.
+	later, err := s.r.store.SwitchedAgain(ctx, s.lease.RolloutID, s.lease.TenantID)
+	if err != nil {
+		return err
+	}
+	if later != "" {
+		return failf("rollout %s has upgraded the tenant again since, and would go back to %s; finalize that one first", later, s.l.from.Version)
+	}
 	var names []string
 	old := slices.Clone(s.t.Record.OldIndices)
 	if r := s.t.Record.Return; r != nil { // of a rollback that failed

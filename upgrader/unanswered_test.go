@@ -261,3 +261,96 @@ func TestWhatARollbackLeftIsNotLost(t *testing.T) {
 	require.Equal(t, "one", docs[0].ID)
 	require.JSONEq(t, `{"id":"one","type":"new-month"}`, string(docs[0].Source))
 }
+
+// A closed index in the way tells nothing of what it holds: it is not replaced.
+func TestClosedInTheWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 50))
+	r := b.start("0.8.2", upgrader.Options{}, tenant)
+	rule := "0820." + tenant.Name() + ".tracardi-rule"
+	require.NoError(t, b.engine.CreateIndex(t.Context(), rule, upgrader.IndexBody{}))
+	require.Equal(t, 201, b.write(rule, "one"))
+	require.NoError(t, b.engine.(*elastic.Client).CloseIndices(t.Context(), rule))
+	runner := upgrader.NewRunner(b.store, b.engine, b.catalogue, "worker", upgrader.Limits{}, b.log)
+	r = b.work(runner, r.ID, tenant.Name())
+	require.Equal(t, upgrader.TenantFailed, r.Tenants[0].State)
+	require.Contains(t, r.Tenants[0].Reason, "is closed")
+	require.NotNil(t, b.one(rule))
+	_, err := b.service.Start(t.Context(), upgrader.Request{ToRelease: "0.8.2", Options: upgrader.Options{Tenants: []string{tenant.Name()}}})
+	require.ErrorContains(t, err, "stands in the way and is closed")
+
+	require.NoError(t, b.engine.(*elastic.Client).OpenIndices(t.Context(), rule))
+	_, err = b.service.Retry(t.Context(), upgrader.Command{RolloutID: r.ID})
+	require.NoError(t, err)
+	r = b.work(runner, r.ID, tenant.Name())
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	docs, err := b.service.Quarantine(t.Context(), upgrader.QuarantineFilter{RolloutID: r.ID, TenantID: tenant.Name()})
+	require.NoError(t, err)
+	require.Len(t, docs, 1)
+	require.Equal(t, "one", docs[0].ID)
+}
+
+// brokenTask has copy tasks end with an error that passes.
+type brokenTask struct {
+	upgrader.Engine
+	left atomic.Int64
+}
+
+func (e *brokenTask) ReindexTask(ctx context.Context, id string) (upgrader.ReindexTask, error) {
+	task, err := e.Engine.ReindexTask(ctx, id)
+	if err == nil && task.Completed && e.left.Add(-1) >= 0 {
+		task.Err = "search_phase_execution_exception: all shards failed"
+	}
+	return task, err
+}
+
+// A copy task that has ended with an error is started again, not asked again.
+func TestCopyTaskThatBreaks(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.catalogue = b.catalogue.Restrict("rule", "event")
+	b.service = upgrader.NewService(b.store, b.engine, b.catalogue, nil)
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 100))
+	r := b.start("0.8.2", upgrader.Options{}, tenant)
+	e := &brokenTask{Engine: b.engine}
+	e.left.Store(2)
+	runner := upgrader.NewRunner(b.store, e, b.catalogue, "worker", upgrader.Limits{StreamDocs: 10}, b.log)
+	r = b.work(runner, r.ID, tenant.Name())
+	require.Equal(t, upgrader.RolloutComplete, r.State, describe(r))
+	require.Negative(t, e.left.Load())
+	b.judge(tenant, r, "0.8.2")
+}
+
+// noTemplates is an engine that takes no template.
+type noTemplates struct{ upgrader.Engine }
+
+func (e *noTemplates) PutTemplate(context.Context, upgrader.Template) error {
+	return &upgrader.EngineError{Op: "put a template", Status: 400, Type: "illegal_argument_exception", Reason: "no"}
+}
+
+// A tenant that failed, was retried and waits is undone when it is cancelled.
+func TestCancelOfWhatWaitsAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tenant := b.tenant("0.8.1", 1)
+	require.NoError(t, tenant.Fill(t.Context(), 50))
+	r := b.start("0.8.2", upgrader.Options{}, tenant)
+	runner := upgrader.NewRunner(b.store, &noTemplates{b.engine}, b.catalogue, "worker", upgrader.Limits{}, b.log)
+	r = b.work(runner, r.ID, tenant.Name())
+	require.Equal(t, upgrader.TenantFailed, r.Tenants[0].State, describe(r))
+	for _, say := range []func(context.Context, upgrader.Command) (*upgrader.Rollout, error){b.service.Retry, b.service.Pause, b.service.Cancel} {
+		_, err := say(t.Context(), upgrader.Command{RolloutID: r.ID})
+		require.NoError(t, err)
+	}
+	r = b.work(runner, r.ID, tenant.Name())
+	require.Equal(t, upgrader.TenantCancelled, r.Tenants[0].State, describe(r))
+	left, err := b.engine.Indices(t.Context(), "0820."+tenant.Name()+".*", "prod-0820."+tenant.Name()+".*")
+	require.NoError(t, err)
+	require.Empty(t, left)
+	guards, err := b.engine.Aliases(t.Context(), "tms."+r.ID+".*")
+	require.NoError(t, err)
+	require.Empty(t, guards)
+}
