@@ -312,3 +312,25 @@ func TestTakeover(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, time.Hour.Seconds(), time.Until(x.NextAt).Seconds(), 30)
 }
+
+// Whose writers are refused waits for no place among the tenants in flight.
+func TestFencedTenantsWaitForNoPlace(t *testing.T) {
+	t.Parallel()
+	ids := []string{"aaa", "bbb", "ccc"}
+	d, store := rollouts(t, ids...)
+	require.NoError(t, store.CreateRollout(t.Context(), newRollout("r1", ids...), nil, ""))
+	_, err := d.Pool().Exec(t.Context(), `update rollouts set options = jsonb_set(options, '{max_tenants}', '1')`)
+	require.NoError(t, err)
+	_, err = store.Acquire(t.Context(), "r1", "aaa", "w", time.Minute)
+	require.NoError(t, err)
+	_, err = store.Acquire(t.Context(), "r1", "ccc", "w", time.Minute)
+	require.ErrorIs(t, err, upgrader.ErrConflict)
+	_, err = d.Pool().Exec(t.Context(), `update rollout_tenants set state = 'verified' where tenant_id = 'ccc'`)
+	require.NoError(t, err)
+	work, err := store.Due(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, work, 1)
+	require.Equal(t, "ccc", work[0].TenantID)
+	_, err = store.Acquire(t.Context(), "r1", "ccc", "w", time.Minute)
+	require.NoError(t, err)
+}

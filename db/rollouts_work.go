@@ -16,7 +16,8 @@ import (
 // Due implements upgrader.Store. Of each rollout it returns no more tenants of
 // a cluster than may still be taken in flight there: those that have waited
 // longest, and of these the largest first, so that none of them is left alone
-// at the end. A cluster that is down so holds up nobody of another one.
+// at the end; and all whose writers are refused. A cluster that is down so holds
+// up nobody of another one.
 func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) {
 	rows, err := r.db.pool.Query(ctx, `
 		with work as (select w.*
@@ -27,10 +28,13 @@ func (r *Rollouts) Due(ctx context.Context, limit int) ([]upgrader.Work, error) 
 			where rollout_id = ro.id and cluster = c.name and working and lease_until > now()
 		) b
 		cross join lateral (
-			select rollout_id, tenant_id, epoch, cluster, state, intent, next_at, docs_total from rollout_tenants
+			(select rollout_id, tenant_id, epoch, cluster, state, intent, next_at, docs_total from rollout_tenants
 			where rollout_id = ro.id and cluster = c.name and working and (not waiting or intent <> '') and next_at <= now() and (lease_until is null or lease_until <= now())
 			order by next_at, docs_total desc, tenant_id
-			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy)
+			limit greatest(0, (ro.options->>'max_tenants')::int - b.busy))
+			union
+			(select rollout_id, tenant_id, epoch, cluster, state, intent, next_at, docs_total from rollout_tenants
+			where rollout_id = ro.id and cluster = c.name and working and state = any($2) and next_at <= now() and (lease_until is null or lease_until <= now()))
 		) w
 		where exists (select from rollout_tenants where rollout_id = ro.id and working))`+dueWithin, limit, fencedStates)
 	if err != nil {
@@ -51,17 +55,19 @@ func (r *Rollouts) Acquire(ctx context.Context, rollout, tenant, owner string, t
 	l := &upgrader.Lease{RolloutID: rollout, TenantID: tenant, Owner: owner, Until: asked.Add(ttl)}
 	err := r.db.inTx(ctx, func(tx pgx.Tx) error {
 		var most, busy int
+		var fenced bool
 		err := tx.QueryRow(ctx, `select (options->>'max_tenants')::int from rollouts where id = $1 for update`, rollout).Scan(&most)
 		if err != nil {
 			return missing(err, "rollout "+rollout)
 		}
 		err = tx.QueryRow(ctx, `
-			select count(*) from rollout_tenants where rollout_id = $1 and working and lease_until > now()
-				and cluster = (select cluster from rollout_tenants where rollout_id = $1 and tenant_id = $2)`, rollout, tenant).Scan(&busy)
+			select count(*), coalesce((select state = any($3) from rollout_tenants where rollout_id = $1 and tenant_id = $2), false)
+			from rollout_tenants where rollout_id = $1 and working and lease_until > now()
+				and cluster = (select cluster from rollout_tenants where rollout_id = $1 and tenant_id = $2)`, rollout, tenant, fencedStates).Scan(&busy, &fenced)
 		if err != nil {
 			return err
 		}
-		if busy >= most {
+		if busy >= most && !fenced { // somebody's writes wait for no place
 			return upgrader.ErrConflict
 		}
 		err = tx.QueryRow(ctx, `

@@ -293,7 +293,22 @@ func addOutsiders(ctx context.Context, q querier, v *upgrader.View) error {
 	if len(v.Rollout.Behind) == 0 {
 		return nil
 	}
-	rows, err := q.Query(ctx, `select t.id, t.release, t.cluster, tenant_state(t, now()), t.adopted_from, t.labels`+outsiders+` order by t.id limit $3`, v.Rollout.ID, v.Rollout.Behind, upgrader.MostCandidates)
+	missing := make([]string, len(v.Rollout.Missing))
+	for i, m := range v.Rollout.Missing {
+		missing[i] = m.TenantID
+	}
+	if len(missing) > 0 {
+		rows, err := q.Query(ctx, `select t.id`+outsiders+` and t.id = any($3) order by t.id`, v.Rollout.ID, v.Rollout.Behind, missing)
+		if err != nil {
+			return failure(err)
+		}
+		if v.StillMissing, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return failure(err)
+		}
+	}
+	rows, err := q.Query(ctx, `
+		select t.id, t.release, t.cluster, tenant_state(t, now()), t.adopted_from, t.labels`+outsiders+`
+		order by t.id = any($4), t.id limit $3`, v.Rollout.ID, v.Rollout.Behind, upgrader.MostCandidates, missing)
 	if err != nil {
 		return failure(err)
 	}

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -141,4 +142,33 @@ func TestUniform(t *testing.T) {
 	require.Empty(t, got.Reason)
 	require.Empty(t, got.Missing)
 	require.Equal(t, "has no indices yet", got.Tenants[1].Excepted)
+}
+
+// Tenants that cannot join do not hide those that can, however many they are.
+func TestOutsidersThatCanJoinComeFirst(t *testing.T) {
+	t.Parallel()
+	d, store := rollouts(t, "acme")
+	r := waved("r1", []string{"acme"}, nil)
+	r.Behind = []string{"0.8.1"}
+	require.NoError(t, store.CreateRollout(t.Context(), r, nil, ""))
+	var missing []upgrader.MissingTenant
+	for i := range upgrader.MostCandidates + 2 {
+		id := fmt.Sprintf("late%03d", i)
+		_, err := d.Pool().Exec(t.Context(), `insert into tenants (id, install_token, release, cluster) values ($1, '', '0.8.1', 'default')`, id)
+		require.NoError(t, err)
+		missing = append(missing, upgrader.MissingTenant{TenantID: id, Release: "0.8.1", Reason: "no indices"})
+	}
+	require.NoError(t, store.Conduct(t.Context(), "r1", func(*upgrader.View) *upgrader.Decision {
+		return &upgrader.Decision{Missing: missing, SetMissing: true}
+	}))
+	_, err := d.Pool().Exec(t.Context(), `insert into tenants (id, install_token, release, cluster) values ('zebra', '', '0.8.1', 'default')`)
+	require.NoError(t, err)
+	_, err = d.Pool().Exec(t.Context(), `update tenants set release = '0.8.2' where id = 'late001'`)
+	require.NoError(t, err)
+	v, err := store.View(t.Context(), "r1")
+	require.NoError(t, err)
+	require.Len(t, v.Outsiders, upgrader.MostCandidates)
+	require.Equal(t, "zebra", v.Outsiders[0].ID)
+	require.Len(t, v.StillMissing, len(missing)-1)
+	require.NotContains(t, v.StillMissing, "late001")
 }

@@ -369,6 +369,9 @@ func takeIn(v *View, a admission, d *Decision) {
 	for _, t := range v.Outsiders {
 		outside[t.ID] = true
 	}
+	for _, id := range v.StillMissing {
+		outside[id] = true
+	}
 	missing := slices.DeleteFunc(slices.Clone(v.Rollout.Missing), func(m MissingTenant) bool {
 		return !outside[m.TenantID] || slices.ContainsFunc(a.joins, func(j joining) bool { return j.id() == m.TenantID })
 	})

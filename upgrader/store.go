@@ -45,7 +45,7 @@ type Store interface {
 	Due(ctx context.Context, limit int) ([]Work, error)
 	// Acquire takes the lease of a tenant that is due. ErrConflict: somebody
 	// else has it, it is not due, or the rollout's MaxTenants are in flight in
-	// the tenant's cluster.
+	// the tenant's cluster; one whose writers are refused waits for no place.
 	Acquire(ctx context.Context, rollout, tenant, owner string, ttl time.Duration) (*Lease, error)
 	// Extend renews a lease.
 	Extend(ctx context.Context, l *Lease, ttl time.Duration) error

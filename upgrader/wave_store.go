@@ -42,8 +42,11 @@ type View struct {
 	// Inactive wait and are suspended or expired, with their state; only when
 	// the strategy excepts them.
 	Inactive map[string]string
-	// Outsiders are on a release of Rollout.Behind and not part of the rollout.
+	// Outsiders are on a release of Rollout.Behind and not part of the rollout:
+	// at most MostCandidates, those first that Rollout.Missing does not name.
 	Outsiders []FleetTenant
+	// StillMissing are those of Rollout.Missing that are outsiders yet.
+	StillMissing []string
 }
 
 // MostCandidates bounds View.Candidates: more than can be let in at once.
