@@ -18,8 +18,8 @@ type RestorePlan struct {
 	Indices []PlannedIndex `json:"indices"`
 	// Aside are indices of the tenant that the snapshot does not have: they
 	// lose their aliases and refuse writes, but stay. Partitions of the
-	// snapshot's own release that came later are not among them: they stay as
-	// they are, in use.
+	// snapshot's own release that came later and are under an alias are not among
+	// them: they stay as they are, in use.
 	Aside []string `json:"aside,omitempty"`
 	// Templates to put, and those to remove because the snapshot's tenant did
 	// not have them.
@@ -102,7 +102,7 @@ func planRestore(r Restore, m *Manifest, now standing) RestorePlan {
 		}
 	}
 	for _, ix := range now.indices {
-		if !chosen[ix.Name] && m.index(ix.Name) == nil && r.wants(ix.Name, "") && !m.later(ix.Name) {
+		if !chosen[ix.Name] && m.index(ix.Name) == nil && r.wants(ix.Name, "") && !(m.later(ix.Name) && now.shown(ix.Name)) {
 			p.Aside = append(p.Aside, ix.Name)
 		}
 	}
@@ -113,6 +113,16 @@ func planRestore(r Restore, m *Manifest, now standing) RestorePlan {
 		}
 	}
 	return p
+}
+
+// shown says whether an index is under an alias.
+func (s standing) shown(index string) bool {
+	for _, on := range s.aliases {
+		if slices.Contains(on, index) {
+			return true
+		}
+	}
+	return false
 }
 
 // later says that an index is a partition of the release that the snapshot's

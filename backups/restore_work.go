@@ -123,10 +123,14 @@ func (s *session) clearWay(ctx context.Context) (move, error) {
 			return move{}, err
 		}
 	}
-	states, err := s.engine.IndexStates(ctx, r.Plan.replaced()...)
+	states, err := s.engine.IndexStates(ctx, append(r.Plan.replaced(), r.Plan.Aside...)...)
 	if err != nil {
 		return move{}, err
 	}
+	aside := slices.DeleteFunc(slices.Clone(r.Plan.Aside), func(name string) bool {
+		st, exists := states[name]
+		return !exists || st.Closed // takes no write as it is
+	})
 	var open, reshaped []string
 	for _, ix := range r.Plan.Indices {
 		st, exists := states[ix.As]
@@ -138,7 +142,7 @@ func (s *session) clearWay(ctx context.Context) (move, error) {
 			open = append(open, ix.As)
 		}
 	}
-	fenced := slices.Concat(open, reshaped, r.Plan.Aside)
+	fenced := slices.Concat(open, reshaped, aside)
 	if len(fenced) > 0 {
 		if _, err := s.engine.BlockWrites(ctx, fenced...); err != nil {
 			return move{}, err

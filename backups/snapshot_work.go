@@ -83,7 +83,7 @@ func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifes
 	unready, shut := make([]string, len(selected)), make([][]string, len(selected))
 	f := footprintOf(s.r.catalogue)
 	err = each(ctx, len(selected), func(ctx context.Context, i int) error {
-		now, err := f.look(ctx, s.engine, selected[i].naming())
+		now, err := s.lookComplete(ctx, f, selected[i])
 		if err == nil {
 			unready[i], shut[i] = now.incomplete(), now.closed()
 			all[i] = now.manifest(s.run.ID, selected[i], s.r.catalogue, s.r.now())
@@ -100,6 +100,22 @@ func (s *session) readAll(ctx context.Context, selected []Tenant) (all []Manifes
 		err = each(ctx, len(all), func(ctx context.Context, i int) error { return all[i].addDigests(ctx, s.engine) })
 	}
 	return all, slices.Concat(shut...), err
+}
+
+// startTries is how often a tenant is looked at, a second apart, while some of its
+// primaries start: a rollout makes indices all the time, but not of one tenant.
+const startTries = 30
+
+func (s *session) lookComplete(ctx context.Context, f footprint, t Tenant) (now standing, err error) {
+	for range startTries {
+		if now, err = f.look(ctx, s.engine, t.naming()); err != nil || now.incomplete() == "" {
+			return now, err
+		}
+		if err := s.pauseFor(ctx, time.Second); err != nil {
+			return now, err
+		}
+	}
+	return now, nil
 }
 
 // each does something for every tenant, a few at a time.
@@ -340,7 +356,7 @@ func (s *session) settle(ctx context.Context) (move, error) {
 				return move{}, failf("the snapshot does not hold index %s", r.Name)
 			}
 		}
-		g.Go(func() error { return m.close(gctx, s.engine, f) })
+		g.Go(func() error { return m.close(gctx, s.engine, f, s.run.Attempts+1 >= MaxAttempts) })
 	}
 	if err := g.Wait(); err != nil {
 		return move{}, err
@@ -366,19 +382,24 @@ func (s *session) settle(ctx context.Context) (move, error) {
 }
 
 // close reads where the indices stand after the snapshot.
-func (m *Manifest) close(ctx context.Context, e Engine, f footprint) error {
+// While a primary of theirs is not active it is an error, but at the last attempt.
+func (m *Manifest) close(ctx context.Context, e Engine, f footprint, last bool) error {
 	now, err := f.look(ctx, e, m.naming())
 	if err != nil {
 		return err
-	}
-	if name := now.incomplete(); name != "" {
-		return fmt.Errorf("waits for a primary shard of %s", name)
 	}
 	for i := range m.Indices {
 		r := &m.Indices[i]
 		ix := now.find(r.Name)
 		if ix == nil || ix.UUID != r.UUID {
 			r.Gone = true
+			continue
+		}
+		if st, open := now.stats[r.Name]; !open || len(st.MaxSeqNo) < max(st.Primaries, r.Shards) {
+			if open && !last {
+				return fmt.Errorf("waits for a primary shard of %s", r.Name)
+			}
+			r.Gone = true // where it stands now says nothing of the snapshot, which is whole
 			continue
 		}
 		r.After = mark(*ix, now.stats[r.Name])

@@ -162,7 +162,8 @@ func (r *Rollouts) SwitchedAgain(ctx context.Context, rollout, tenant string) (l
 		select n.rollout_id from rollout_tenants o
 		join rollouts ro on ro.id = o.rollout_id
 		join rollout_tenants n on n.tenant_id = o.tenant_id and n.rollout_id <> o.rollout_id
-			and n.from_release = o.from_release and n.state = 'switched' and not n.record ? 'minor'
+			and n.state = 'switched' and not n.record ? 'minor' and exists (
+				select jsonb_array_elements_text(o.record->'old_indices') intersect select jsonb_array_elements_text(n.record->'old_indices'))
 		join rollouts rn on rn.id = n.rollout_id and rn.created_at > ro.created_at
 		where o.rollout_id = $1 and o.tenant_id = $2 limit 1), '')`, rollout, tenant).Scan(&later)
 	return later, failure(err)

@@ -263,7 +263,7 @@ func addUnfit(ctx context.Context, q querier, v *upgrader.View) error {
 		select x.id, x.state from (
 			select rt.tenant_id as id, `+registered+` as state
 			from rollout_tenants rt left join tenants t on t.id = rt.tenant_id
-			where rt.rollout_id = $1 and rt.waiting) x
+			where rt.rollout_id = $1 and rt.waiting and rt.working) x
 		where x.state = 'deleted' or $2 and x.state <> 'active' order by x.id`, v.Rollout.ID, s != nil && s.Inactive == strategy.InactiveExcept)
 	if err != nil {
 		return failure(err)

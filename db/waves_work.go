@@ -50,7 +50,7 @@ func (r *Rollouts) carryOut(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout
 	for id, why := range d.Except {
 		if _, err := tx.Exec(ctx, `
 			update rollout_tenants set `+callOff+`, excepted = $3, reason = $3
-			where rollout_id = $1 and tenant_id = $2 and waiting`, ro.ID, id, clean(why)); err != nil {
+			where rollout_id = $1 and tenant_id = $2 and waiting and working`, ro.ID, id, clean(why)); err != nil {
 			return err
 		}
 	}
@@ -73,7 +73,7 @@ func (r *Rollouts) carryOut(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout
 // a worker undoes what was made.
 const callOff = `
 	state = case when started_at is null then 'cancelled' else state end,
-	waiting = started_at is not null,
+	waiting = false,
 	finished_at = case when started_at is null then now() end,
 	intent = case when started_at is null then intent else 'cancel' end,
 	next_at = case when started_at is null then next_at else now() end`
@@ -100,7 +100,7 @@ func changeWhole(ctx context.Context, tx pgx.Tx, ro *upgrader.Rollout, d *upgrad
 	}
 	if _, err := tx.Exec(ctx, `
 		update rollout_tenants set `+callOff+`, reason = $2
-		where rollout_id = $1 and waiting`, ro.ID, clean(d.StopReason)); err != nil {
+		where rollout_id = $1 and waiting and working`, ro.ID, clean(d.StopReason)); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `update rollouts set reason = $2 where id = $1`, ro.ID, clean(d.StopReason))

@@ -35,6 +35,8 @@ func (c *Client) Page(ctx context.Context, p stream.PageRequest) ([]stream.Doc, 
 	if into == nil {
 		into = &stream.Buffer{}
 	}
+	ctx, cancel := c.patient(ctx) // documents may be large, and the way slow
+	defer cancel()
 	body := fmt.Appendf(nil, `{"size":%d,"query":{"range":{"_seq_no":{"gt":%d,"lte":%d}}},"sort":[{"_seq_no":"asc"}],`+
 		`"seq_no_primary_term":true,"track_total_hits":false,"_source":%t}`, p.Size, p.From, p.To, !p.IDsOnly)
 	res, err := c.fetch(ctx, call{op: op, request: fixed(request{

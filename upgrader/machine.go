@@ -293,8 +293,11 @@ func applyCommand(r *Rollout, name string, c Command, now time.Time) error {
 		case rule.legal(*t):
 			rule.apply(t)
 			t.NextAt, t.Attempts = now, 0
-			if t.Waiting && t.Intent == IntentCancel && t.StartedAt.IsZero() { // nothing was made of it yet
-				t.State, t.Intent, t.Waiting, t.FinishedAt = TenantCancelled, IntentNone, false, now
+			if t.Waiting && t.Intent == IntentCancel {
+				t.Waiting = false
+				if t.StartedAt.IsZero() { // nothing was made of it yet
+					t.State, t.Intent, t.FinishedAt = TenantCancelled, IntentNone, now
+				}
 			}
 			hit++
 		}

@@ -353,4 +353,7 @@ func TestCancelOfWhatWaitsAgain(t *testing.T) {
 	guards, err := b.engine.Aliases(t.Context(), "tms."+r.ID+".*")
 	require.NoError(t, err)
 	require.Empty(t, guards)
+	var waiting bool
+	require.NoError(t, b.pool.QueryRow(t.Context(), `select waiting or working from rollout_tenants where rollout_id = $1`, r.ID).Scan(&waiting))
+	require.False(t, waiting)
 }
