@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ func (b *bundle) copies(rollout string) []copyTask {
 			out = append(out, t)
 		}
 	}
+	// The engine lists them in no order.
+	slices.SortFunc(out, func(a, b copyTask) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	return out
 }
 
